@@ -1,0 +1,10 @@
+// Public names of @ambit/runtime.
+export { systemClock, withTimeout, type Clock, type Timer } from "./clock.ts";
+export { backoffDelay, newUuid, randomHex, seededRandom, systemRandom, type Backoff, type Random } from "./random.ts";
+export { createLogger, errorText, isLevel, LogLevels, LEVELS, Secret, type Fields, type Level, type Logger } from "./log.ts";
+export { Scope, type Hold } from "./scope.ts";
+export { Readiness } from "./readiness.ts";
+export { env, parseDuration, readEnv, type EnvSchema, type EnvVar, type Parsed } from "./config.ts";
+export { Metrics, type Counter, type Gauge, type Histogram, type Labels } from "./metrics.ts";
+export { commonRoutes, json, serveHttp, text, type BoundServer, type Handler, type Reply, type Routes } from "./admin.ts";
+export { runMain, type Bound } from "./signals.ts";

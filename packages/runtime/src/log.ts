@@ -1,0 +1,125 @@
+// Owns log lines: JSON to stdout with fixed keys (time, level, scope, msg) and facts as fields.
+
+export const LEVELS = ["error", "warn", "info", "debug", "trace"] as const;
+export type Level = (typeof LEVELS)[number];
+export type Fields = Readonly<Record<string, unknown>>;
+
+export interface Logger {
+  error(msg: string, fields?: Fields): void;
+  warn(msg: string, fields?: Fields): void;
+  info(msg: string, fields?: Fields): void;
+  debug(msg: string, fields?: Fields): void;
+  trace(msg: string, fields?: Fields): void;
+  enabled(level: Level): boolean;
+  child(scope: string, fields?: Fields): Logger;
+}
+
+/** Levels can change while the process runs: one object shared by every logger of a process. */
+export class LogLevels {
+  #base: Level;
+  readonly #initial: string;
+  #byScope = new Map<string, Level>();
+
+  constructor(filter = "info") {
+    this.#initial = filter;
+    this.#base = "info";
+    const problem = this.set(filter);
+    if (problem !== undefined) throw new Error(problem);
+  }
+
+  /** `level` or `scope=level,scope=level,level`. Returns a problem text and changes nothing if any part is unknown. */
+  set(filter: string): string | undefined {
+    let base: Level = this.#base;
+    const byScope = new Map<string, Level>();
+    for (const part of filter.split(",")) {
+      const [left, right] = part.split("=", 2).map((s) => s.trim());
+      const level = right ?? left ?? "";
+      if (!isLevel(level)) return `unknown log level "${level}" in "${filter}": use ${LEVELS.join(", ")} or scope=level`;
+      if (right === undefined) base = level;
+      else byScope.set(left ?? "", level);
+    }
+    this.#base = base;
+    this.#byScope = byScope;
+    return undefined;
+  }
+
+  reset(): void {
+    this.set(this.#initial);
+  }
+
+  toString(): string {
+    return [...this.#byScope].map(([s, l]) => `${s}=${l}`).concat(this.#base).join(",");
+  }
+
+  enabled(scope: string, level: Level): boolean {
+    const limit = this.#byScope.get(scope) ?? this.#base;
+    return LEVELS.indexOf(level) <= LEVELS.indexOf(limit);
+  }
+}
+
+export function isLevel(s: string): s is Level {
+  return (LEVELS as readonly string[]).includes(s);
+}
+
+export interface LogOptions {
+  readonly levels?: LogLevels;
+  readonly write?: (line: string) => void;
+  readonly now?: () => number;
+  readonly fields?: Fields;
+}
+
+/** One line per record; a field that cannot be serialised is shown as text and never throws. */
+export function createLogger(scope: string, options: LogOptions = {}): Logger {
+  const levels = options.levels ?? new LogLevels();
+  const write = options.write ?? ((line: string) => void process.stdout.write(line));
+  const now = options.now ?? (() => Date.now());
+  const emit = (level: Level, msg: string, fields?: Fields) => {
+    if (!levels.enabled(scope, level)) return;
+    const record = { time: new Date(now()).toISOString(), level, scope, msg, ...options.fields, ...fields };
+    write(`${JSON.stringify(record, replacer)}\n`);
+  };
+  return {
+    error: (msg, fields) => emit("error", msg, fields),
+    warn: (msg, fields) => emit("warn", msg, fields),
+    info: (msg, fields) => emit("info", msg, fields),
+    debug: (msg, fields) => emit("debug", msg, fields),
+    trace: (msg, fields) => emit("trace", msg, fields),
+    enabled: (level) => levels.enabled(scope, level),
+    child: (childScope, fields) =>
+      createLogger(childScope, { levels, write, now, fields: { ...options.fields, ...fields } }),
+  };
+}
+
+function replacer(_key: string, value: unknown): unknown {
+  if (typeof value === "bigint") return value.toString();
+  if (value instanceof Error) return errorText(value);
+  return value;
+}
+
+/** An error with its chain of causes as one line. */
+export function errorText(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const code = (error as { code?: unknown }).code;
+  const head = typeof code === "string" && !error.message.includes(code) ? `${error.message} (${code})` : error.message;
+  return error.cause === undefined ? head : `${head}: ${errorText(error.cause)}`;
+}
+
+/** A value that must never reach a log, a dump or a terminal. */
+export class Secret<T> {
+  readonly #value: T;
+  constructor(value: T) {
+    this.#value = value;
+  }
+  reveal(): T {
+    return this.#value;
+  }
+  toString(): string {
+    return "[redacted]";
+  }
+  toJSON(): string {
+    return "[redacted]";
+  }
+  [Symbol.for("nodejs.util.inspect.custom")](): string {
+    return "[redacted]";
+  }
+}

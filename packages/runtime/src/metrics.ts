@@ -1,0 +1,111 @@
+// Owns metric families and their text exposition (OpenMetrics / Prometheus 0.0.4).
+// Handles are resolved once per connection and then only incremented: no label work on the hot path.
+
+export type Labels = Readonly<Record<string, string>>;
+
+export interface Counter { inc(by?: number): void }
+export interface Gauge { set(value: number): void; add(by: number): void }
+export interface Histogram { observe(value: number): void }
+
+interface Series { readonly labels: Labels; value: number; touchedMs: number; buckets?: number[]; count?: number }
+interface Family {
+  readonly name: string; readonly help: string; readonly type: "counter" | "gauge" | "histogram";
+  readonly bounds?: readonly number[]; readonly series: Map<string, Series>;
+}
+
+/** One label set more than this in a family goes to a single overflow series: cardinality is a bound too. */
+export const SERIES_PER_FAMILY_MAX = 20_000;
+const OVERFLOW: Labels = { overflow: "true" };
+
+export class Metrics {
+  readonly #families = new Map<string, Family>();
+  readonly #collectors: (() => void)[] = [];
+  readonly #now: () => number;
+
+  constructor(now: () => number = () => Date.now()) {
+    this.#now = now;
+  }
+
+  counter(name: string, help: string): { with(labels: Labels): Counter } {
+    const family = this.#family(name, help, "counter");
+    return { with: (labels) => {
+      const s = this.#series(family, labels);
+      return { inc: (by = 1) => { s.value += by; s.touchedMs = this.#now(); } };
+    } };
+  }
+
+  gauge(name: string, help: string): { with(labels: Labels): Gauge } {
+    const family = this.#family(name, help, "gauge");
+    return { with: (labels) => {
+      const s = this.#series(family, labels);
+      return { set: (v) => { s.value = v; s.touchedMs = this.#now(); }, add: (by) => { s.value += by; s.touchedMs = this.#now(); } };
+    } };
+  }
+
+  histogram(name: string, help: string, bounds: readonly number[]): { with(labels: Labels): Histogram } {
+    const family = this.#family(name, help, "histogram", bounds);
+    return { with: (labels) => {
+      const s = this.#series(family, labels);
+      const buckets = (s.buckets ??= bounds.map(() => 0));
+      s.count ??= 0;
+      return { observe: (v) => {
+        for (let i = 0; i < bounds.length; i++) if (v <= (bounds[i] ?? Infinity)) buckets[i] = (buckets[i] ?? 0) + 1;
+        s.value += v; s.count = (s.count ?? 0) + 1; s.touchedMs = this.#now();
+      } };
+    } };
+  }
+
+  /** Runs before each scrape: for values that are read rather than counted. */
+  onCollect(collect: () => void): void {
+    this.#collectors.push(collect);
+  }
+
+  /** Drops series whose labels match and that nobody touched since `sinceMs` (epoch). */
+  expire(matches: (labels: Labels) => boolean, sinceMs: number): void {
+    for (const family of this.#families.values())
+      for (const [key, s] of family.series) if (s.touchedMs < sinceMs && matches(s.labels)) family.series.delete(key);
+  }
+
+  /** OpenMetrics text: counters end in `_total`, the text ends in `# EOF`. */
+  expose(): string {
+    for (const collect of this.#collectors) collect();
+    const out: string[] = [];
+    for (const f of [...this.#families.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+      out.push(`# HELP ${f.name} ${f.help}\n# TYPE ${f.name} ${f.type}\n`);
+      for (const s of f.series.values()) {
+        if (f.type !== "histogram") {
+          out.push(`${f.name}${f.type === "counter" ? "_total" : ""}${labelText(s.labels)} ${s.value}\n`);
+          continue;
+        }
+        (f.bounds ?? []).forEach((bound, i) => out.push(`${f.name}_bucket${labelText({ ...s.labels, le: String(bound) })} ${s.buckets?.[i] ?? 0}\n`));
+        out.push(`${f.name}_bucket${labelText({ ...s.labels, le: "+Inf" })} ${s.count ?? 0}\n`);
+        out.push(`${f.name}_sum${labelText(s.labels)} ${s.value}\n${f.name}_count${labelText(s.labels)} ${s.count ?? 0}\n`);
+      }
+    }
+    return `${out.join("")}# EOF\n`;
+  }
+
+  #family(name: string, help: string, type: Family["type"], bounds?: readonly number[]): Family {
+    const bare = type === "counter" ? name.replace(/_total$/, "") : name;
+    const known = this.#families.get(bare);
+    if (known !== undefined) return known;
+    const family: Family = { name: bare, help, type, series: new Map(), ...(bounds ? { bounds } : {}) };
+    this.#families.set(bare, family);
+    return family;
+  }
+
+  #series(family: Family, labels: Labels): Series {
+    const key = labelText(labels);
+    const known = family.series.get(key);
+    if (known !== undefined) return known;
+    if (family.series.size >= SERIES_PER_FAMILY_MAX && labels !== OVERFLOW) return this.#series(family, OVERFLOW);
+    const series: Series = { labels, value: 0, touchedMs: this.#now() };
+    family.series.set(key, series);
+    return series;
+  }
+}
+
+function labelText(labels: Labels): string {
+  const parts = Object.entries(labels).map(([k, v]) => `${k}="${v.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n")}"`);
+  return parts.length === 0 ? "" : `{${parts.join(",")}}`;
+}

@@ -1,0 +1,8 @@
+// Public names of @ambit/core.
+export { assertNever, describeProblems, err, invariant, ok, problem, type Problem, type Result } from "./result.ts";
+export { familyOf, ipBytes, ipFromBytes, isLoopback, LOOPBACK_V4, parseIp, UNSPECIFIED_V4, type Family, type Ip } from "./net/ip.ts";
+export { cidrContains, cidrFromBytes, formatCidr, parseCidr, type Cidr } from "./net/cidr.ts";
+export { formatSocketAddress, networkAddressKey, parseSocketAddress, type NetworkAddress, type SocketAddress } from "./net/socket-address.ts";
+export { formatIdentity, parseIdentity, principalOf, sameIdentity, type Identity } from "./identity/spiffe.ts";
+export { serviceKey, type BalanceScope, type Endpoint, type GatewayAddress, type LoadBalancing, type Locality, type NamespacedHostname, type PolicyKey, type PortMap, type Service, type ServiceKey, type ServicePort, type Vip, type Workload, type WorkloadUid } from "./workload/workload.ts";
+export { policyKey, type Clause, type Match, type Policy, type Rule, type ServiceAccountMatch, type StringMatch } from "./policy/policy.ts";

@@ -1,0 +1,43 @@
+// Owns CIDR blocks: parse strictly, test membership.
+import { err, ok, type Result } from "../result.ts";
+import { familyOf, ipBytes, ipFromBytes, parseIp, type Ip } from "./ip.ts";
+
+export interface Cidr {
+  readonly ip: Ip;
+  /** Prefix length in bits: 0–32 or 0–128. */
+  readonly prefix: number;
+}
+
+/** `10.0.0.0/8`, `::1/128`, or a bare address (a full-length block). */
+export function parseCidr(text: string): Result<Cidr, string> {
+  const [addr = "", bits, ...more] = text.split("/");
+  const ip = parseIp(addr);
+  if (!ip.ok || more.length > 0) return err(`"${text}" is not an IP address or CIDR block`);
+  const full = familyOf(ip.value) === 4 ? 32 : 128;
+  if (bits === undefined) return ok({ ip: ip.value, prefix: full });
+  if (!/^(0|[1-9]\d{0,2})$/.test(bits) || Number(bits) > full) return err(`"${text}": the prefix must be 0 to ${full}`);
+  return ok({ ip: ip.value, prefix: Number(bits) });
+}
+
+/** From the wire: address bytes and a prefix length. */
+export function cidrFromBytes(address: Uint8Array, length: number): Result<Cidr, string> {
+  const ip = ipFromBytes(address);
+  if (!ip.ok) return ip;
+  const full = familyOf(ip.value) === 4 ? 32 : 128;
+  if (length < 0 || length > full) return err(`prefix length ${length} is beyond ${full}`);
+  return ok({ ip: ip.value, prefix: length });
+}
+
+export function cidrContains(cidr: Cidr, ip: Ip): boolean {
+  if (familyOf(cidr.ip) !== familyOf(ip)) return false;
+  const a = ipBytes(cidr.ip);
+  const b = ipBytes(ip);
+  const whole = cidr.prefix >> 3;
+  for (let i = 0; i < whole; i++) if (a[i] !== b[i]) return false;
+  const rest = cidr.prefix & 7;
+  if (rest === 0) return true;
+  const mask = (0xff << (8 - rest)) & 0xff;
+  return ((a[whole] ?? 0) & mask) === ((b[whole] ?? 0) & mask);
+}
+
+export const formatCidr = (cidr: Cidr): string => `${cidr.ip}/${cidr.prefix}`;

@@ -1,0 +1,59 @@
+// Owns the libc calls that Node does not offer. Every pointer of the mesh is in this file and in message.ts.
+import { constants } from "node:os";
+import koffi from "koffi";
+
+/** glibc and musl both answer to the running program's own symbols. */
+const libc = koffi.load(null);
+
+export const sys = {
+  setns: libc.func("int setns(int fd, int nstype)") as (fd: number, type: number) => number,
+  socket: libc.func("int socket(int domain, int type, int protocol)") as (d: number, t: number, p: number) => number,
+  setsockopt: libc.func("int setsockopt(int fd, int level, int name, const void *val, uint32_t len)") as (fd: number, level: number, name: number, val: Buffer, len: number) => number,
+  getsockopt: libc.func("int getsockopt(int fd, int level, int name, void *val, void *len)") as (fd: number, level: number, name: number, val: Buffer, len: Buffer) => number,
+  bind: libc.func("int bind(int fd, const void *addr, uint32_t len)") as (fd: number, addr: Buffer, len: number) => number,
+  listen: libc.func("int listen(int fd, int backlog)") as (fd: number, backlog: number) => number,
+  connect: libc.func("int connect(int fd, const void *addr, uint32_t len)") as (fd: number, addr: Buffer, len: number) => number,
+  accept4: libc.func("int accept4(int fd, void *addr, void *len, int flags)") as (fd: number, addr: null, len: null, flags: number) => number,
+  close: libc.func("int close(int fd)") as (fd: number) => number,
+  pipe2: libc.func("int pipe2(void *fds, int flags)") as (fds: Buffer, flags: number) => number,
+  read: libc.func("long read(int fd, void *buf, size_t n)") as (fd: number, buf: Buffer, n: number) => number,
+  write: libc.func("long write(int fd, const void *buf, size_t n)") as (fd: number, buf: Buffer, n: number) => number,
+  poll: libc.func("int poll(void *fds, unsigned long n, int timeout)") as (fds: Buffer, n: number, timeoutMs: number) => number,
+  recvmsg: libc.func("long recvmsg(int fd, void *msg, int flags)") as (fd: number, msg: Buffer, flags: number) => number,
+  sendmsg: libc.func("long sendmsg(int fd, const void *msg, int flags)") as (fd: number, msg: Buffer, flags: number) => number,
+};
+
+export const addressOf = (buffer: Buffer): bigint => BigInt(koffi.address(buffer));
+export const errno = (): number => koffi.errno();
+
+export const C = {
+  CLONE_NEWNET: 0x40000000,
+  AF_UNIX: 1, AF_INET: 2, AF_INET6: 10,
+  SOCK_STREAM: 1, SOCK_DGRAM: 2, SOCK_SEQPACKET: 5, SOCK_NONBLOCK: 0o4000, SOCK_CLOEXEC: 0o2000000,
+  O_NONBLOCK: 0o4000, O_CLOEXEC: 0o2000000,
+  SOL_SOCKET: 1, SO_REUSEADDR: 2, SO_REUSEPORT: 15, SO_MARK: 36,
+  SOL_IP: 0, IP_TRANSPARENT: 19, IP_FREEBIND: 15, IP_BIND_ADDRESS_NO_PORT: 24, SO_ORIGINAL_DST: 80,
+  SOL_IPV6: 41, IPV6_V6ONLY: 26, IPV6_TRANSPARENT: 75, IP6T_SO_ORIGINAL_DST: 80,
+  SCM_RIGHTS: 1, MSG_CMSG_CLOEXEC: 0x40000000, MSG_DONTWAIT: 0x40, MSG_NOSIGNAL: 0x4000, MSG_CTRUNC: 8, MSG_TRUNC: 0x20,
+  POLLIN: 1, POLLERR: 8, POLLHUP: 16,
+} as const;
+
+const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, n]) => [n, name]));
+
+/** A system call that failed: `code` is the errno's name, as Node's own errors have it. */
+export class SyscallError extends Error {
+  readonly code: string;
+  readonly syscall: string;
+  constructor(syscall: string, code: string, detail: string) {
+    super(`${syscall}${detail === "" ? "" : ` ${detail}`}: ${code}`);
+    this.code = code;
+    this.syscall = syscall;
+  }
+}
+
+/** Reads errno at once: nothing may run between the call and this. */
+export function check(result: number, syscall: string, detail = ""): number {
+  if (Number(result) >= 0) return Number(result);
+  throw new SyscallError(syscall, errnoName(errno()), detail);
+}
+export const errnoName = (n: number): string => ERRNO_NAMES.get(n) ?? `errno ${n}`;

@@ -1,0 +1,140 @@
+// Owns the real kernel behind the Kernel seam. The only file that touches Node's private `_handle.fd`.
+import { createSocket, type Socket as DatagramSocket } from "node:dgram";
+import { spawn } from "node:child_process";
+import { createServer, Socket } from "node:net";
+import { familyOf, parseIp, type SocketAddress } from "@ambit/core";
+import { C, check, sys } from "./ffi.ts";
+import type { DialOptions, Kernel, ListenOptions, Netns } from "./kernel.ts";
+import { adoptNetns, insideNetns, openNetns } from "./netns.ts";
+import { decodeSockaddr, encodeSockaddr, SOCKADDR_MAX } from "./sockaddr.ts";
+
+/** Same backlog as the real ztunnel would leave us overflowing at 200 new connections a second under a stall. */
+const BACKLOG = 1024;
+/** A rule script or a helper command that takes longer is stuck. */
+const COMMAND_TIMEOUT_MS = 10_000;
+const OUTPUT_MAX_BYTES = 4 * 1024 * 1024;
+
+const ON = int32(1);
+
+export const hostKernel: Kernel = {
+  openNetns,
+  adoptNetns,
+  listen(ns, at, options) {
+    const fd = boundSocket(ns, at, C.SOCK_STREAM, options);
+    const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
+    server.listen({ fd });
+    return server;
+  },
+  bindDatagram(ns, at, options): DatagramSocket {
+    const fd = boundSocket(ns, at, C.SOCK_DGRAM, options);
+    const socket = createSocket(familyOf(at.ip) === 6 ? "udp6" : "udp4");
+    socket.bind({ fd });
+    return socket;
+  },
+  dial(ns, to, options) {
+    const fd = insideNetns(ns, () => dialSocket(to, options));
+    // manualStart: nothing is read before the caller listens. IP literals only, so happy eyeballs never makes a second handle.
+    const socket = new Socket({ fd, allowHalfOpen: true, manualStart: true } as ConstructorParameters<typeof Socket>[0]);
+    socket.connect({ host: to.ip, port: to.port, autoSelectFamily: false, noDelay: true });
+    return socket;
+  },
+  originalDestination(socket) {
+    const fd = fdOf(socket);
+    if (fd !== undefined) {
+      // A v4-mapped peer on a dual-stack socket is tracked as IPv4, so ask that first.
+      const found = originalDestinationOf(fd, C.SOL_IP, C.SO_ORIGINAL_DST) ?? originalDestinationOf(fd, C.SOL_IPV6, C.IP6T_SO_ORIGINAL_DST);
+      if (found !== undefined) return found;
+    }
+    const ip = parseIp(socket.localAddress ?? "");
+    return ip.ok && socket.localPort !== undefined ? { ip: ip.value, port: socket.localPort } : undefined;
+  },
+  async applyRules(ns, ruleset) {
+    await run(ns, ["nft", "-f", "-"], ruleset);
+  },
+  run,
+};
+
+function boundSocket(ns: Netns | undefined, at: SocketAddress, type: number, options: ListenOptions): number {
+  return insideNetns(ns, () => {
+    const v6 = familyOf(at.ip) === 6;
+    const fd = check(sys.socket(v6 ? C.AF_INET6 : C.AF_INET, type | C.SOCK_NONBLOCK | C.SOCK_CLOEXEC, 0), "socket");
+    try {
+      setOption(fd, C.SOL_SOCKET, C.SO_REUSEADDR);
+      if (options.reusePort === true) setOption(fd, C.SOL_SOCKET, C.SO_REUSEPORT);
+      if (options.mark !== undefined) setOption(fd, C.SOL_SOCKET, C.SO_MARK, options.mark);
+      if (v6) setOption(fd, C.SOL_IPV6, C.IPV6_V6ONLY, 0);
+      if (options.transparent === true) {
+        if (v6) setOption(fd, C.SOL_IPV6, C.IPV6_TRANSPARENT);
+        setOption(fd, C.SOL_IP, C.IP_TRANSPARENT);
+      }
+      const address = encodeSockaddr(at);
+      check(sys.bind(fd, address, address.length), "bind", `${at.ip} port ${at.port}`);
+      if (type === C.SOCK_STREAM) check(sys.listen(fd, options.backlog ?? BACKLOG), "listen");
+      return fd;
+    } catch (error) {
+      sys.close(fd);
+      throw error;
+    }
+  });
+}
+
+function dialSocket(to: SocketAddress, options: DialOptions): number {
+  const v6 = familyOf(to.ip) === 6;
+  const fd = check(sys.socket(v6 ? C.AF_INET6 : C.AF_INET, C.SOCK_STREAM | C.SOCK_NONBLOCK | C.SOCK_CLOEXEC, 0), "socket");
+  try {
+    if (options.mark !== undefined) setOption(fd, C.SOL_SOCKET, C.SO_MARK, options.mark);
+    if (options.transparent === true) {
+      if (v6) setOption(fd, C.SOL_IPV6, C.IPV6_TRANSPARENT);
+      else setOption(fd, C.SOL_IP, C.IP_TRANSPARENT);
+      setOption(fd, C.SOL_IP, C.IP_FREEBIND);
+    }
+    if (options.source !== undefined) {
+      // The port is chosen at connect time, against the full four-tuple: binding early would exhaust ports.
+      setOption(fd, C.SOL_IP, C.IP_BIND_ADDRESS_NO_PORT);
+      const address = encodeSockaddr({ ip: options.source, port: 0 });
+      check(sys.bind(fd, address, address.length), "bind", options.source);
+    }
+    return fd;
+  } catch (error) {
+    sys.close(fd);
+    throw error;
+  }
+}
+
+function originalDestinationOf(fd: number, level: number, name: number): SocketAddress | undefined {
+  const address = Buffer.alloc(SOCKADDR_MAX);
+  return sys.getsockopt(fd, level, name, address, int32(SOCKADDR_MAX)) < 0 ? undefined : decodeSockaddr(address);
+}
+
+function fdOf(socket: Socket): number | undefined {
+  const handle = (socket as { _handle?: { fd?: unknown } | null })._handle;
+  return typeof handle?.fd === "number" && handle.fd >= 0 ? handle.fd : undefined;
+}
+
+function setOption(fd: number, level: number, name: number, value = 1): void {
+  check(sys.setsockopt(fd, level, name, value === 1 ? ON : int32(value), 4), `setsockopt(${level},${name})`);
+}
+
+function int32(value: number): Buffer {
+  const out = Buffer.alloc(4);
+  out.writeInt32LE(value);
+  return out;
+}
+
+function run(ns: Netns, command: readonly string[], input = ""): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const child = spawn("nsenter", ["--net=/proc/self/fd/3", "--", ...command], { stdio: ["pipe", "pipe", "pipe", ns.fd], timeout: COMMAND_TIMEOUT_MS });
+    const out: Buffer[] = [];
+    let errors = "";
+    let size = 0;
+    child.stdout?.on("data", (b: Buffer) => { size += b.length; if (size <= OUTPUT_MAX_BYTES) out.push(b); });
+    child.stderr?.on("data", (b: Buffer) => { errors = (errors + b.toString("utf8")).slice(-4096); });
+    child.on("error", (cause) => reject(new Error(`cannot run ${command[0]}`, { cause })));
+    child.on("close", (code, signal) => {
+      if (code === 0) resolve(Buffer.concat(out).toString("utf8"));
+      else reject(new Error(`${command.slice(0, 4).join(" ")} failed (${signal ?? `exit ${code}`}): ${errors.trim()}`));
+    });
+    child.stdin?.on("error", () => undefined);
+    child.stdin?.end(input);
+  });
+}

@@ -1,0 +1,46 @@
+// Owns the seam to the kernel: every trick it plays for the mesh, and nothing else. Real in host-kernel.ts, fake in testkit.
+import type { Socket, Server } from "node:net";
+import type { Socket as DatagramSocket } from "node:dgram";
+import type { SocketAddress } from "@ambit/core";
+
+/** A network namespace kept open by a file descriptor. */
+export interface Netns extends Disposable {
+  readonly fd: number;
+  /** Two handles are the same namespace exactly when their inodes are equal. */
+  readonly inode: bigint;
+}
+
+export interface ListenOptions {
+  /** IP_TRANSPARENT: lets sockets made from this listener's process bind foreign sources. */
+  readonly transparent?: boolean;
+  /** SO_REUSEPORT: an old and a new ztunnel overlap. */
+  readonly reusePort?: boolean;
+  /** SO_MARK, e.g. 0x539. */
+  readonly mark?: number;
+  readonly backlog?: number;
+}
+
+export interface DialOptions {
+  readonly mark?: number;
+  /** Source address to keep (port 0): needs `transparent` when it is not local. */
+  readonly source?: SocketAddress["ip"];
+  readonly transparent?: boolean;
+}
+
+export interface Kernel {
+  /** Throws SyscallError ENOENT and the like, naming the path. */
+  openNetns(path: string): Netns;
+  /** Takes ownership of a descriptor received over ZDS. */
+  adoptNetns(fd: number): Netns;
+  /** A listening server in `ns` (undefined: our own namespace). Connections arrive paused, half-open allowed, TCP_NODELAY set. */
+  listen(ns: Netns | undefined, at: SocketAddress, options: ListenOptions): Server;
+  bindDatagram(ns: Netns | undefined, at: SocketAddress, options: ListenOptions): DatagramSocket;
+  /** Starts a connection from inside `ns`; the socket emits connect or error. */
+  dial(ns: Netns | undefined, to: SocketAddress, options: DialOptions): Socket;
+  /** SO_ORIGINAL_DST, else the socket's own local address. */
+  originalDestination(socket: Socket): SocketAddress | undefined;
+  /** Applies an nft script atomically inside `ns`. Rejects with nft's own words. */
+  applyRules(ns: Netns, ruleset: string): Promise<void>;
+  /** Runs a command inside `ns` and returns its stdout; rejects with its stderr. */
+  run(ns: Netns, command: readonly string[], input?: string): Promise<string>;
+}

@@ -1,0 +1,138 @@
+// Owns our presence on the node: the plugin's launcher, its kubeconfig, and its place in the CNI chain, repaired when lost.
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, watch, writeFileSync, type FSWatcher } from "node:fs";
+import { join } from "node:path";
+import { errorText, type Clock, type Logger, type Timer } from "@ambit/runtime";
+import type { Config } from "../config.ts";
+import { addPlugin, PLUGIN_TYPE, removePlugin, type PluginConfig } from "./conflist.ts";
+
+export const KUBECONFIG_NAME = "istio-cni-kubeconfig";
+const SERVICE_ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount";
+/** Several writes of one change arrive as several events. */
+const SETTLE_MS = 50;
+/** Directory events can be lost (the directory itself replaced): look again anyway. */
+const RECHECK_MS = 30_000;
+
+export interface Installation {
+  /** True while the plugin is in the chain. */
+  readonly installed: boolean;
+  /** Takes everything back. */
+  remove(): void;
+  close(): void;
+}
+
+export function install(config: Config, clock: Clock, log: Logger, onState: (installed: boolean) => void): Installation {
+  let installed = false;
+  let settle: Timer | undefined;
+  const put = () => {
+    let problem: string | undefined;
+    try {
+      writeLauncher(config);
+      writePluginKubeconfig(config);
+      problem = chain(config);
+    } catch (error) {
+      problem = errorText(error);
+    }
+    if (problem !== undefined) log.warn("CNI plugin is not in place", { problem });
+    else if (!installed) log.info("CNI plugin is in place", { directory: config.netDir });
+    installed = problem === undefined;
+    onState(installed);
+  };
+  put();
+  const watchers: FSWatcher[] = [];
+  for (const dir of [config.netDir, config.binDir, SERVICE_ACCOUNT_DIR]) {
+    if (!existsSync(dir)) continue;
+    const watcher = watch(dir, () => {
+      settle?.cancel();
+      settle = clock.after(SETTLE_MS, put, { hold: true });
+    });
+    watcher.on("error", (error) => log.warn("cannot watch", { dir, error: errorText(error) }));
+    watchers.push(watcher);
+  }
+  const recheck = clock.every(RECHECK_MS, put);
+  const close = () => {
+    settle?.cancel();
+    recheck.cancel();
+    for (const w of watchers) w.close();
+  };
+  return {
+    get installed() { return installed; },
+    close,
+    remove: () => {
+      close();
+      // Out of the chain first: a chain that names a missing program stops every pod of the node.
+      const file = primaryConfig(config);
+      if (file !== undefined) {
+        const without = removePlugin(readFileSync(file, "utf8"));
+        if (without.ok) writeAtomically(file, without.value, 0o644);
+      }
+      rmSync(join(config.binDir, PLUGIN_TYPE), { force: true });
+      rmSync(join(config.runDir, KUBECONFIG_NAME), { force: true });
+    },
+  };
+}
+
+function chain(config: Config): string | undefined {
+  const file = primaryConfig(config);
+  if (file === undefined) return `no CNI configuration in ${config.netDir} yet`;
+  const text = readFileSync(file, "utf8");
+  const wanted = addPlugin(text, pluginConfig(config));
+  if (!wanted.ok) return `${file}: ${wanted.error}`;
+  const target = file.endsWith(".conf") ? `${file}list` : file;
+  if (wanted.value !== text || target !== file) writeAtomically(target, wanted.value, 0o644);
+  if (target !== file) rmSync(file);
+  return undefined;
+}
+
+/** The file the kubelet's runtime would take: lexically first, or the named one. */
+function primaryConfig(config: Config): string | undefined {
+  if (config.confName !== "") {
+    const named = [config.confName, config.confName.replace(/\.conf$/, ".conflist")].map((n) => join(config.netDir, n));
+    return named.find((f) => existsSync(f));
+  }
+  if (!existsSync(config.netDir)) return undefined;
+  const first = readdirSync(config.netDir).filter((f) => /\.(conf|conflist|json)$/.test(f)).sort()[0];
+  return first === undefined ? undefined : join(config.netDir, first);
+}
+
+export function pluginConfig(config: Config): PluginConfig {
+  return {
+    type: PLUGIN_TYPE,
+    name: PLUGIN_TYPE,
+    plugin_log_level: "info",
+    cni_agent_run_dir: config.runDir,
+    ambient_enabled: true,
+    enablement_selectors: config.selectors.map((s) => ({ podSelector: { matchExpressions: s.pod }, namespaceSelector: { matchExpressions: s.namespace } })),
+    exclude_namespaces: config.excludeNamespaces,
+    pod_namespace: config.podNamespace,
+    enable_ambient_detection_retry: true,
+  };
+}
+
+function writeLauncher(config: Config): void {
+  mkdirSync(config.binDir, { recursive: true });
+  const script = `#!/bin/sh\nexec '${process.execPath}' '${join(import.meta.dirname, "main.ts")}'\n`;
+  const file = join(config.binDir, PLUGIN_TYPE);
+  if (!existsSync(file) || readFileSync(file, "utf8") !== script) writeAtomically(file, script, 0o755);
+}
+
+/** JSON is YAML; the plugin reads it without a YAML parser's help. */
+function writePluginKubeconfig(config: Config): void {
+  const ca = readFileSync(`${SERVICE_ACCOUNT_DIR}/ca.crt`);
+  const token = readFileSync(`${SERVICE_ACCOUNT_DIR}/token`, "utf8").trim();
+  const host = config.kubeHost.includes(":") ? `[${config.kubeHost}]` : config.kubeHost;
+  const kubeconfig = JSON.stringify({
+    apiVersion: "v1", kind: "Config", "current-context": "istio-cni",
+    clusters: [{ name: "local", cluster: { server: `https://${host}:${config.kubePort}`, "certificate-authority-data": ca.toString("base64") } }],
+    users: [{ name: "istio-cni", user: { token } }],
+    contexts: [{ name: "istio-cni", context: { cluster: "local", user: "istio-cni" } }],
+  });
+  const file = join(config.runDir, KUBECONFIG_NAME);
+  if (!existsSync(file) || readFileSync(file, "utf8") !== kubeconfig) writeAtomically(file, kubeconfig, 0o600);
+}
+
+function writeAtomically(file: string, text: string, mode: number): void {
+  const next = `${file}.ambit-new`;
+  writeFileSync(next, text, { mode });
+  chmodSync(next, mode);
+  renameSync(next, file);
+}

@@ -1,0 +1,200 @@
+// Owns the xDS client of a proxy: one stream at a time, reconnected for ever, resumed by versions, answered per push.
+import type { Problem } from "@ambit/core";
+import { errorText, type Clock, type Logger, type Random } from "@ambit/runtime";
+import { DeltaClient, lastByName, type Answer, type ClientType } from "../protocol/delta-client.ts";
+import type { DeltaResponse, XdsNode } from "../protocol/messages.ts";
+import { planReconnect } from "../protocol/reconnect.ts";
+import { decodeResponse } from "../wire/decode.ts";
+import type { ControlPlane } from "./control-plane.ts";
+import { openStream, type OpenStream, type StreamEnded } from "./stream.ts";
+
+/** A connection waits for this lookup: longer than a healthy round trip, shorter than the user's patience. */
+export const ANSWER_TIMEOUT_MS = 5_000;
+
+export interface Upsert {
+  readonly name: string;
+  readonly version: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface Delivery {
+  readonly upserts: readonly Upsert[];
+  readonly removed: readonly string[];
+}
+
+/** Applies what is good and returns a problem, with the resource's name as path, for each resource it refuses. */
+export type Handler = (typeUrl: string, delivery: Delivery) => readonly Problem[];
+
+export interface XdsClientOptions {
+  /** See createControlPlane; not closed by the client. */
+  readonly connect: ControlPlane;
+  readonly node: XdsNode;
+  readonly types: readonly ClientType[];
+  readonly handler: Handler;
+  readonly onConnected?: () => void;
+  readonly onDisconnected?: (how: StreamEnded) => void;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+export type LookupAnswer = "found" | "missing" | "timeout";
+
+export interface XdsClient {
+  /** Every wildcard type was accepted cleanly once. */
+  readonly ready: boolean;
+  whenReady(): Promise<void>;
+  /** A stream is open and has been served. */
+  readonly connected: boolean;
+  /** On-demand types only: resolves within ANSWER_TIMEOUT_MS; "found" means the handler has run. */
+  subscribe(typeUrl: string, name: string): Promise<LookupAnswer>;
+  /** Name to version of what is held, for dumps. */
+  held(typeUrl: string): ReadonlyMap<string, string>;
+  close(): void;
+}
+
+/** Starts connecting at once. */
+export function createXdsClient(o: XdsClientOptions): XdsClient {
+  return new Driver(o);
+}
+
+interface Waiter {
+  readonly resolve: (answer: LookupAnswer) => void;
+  readonly promise: Promise<LookupAnswer>;
+}
+
+class Driver implements XdsClient {
+  readonly #o: XdsClientOptions;
+  readonly #machine: DeltaClient;
+  readonly #waiters = new Map<string, Waiter>();
+  readonly #closing = new AbortController();
+  readonly #readyWaiters: (() => void)[] = [];
+  readonly #stopWatching: () => void;
+  #stream: OpenStream | undefined;
+  #served = false;
+
+  constructor(o: XdsClientOptions) {
+    this.#o = o;
+    this.#machine = new DeltaClient(o.types);
+    this.#stopWatching = o.connect.onRootsChanged(() => {
+      o.log.info("root certificates changed, connecting anew");
+      this.#stream?.cancel();
+    });
+    void this.#run();
+  }
+
+  get ready(): boolean {
+    return this.#machine.ready;
+  }
+
+  get connected(): boolean {
+    return this.#served;
+  }
+
+  whenReady(): Promise<void> {
+    return this.ready ? Promise.resolve() : new Promise((resolve) => this.#readyWaiters.push(resolve));
+  }
+
+  held(typeUrl: string): ReadonlyMap<string, string> {
+    return this.#machine.held(typeUrl);
+  }
+
+  subscribe(typeUrl: string, name: string): Promise<LookupAnswer> {
+    const key = waiterKey(typeUrl, name);
+    const known = this.#waiters.get(key);
+    if (known !== undefined) return known.promise;
+    const wanted = this.#machine.want(typeUrl, name);
+    if (wanted.kind === "held") return Promise.resolve("found");
+    if (wanted.kind === "full" || this.#closing.signal.aborted) return Promise.resolve("timeout");
+    let resolve: Waiter["resolve"] = () => undefined;
+    const promise = new Promise<LookupAnswer>((r) => (resolve = r));
+    const timer = this.#o.clock.after(ANSWER_TIMEOUT_MS, () => {
+      this.#machine.giveUp(typeUrl, name);
+      this.#answer(key, "timeout");
+    });
+    this.#waiters.set(key, { promise, resolve: (answer) => { timer.cancel(); resolve(answer); } });
+    if (wanted.request !== undefined) this.#stream?.send(wanted.request);
+    return promise;
+  }
+
+  close(): void {
+    if (this.#closing.signal.aborted) return;
+    this.#closing.abort(new Error("the xDS client was closed"));
+    this.#stopWatching();
+    this.#stream?.cancel();
+    for (const key of [...this.#waiters.keys()]) this.#answer(key, "timeout");
+  }
+
+  async #run(): Promise<void> {
+    const { clock, log, random } = this.#o;
+    const signal = this.#closing.signal;
+    for (let attempt = 0; !signal.aborted; ) {
+      const end = await this.#oneStream();
+      if (signal.aborted) return;
+      const plan = planReconnect({ served: end.served, code: end.code }, attempt, random);
+      attempt = plan.attempt;
+      log.info("control plane stream ended", { code: end.code, error: end.detail, retry_ms: Math.round(plan.delayMs) });
+      await clock.sleep(plan.delayMs, signal).catch(() => undefined);
+    }
+  }
+
+  async #oneStream(): Promise<StreamEnded & { served: boolean }> {
+    this.#served = false;
+    let ended: (how: StreamEnded) => void = () => undefined;
+    const end = new Promise<StreamEnded>((resolve) => (ended = resolve));
+    const stream = await openStream(this.#o.connect, this.#o.clock, { message: (bytes) => this.#message(bytes), ended });
+    this.#stream = stream;
+    if (this.#closing.signal.aborted) stream.cancel();
+    else for (const request of this.#machine.open(this.#o.node)) stream.send(request);
+    const how = await end;
+    const served = this.#served;
+    this.#stream = undefined;
+    this.#served = false;
+    this.#machine.close();
+    if (served) this.#o.onDisconnected?.(how);
+    return { ...how, served };
+  }
+
+  #message(bytes: Uint8Array): void {
+    const { response, misfits } = decodeResponse(bytes);
+    if (!this.#served) {
+      this.#served = true;
+      this.#o.log.info("control plane connected", { address: this.#o.connect.address });
+      this.#o.onConnected?.();
+    }
+    const problems = this.#machine.knows(response.typeUrl) ? this.#apply(response, misfits) : this.#ignore(response);
+    const { reply, answers } = this.#machine.settle(response, problems);
+    this.#stream?.send(reply);
+    for (const a of answers) this.#answer(waiterKey(a.typeUrl, a.name), outcome(a));
+    if (this.#machine.ready) for (const wake of this.#readyWaiters.splice(0)) wake();
+  }
+
+  #apply(response: DeltaResponse, misfits: readonly { name: string; reason: string }[]): readonly Problem[] {
+    const bad = new Set(misfits.map((m) => m.name));
+    const upserts = lastByName(response.resources).filter((r) => !bad.has(r.name));
+    const problems: Problem[] = misfits.map((m) => ({ path: m.name, message: m.reason }));
+    try {
+      problems.push(...this.#o.handler(response.typeUrl, { upserts, removed: response.removed }));
+    } catch (error) {
+      // A defect of the handler: refuse the push by name, keep the process and the stream.
+      this.#o.log.error("defect: the push handler failed", { type: response.typeUrl, error: errorText(error) });
+      problems.push(...upserts.map((u) => ({ path: u.name, message: `defect: ${errorText(error)}` })));
+    }
+    for (const p of problems) this.#o.log.error("resource refused", { type: response.typeUrl, resource: p.path, error: p.message });
+    return problems;
+  }
+
+  #ignore(response: DeltaResponse): readonly Problem[] {
+    this.#o.log.warn("response of a type that was not asked for", { type: response.typeUrl });
+    return [];
+  }
+
+  #answer(key: string, answer: LookupAnswer): void {
+    const waiter = this.#waiters.get(key);
+    this.#waiters.delete(key);
+    waiter?.resolve(answer);
+  }
+}
+
+const waiterKey = (typeUrl: string, name: string): string => `${typeUrl}\0${name}`;
+const outcome = (a: Answer): LookupAnswer => (a.found ? "found" : "missing");

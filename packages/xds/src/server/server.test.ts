@@ -1,0 +1,174 @@
+import assert from "node:assert/strict";
+import { AUTHORIZATION_TYPE, ADDRESS_TYPE } from "../protocol/messages.ts";
+import { eventually, MemorySource, plane, serve, Watcher, type Rig, type RigOptions } from "../loopback.fixture.ts";
+
+describe("xDS over TLS gRPC", () => {
+  const rigs: Rig[] = [];
+  const watchers: Watcher[] = [];
+  const start = async (sources: MemorySource[], o?: RigOptions) => {
+    const rig = await serve(sources, o);
+    rigs.push(rig);
+    return rig;
+  };
+  const watch = (...args: ConstructorParameters<typeof Watcher>) => {
+    const w = new Watcher(...args);
+    watchers.push(w);
+    return w;
+  };
+  afterEach(async () => {
+    for (const w of watchers.splice(0)) w.close();
+    await Promise.all(rigs.splice(0).map((r) => r.close()));
+  });
+
+  it("delivers what is there, then each change and removal", async () => {
+    const source = new MemorySource();
+    source.putAll([["a", "1"], ["b", "1"]]);
+    const rig = await start([source]);
+    const w = watch(rig.port);
+    await w.client.whenReady();
+    assert.deepEqual(w.content, { a: "1", b: "1" });
+    source.put("a", "2");
+    await w.until(() => w.state.get("a") === "2");
+    source.drop("b");
+    await w.until(() => !w.state.has("b"));
+    assert.deepEqual(w.deliveries.slice(1).map((d) => [d.upserts.map((u) => u.name), d.removed]), [[["a"], []], [[], ["b"]]]);
+  });
+
+  it("answers an empty set, so that a client gets ready", async () => {
+    const rig = await start([new MemorySource(), new MemorySource(AUTHORIZATION_TYPE, false)]);
+    const w = watch(rig.port, { types: [{ typeUrl: ADDRESS_TYPE, onDemand: false }, { typeUrl: AUTHORIZATION_TYPE, onDemand: false }] });
+    await w.client.whenReady();
+    assert.deepEqual(w.content, {});
+  });
+
+  it("sends only what changed when a client comes back, also to a new server", async () => {
+    const source = new MemorySource();
+    source.putAll([["a", "1"], ["b", "1"], ["c", "1"]]);
+    const rig = await start([source]);
+    const w = watch(rig.port);
+    await w.client.whenReady();
+    await rig.close();
+    await w.until(() => w.ended.length === 1);
+    source.put("b", "2");
+    source.drop("c");
+    source.put("d", "1");
+    await start([source], { port: rig.port });
+    await w.until(() => w.state.has("d"));
+    assert.deepEqual(w.content, { a: "1", b: "2", d: "1" });
+    const resumed = w.deliveries.slice(1);
+    assert.deepEqual(resumed.flatMap((d) => d.upserts.map((u) => u.name)).sort(), ["b", "d"]);
+    assert.deepEqual(resumed.flatMap((d) => d.removed), ["c"]);
+  });
+
+  it("sends types without versions in full again, without a version", async () => {
+    const source = new MemorySource(AUTHORIZATION_TYPE, false);
+    source.put("ns/p", "1");
+    const rig = await start([source]);
+    const w = watch(rig.port, { types: [{ typeUrl: AUTHORIZATION_TYPE, onDemand: false }] });
+    await w.client.whenReady();
+    await rig.close();
+    await w.until(() => w.ended.length === 1);
+    await start([source], { port: rig.port });
+    await w.until(() => w.deliveries.length === 2);
+    assert.deepEqual(w.deliveries[1]?.upserts.map((u) => [u.name, u.version]), [["ns/p", ""]]);
+  });
+
+  it("keeps the good resources of a refused push and shows the NACK", async () => {
+    const source = new MemorySource();
+    source.putAll([["bad", "x"], ["good", "1"]]);
+    const rig = await start([source]);
+    const w = watch(rig.port, { refuse: (name, text) => (name === "bad" && text === "x" ? "not a workload" : undefined) });
+    await eventually(() => rig.xds.clients()[0]?.types[ADDRESS_TYPE]?.nack !== undefined && rig.xds.clients()[0]?.types[ADDRESS_TYPE]?.nack !== "");
+    assert.equal(rig.xds.clients()[0]?.types[ADDRESS_TYPE]?.nack, "bad: not a workload");
+    assert.deepEqual(w.content, { good: "1" });
+    assert.equal(w.client.ready, false);
+    assert.match(rig.metrics.expose(), /pilot_total_xds_rejects_total\{type="[^"]+Address"\} 1/);
+    source.put("bad", "fine");
+    await w.client.whenReady();
+    assert.deepEqual(w.content, { bad: "fine", good: "1" });
+    await eventually(() => rig.xds.clients()[0]?.types[ADDRESS_TYPE]?.nack === "");
+  });
+
+  it("sends 5,000 resources in chunks, and is ready only after the last", async () => {
+    const source = new MemorySource();
+    source.putAll(Array.from({ length: 5_000 }, (_, i) => [`w-${i}`, `${i} ${"x".repeat(300)}`] as const));
+    const rig = await start([source]);
+    const w = watch(rig.port);
+    await w.client.whenReady();
+    assert.equal(w.state.size, 5_000);
+    assert.equal(w.deliveries.length, 10);
+    await eventually(() => rig.xds.clients()[0]?.types[ADDRESS_TYPE]?.unacked === 0);
+    const s = rig.xds.clients()[0]?.types[ADDRESS_TYPE];
+    assert.deepEqual([s?.mode, s?.pending, s?.sentNonce, s?.ackedNonce], ["wildcard", 0, "0-10", "0-10"]);
+  });
+
+  it("coalesces changes while a client does not read, and holds two responses at most", async () => {
+    const source = new MemorySource();
+    const rig = await start([source]);
+    const slow = plane(rig.port);
+    const client = await slow.open();
+    const { deltaMethod } = await import("../wire/method.ts");
+    const { node } = await import("../loopback.fixture.ts");
+    const call = client.makeBidiStreamRequest(deltaMethod.path, deltaMethod.requestSerialize, deltaMethod.responseDeserialize, await slow.metadata());
+    call.on("error", () => undefined);
+    call.write({ node, typeUrl: ADDRESS_TYPE, subscribe: [], unsubscribe: [], initialVersions: new Map(), nonce: "", error: undefined });
+    const fast = watch(rig.port);
+    await fast.client.whenReady();
+    // Nobody reads `call`: its window (64 KiB and more) fills after a few rounds.
+    for (let round = 1; round <= 30; round++) {
+      source.putAll(Array.from({ length: 20 }, (_, i) => [`w-${i}`, `${round} ${"y".repeat(20_000)}`] as const));
+      await fast.until(() => fast.state.get("w-19")?.startsWith(`${round} `) === true);
+    }
+    const unacked = rig.xds.clients().map((c) => c.types[ADDRESS_TYPE]?.unacked ?? 0);
+    assert.ok(Math.max(...unacked) < 12, `unacked: ${unacked.join(",")}`);
+    const pending = rig.xds.clients().map((c) => c.types[ADDRESS_TYPE]?.pending ?? 0);
+    assert.equal(Math.max(...pending), 20);
+    call.cancel();
+    client.close();
+    await eventually(() => rig.xds.clients().length === 1);
+  });
+
+  it("refuses a wrong token, a foreign namespace, a stream without node, and too many streams", async () => {
+    const rig = await start([new MemorySource()], { bounds: { streamsMax: 1 } });
+    const ended = async (o: ConstructorParameters<typeof Watcher>[1] & { token?: string }) => {
+      const { token, ...rest } = o;
+      const lines: Record<string, unknown>[] = [];
+      const { createLogger } = await import("@ambit/runtime");
+      const w = watch(rig.port, { ...rest, connect: plane(rig.port, { token: token ?? "good" }),
+        log: createLogger("t", { write: (l) => lines.push(JSON.parse(l) as Record<string, unknown>) }) });
+      await eventually(() => lines.some((l) => l["msg"] === "control plane stream ended"));
+      w.close();
+      const line = lines.find((l) => l["msg"] === "control plane stream ended");
+      await eventually(() => rig.xds.clients().length === 0);
+      return [line?.["code"], line?.["error"]];
+    };
+    assert.deepEqual(await ended({ token: "wrong" }), [16, "authentication failure"]);
+    assert.deepEqual(await ended({ node: { id: "ztunnel~10.0.0.1~z.other~other.svc.cluster.local", metadata: {} } }),
+      [7, 'node says namespace "other", the token says "istio-system"']);
+    assert.deepEqual(await ended({ node: { id: "", metadata: {} } }), [3, "the first request carries no node"]);
+    const first = watch(rig.port);
+    await first.client.whenReady();
+    const second = watch(rig.port);
+    await eventually(() => rig.xds.clients().length === 1);
+    assert.equal(second.client.ready, false);
+  });
+
+  it("serves an on-demand client only what it asks for, with aliases, and tells it of misses and changes", async () => {
+    const source = new MemorySource();
+    source.put("uid-1", "pod", ["/10.0.0.1"]);
+    source.put("uid-2", "other", ["/10.0.0.2"]);
+    const rig = await start([source]);
+    const w = watch(rig.port, { types: [{ typeUrl: ADDRESS_TYPE, onDemand: true }] });
+    await w.until(() => w.connects === 1);
+    assert.equal(w.client.ready, true);
+    assert.equal(await w.client.subscribe(ADDRESS_TYPE, "/10.0.0.1"), "found");
+    assert.deepEqual(w.content, { "uid-1": "pod" });
+    assert.equal(await w.client.subscribe(ADDRESS_TYPE, "/10.9.9.9"), "missing");
+    source.put("uid-1", "pod2", ["/10.0.0.1"]);
+    source.put("uid-2", "unseen", ["/10.0.0.2"]);
+    await w.until(() => w.state.get("uid-1") === "pod2");
+    source.drop("uid-1");
+    await w.until(() => w.state.size === 0);
+    assert.equal(w.deliveries.some((d) => d.upserts.some((u) => u.name === "uid-2")), false);
+  });
+});

@@ -1,0 +1,192 @@
+// Owns one client's stream: its subscriptions, the order of its pushes, and how much may be under way to it.
+import { status, type ServerDuplexStream } from "@grpc/grpc-js";
+import type { Identity } from "@ambit/core";
+import type { Logger } from "@ambit/runtime";
+import { ServerSubscription, type ChunkLimits, type SubscriptionStatus } from "../protocol/delta-server.ts";
+import type { DeltaRequest } from "../protocol/messages.ts";
+import { checkNode } from "../protocol/node.ts";
+import { encodeResponse } from "../wire/encode.ts";
+import type { ResourceTable } from "./source.ts";
+
+/** Responses handed to the transport that it has not taken yet: two keep the wire busy, more only fill memory. */
+export const WRITES_UNDER_WAY_MAX = 2;
+
+export interface ClientStatus {
+  readonly proxyId: string;
+  readonly role: string;
+  readonly node: string;
+  readonly identity: Identity;
+  readonly peer: string;
+  /** Epoch milliseconds. */
+  readonly connectedSince: number;
+  readonly types: Readonly<Record<string, SubscriptionStatus>>;
+}
+
+export interface StreamHooks {
+  readonly log: Logger;
+  readonly limits: ChunkLimits;
+  readonly controlPlane: string;
+  pushed(typeUrl: string, resources: number, removed: number): void;
+  rejected(typeUrl: string): void;
+}
+
+export type DeltaCall = ServerDuplexStream<DeltaRequest, Uint8Array>;
+
+export class ClientStream {
+  readonly #call: DeltaCall;
+  readonly #identity: Identity;
+  readonly #tables: readonly ResourceTable[];
+  readonly #hooks: StreamHooks;
+  readonly #subscriptions = new Map<string, ServerSubscription>();
+  readonly #connectedSince: number;
+  #log: Logger;
+  #proxy: { id: string; role: string; nodeName: string } | undefined;
+  #underWay = 0;
+  #scheduled = false;
+  #closed = false;
+  /** Answers owed to requests for types that nobody serves; one each, empty. */
+  readonly #unknownOwed: string[] = [];
+  #unknownAnswered = 0;
+
+  constructor(o: { call: DeltaCall; identity: Identity; tables: readonly ResourceTable[]; hooks: StreamHooks; now: number }) {
+    this.#call = o.call;
+    this.#identity = o.identity;
+    this.#tables = o.tables;
+    this.#hooks = o.hooks;
+    this.#log = o.hooks.log;
+    this.#connectedSince = o.now;
+    o.tables.forEach((t, i) =>
+      this.#subscriptions.set(t.source.typeUrl, new ServerSubscription({ versioned: t.source.versioned, noncePrefix: `${i}-` })));
+  }
+
+  get introduced(): boolean {
+    return this.#proxy !== undefined;
+  }
+
+  request(req: DeltaRequest): void {
+    if (this.#closed) return;
+    if (this.#proxy === undefined && !this.#introduce(req)) return;
+    const table = this.#table(req.typeUrl);
+    const subscription = this.#subscriptions.get(req.typeUrl);
+    if (table === undefined || subscription === undefined) return this.#unknown(req);
+    const outcome = subscription.request(req, table);
+    switch (outcome.kind) {
+      case "refused":
+        return this.end(outcome.code === "invalid" ? status.INVALID_ARGUMENT : status.RESOURCE_EXHAUSTED, outcome.reason);
+      case "nack":
+        this.#hooks.rejected(req.typeUrl);
+        this.#log.warn("push rejected by the proxy", { type: req.typeUrl, nonce: req.nonce, error: outcome.error });
+        break;
+      case "stale":
+        this.#log.debug("answer to an unknown nonce ignored", { type: req.typeUrl, nonce: req.nonce });
+        break;
+      case "first":
+        this.#log.debug("subscribed", { type: req.typeUrl, mode: subscription.status().mode, holds: req.initialVersions.size });
+        break;
+      case "subscription":
+      case "ack":
+        break;
+    }
+    this.#schedule();
+  }
+
+  changed(table: ResourceTable, names: ReadonlySet<string>): void {
+    if (this.#closed) return;
+    this.#subscriptions.get(table.source.typeUrl)?.change(names, table);
+    this.#schedule();
+  }
+
+  status(): ClientStatus | undefined {
+    if (this.#proxy === undefined) return undefined;
+    return {
+      proxyId: this.#proxy.id, role: this.#proxy.role, node: this.#proxy.nodeName, identity: this.#identity,
+      peer: this.#call.getPeer(), connectedSince: this.#connectedSince,
+      types: Object.fromEntries([...this.#subscriptions].map(([type, s]) => [type, s.status()])),
+    };
+  }
+
+  /** Ends the stream with a gRPC status; OK is a clean end, after which clients come back at once. */
+  end(code: status, details: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    if (code === status.OK) {
+      this.#call.end();
+      return;
+    }
+    this.#log.info("stream ended by us", { code: status[code], reason: details });
+    this.#call.emit("error", Object.assign(new Error(details), { code, details }));
+  }
+
+  /** The peer is gone. */
+  gone(): void {
+    this.#closed = true;
+  }
+
+  #introduce(req: DeltaRequest): boolean {
+    const verdict = checkNode(req.node, this.#identity);
+    if (!verdict.ok) {
+      this.end(verdict.code === "invalid" ? status.INVALID_ARGUMENT : status.PERMISSION_DENIED, verdict.reason);
+      return false;
+    }
+    this.#proxy = { id: req.node?.id ?? "", role: verdict.role, nodeName: verdict.nodeName };
+    this.#log = this.#hooks.log.child("xds", { proxy: this.#proxy.id });
+    this.#log.info("proxy connected", { peer: this.#call.getPeer() });
+    return true;
+  }
+
+  /** One pass per event-loop turn, so that requests and changes that arrive together are answered in the order of the types. */
+  #schedule(): void {
+    if (this.#scheduled || this.#closed) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#flush();
+    });
+  }
+
+  #flush(): void {
+    while (!this.#closed && this.#underWay < WRITES_UNDER_WAY_MAX) {
+      const bytes = this.#nextResponse();
+      if (bytes === undefined) return;
+      this.#underWay++;
+      this.#call.write(bytes, () => {
+        this.#underWay--;
+        this.#schedule();
+      });
+    }
+  }
+
+  #nextResponse(): Buffer | undefined {
+    const unknown = this.#unknownOwed.shift();
+    if (unknown !== undefined)
+      return encodeResponse({ typeUrl: unknown, nonce: `u-${++this.#unknownAnswered}`, version: "", removed: [], partial: false,
+        resources: [], controlPlane: this.#hooks.controlPlane });
+    for (const table of this.#tables) {
+      const typeUrl = table.source.typeUrl;
+      const chunk = this.#subscriptions.get(typeUrl)?.next(table, this.#hooks.limits, table.version);
+      if (chunk === undefined) continue;
+      this.#hooks.pushed(typeUrl, chunk.upserts.length, chunk.removed.length);
+      this.#log.debug("push", { type: typeUrl, nonce: chunk.nonce, resources: chunk.upserts.length, removed: chunk.removed.length });
+      return encodeResponse({ typeUrl, nonce: chunk.nonce, version: table.version, removed: chunk.removed, partial: chunk.partial,
+        resources: chunk.upserts.map((name) => table.field(name, chunk.aliases)), controlPlane: this.#hooks.controlPlane });
+    }
+    return undefined;
+  }
+
+  #unknown(req: DeltaRequest): void {
+    if (req.nonce !== "") return;
+    if (this.#unknownOwed.length >= UNKNOWN_OWED_MAX)
+      return this.end(status.RESOURCE_EXHAUSTED, `more than ${UNKNOWN_OWED_MAX} open requests for types that are not served`);
+    this.#log.debug("request for a type that is not served", { type: req.typeUrl.slice(0, TYPE_SHOWN_MAX) });
+    this.#unknownOwed.push(req.typeUrl);
+    this.#schedule();
+  }
+
+  #table(typeUrl: string): ResourceTable | undefined {
+    return this.#tables.find((t) => t.source.typeUrl === typeUrl);
+  }
+}
+
+/** A client asks for a handful of types; more at once is noise or malice. */
+const UNKNOWN_OWED_MAX = 32;
+const TYPE_SHOWN_MAX = 200;

@@ -1,0 +1,35 @@
+// Owns the way in from the wire: delta xDS protobuf bytes to the house's own shapes. Throws on bytes that are not protobuf.
+import { discovery } from "@ambit/proto";
+import { fromBinary } from "@bufbuild/protobuf";
+import type { DeltaRequest, DeltaResponse } from "../protocol/messages.ts";
+import { PARTIAL_MARK } from "./encode.ts";
+
+export function decodeRequest(bytes: Uint8Array): DeltaRequest {
+  const m = fromBinary(discovery.DeltaDiscoveryRequestSchema, bytes);
+  return {
+    node: m.node === undefined ? undefined : { id: m.node.id, metadata: m.node.metadata ?? {} },
+    typeUrl: m.typeUrl,
+    subscribe: m.resourceNamesSubscribe,
+    unsubscribe: m.resourceNamesUnsubscribe,
+    initialVersions: new Map(Object.entries(m.initialResourceVersions)),
+    nonce: m.responseNonce,
+    error: m.errorDetail?.message,
+  };
+}
+
+/** A resource without a body, or with a body of another type than the response's, is kept with empty bytes and told apart in `misfits`. */
+export function decodeResponse(bytes: Uint8Array): { response: DeltaResponse; misfits: { name: string; reason: string }[] } {
+  const m = fromBinary(discovery.DeltaDiscoveryResponseSchema, bytes);
+  const misfits: { name: string; reason: string }[] = [];
+  const resources = m.resources.map((r) => {
+    if (r.resource === undefined) misfits.push({ name: r.name, reason: "the resource has no body" });
+    else if (r.resource.typeUrl !== m.typeUrl) misfits.push({ name: r.name, reason: `its body is a ${r.resource.typeUrl}` });
+    return { name: r.name, version: r.version, aliases: r.aliases, bytes: r.resource?.value ?? new Uint8Array() };
+  });
+  return {
+    response: {
+      typeUrl: m.typeUrl, nonce: m.nonce, resources, removed: m.removedResources, partial: m.systemVersionInfo.endsWith(PARTIAL_MARK),
+    },
+    misfits,
+  };
+}

@@ -79,6 +79,11 @@ for (const [name, definition] of Object.entries(definitions)) {
   if ((definition["x-kubernetes-group-version-kind"] ?? []).some(served)) take(name);
 }
 
+// The one default that decides the identity of list items (two ports of one number differ by protocol).
+for (const name of ["io.k8s.api.core.v1.ContainerPort", "io.k8s.api.core.v1.ServicePort"]) {
+  wanted.get(name).properties.protocol.default = "TCP";
+}
+
 const lines = [...wanted.keys()].sort().map((name) => `${JSON.stringify(name)}:${JSON.stringify(wanted.get(name))}`);
 const target = new URL("../src/apiserver/openapi/builtin-schemas.json", import.meta.url);
 writeFileSync(target, `{\n${lines.join(",\n")}\n}\n`);

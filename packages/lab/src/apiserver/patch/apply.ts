@@ -1,0 +1,192 @@
+// Owns server-side apply and the bookkeeping of who manages which field of an object.
+import { equalJson, isObject, type JsonObject } from "../json.ts";
+import type { Schema } from "../schema/structural.ts";
+import { difference, emptySet, equalSets, intersection, isEmptySet, pathsOf, union, type FieldSet } from "./field-set.ts";
+import { asksForReset, entryId, managedOnly, readEntries, writeEntries, type Entries, type Entry } from "./managed-fields.ts";
+import { showPath } from "./path-element.ts";
+import {
+  compareValues, fieldsOf, mergeTyped, removeFields, UntypableValue, withNamedParents, type Comparison,
+} from "./typed-walk.ts";
+
+/** Stands for whoever wrote the fields of an object that has no managed fields yet. */
+const BEFORE_FIRST_APPLY = "before-first-apply";
+
+export interface Conflict {
+  manager: string;
+  /** Such as `.spec.replicas`. */
+  field: string;
+  message: string;
+}
+
+export type Applied = { ok: true; object: JsonObject } | { ok: false; conflicts: Conflict[] } | { ok: false; invalid: string };
+
+/**
+ * Applies a manager's whole intent. `live` and `applied` must be of one version; `now` is RFC 3339 in whole seconds.
+ * Fields that the manager applied before and no longer does go, unless somebody else owns them. An apply that changes
+ * nothing returns an object equal to `live`, managed fields included.
+ */
+export function applyServerSide(input: {
+  live: JsonObject | null;
+  applied: JsonObject;
+  manager: string;
+  force: boolean;
+  subresource: string;
+  apiVersion: string;
+  schema: Schema;
+  now: string;
+}): Applied {
+  const { schema } = input;
+  if (managedFieldsOf(input.applied) !== undefined) return { ok: false, invalid: "metadata.managedFields must be nil" };
+  const live = input.live === null ? {} : withoutManagedFields(input.live);
+  const before = input.live === null ? new Map<string, Entry>() : entriesOfLive(input.live, live, schema);
+  const self: Omit<Entry, "set" | "time"> = {
+    manager: input.manager,
+    operation: "Apply",
+    apiVersion: input.apiVersion,
+    subresource: input.subresource,
+  };
+  const id = entryId(self);
+  const last = before.get(id);
+  let set: FieldSet;
+  let merged: JsonObject;
+  try {
+    set = managedOnly(fieldsOf(input.applied, schema, true));
+    const value = mergeTyped(live, input.applied, schema);
+    if (!isObject(value)) return { ok: false, invalid: "the applied configuration is not an object" };
+    merged = value;
+  } catch (error) {
+    if (error instanceof UntypableValue) return { ok: false, invalid: error.message };
+    throw error;
+  }
+  const entries: Entries = new Map(before);
+  entries.set(id, { ...self, time: last?.time ?? "", set });
+  if (last !== undefined) merged = pruneUnowned(merged, last.set, entries, schema);
+  const change = compareValues(live, merged, schema);
+  const conflicts = conflictsOf(entries, id, change);
+  if (conflicts.size > 0 && !input.force) return { ok: false, conflicts: describe(conflicts, entries) };
+  takeFromOthers(entries, id, change);
+  const unchanged = input.live !== null && equalJson(live, merged);
+  const sameClaim = equalSets(last?.set ?? emptySet(), set) && (last?.apiVersion ?? input.apiVersion) === input.apiVersion;
+  if (unchanged && sameClaim) return { ok: true, object: input.live ?? merged };
+  entries.set(id, { ...self, time: input.now, set });
+  return { ok: true, object: withManagedFields(merged, entries) };
+}
+
+/**
+ * Records a create, update or patch by `manager`: it now owns what it added or changed, and nobody owns what it
+ * removed. Returns `updated` with its managed fields; they are those of `live` when nothing else changed.
+ */
+export function trackUpdate(input: {
+  live: JsonObject | null;
+  updated: JsonObject;
+  manager: string;
+  subresource: string;
+  apiVersion: string;
+  schema: Schema;
+  now: string;
+}): JsonObject {
+  const updated = withoutManagedFields(input.updated);
+  if (asksForReset(managedFieldsOf(input.updated))) return updated;
+  const live = input.live === null ? {} : withoutManagedFields(input.live);
+  const offered = readEntries(managedFieldsOf(input.updated));
+  // Clients that do not know managed fields drop or mangle them: those of the stored object stand in.
+  const stored = input.live === null ? null : readEntries(managedFieldsOf(input.live));
+  const entries = offered !== null && offered.size > 0 ? offered : (stored ?? new Map<string, Entry>());
+  const change = compareValues(live, updated, input.schema);
+  const self: Omit<Entry, "set" | "time"> = {
+    manager: input.manager,
+    operation: "Update",
+    apiVersion: input.apiVersion,
+    subresource: input.subresource,
+  };
+  const id = entryId(self);
+  takeFromOthers(entries, id, change);
+  const last = entries.get(id);
+  const gained = union(change.added, change.modified);
+  const set = managedOnly(union(difference(last?.set ?? emptySet(), change.removed), gained));
+  const touched = !isEmptySet(managedOnly(gained)) || !equalSets(last?.set ?? emptySet(), set);
+  if (touched) entries.set(id, { ...self, time: input.now, set });
+  return withManagedFields(updated, entries);
+}
+
+function entriesOfLive(stored: JsonObject, live: JsonObject, schema: Schema): Entries {
+  const entries = readEntries(managedFieldsOf(stored)) ?? new Map<string, Entry>();
+  if (entries.size > 0) return entries;
+  const entry: Entry = {
+    manager: BEFORE_FIRST_APPLY,
+    operation: "Update",
+    apiVersion: typeof live["apiVersion"] === "string" ? live["apiVersion"] : "",
+    subresource: "",
+    time: "",
+    set: managedOnly(fieldsOf(live, schema, false)),
+  };
+  return isEmptySet(entry.set) ? entries : new Map([[entryId(entry), entry]]);
+}
+
+/** Removes what was applied last time and is owned by nobody now. */
+function pruneUnowned(merged: JsonObject, last: FieldSet, entries: Entries, schema: Schema): JsonObject {
+  const named = (set: FieldSet): FieldSet => withNamedParents(set, schema);
+  let owned = emptySet();
+  for (const entry of entries.values()) owned = union(owned, entry.set);
+  const present = named(fieldsOf(merged, schema, false));
+  const withoutLast = named(fieldsOf(removeFields(merged, named(last), schema), schema, false));
+  const unowned = difference(present, union(withoutLast, named(owned)));
+  const result = removeFields(merged, intersection(unowned, named(last)), schema);
+  return isObject(result) ? result : merged;
+}
+
+function conflictsOf(entries: Entries, self: string, change: Comparison): Map<string, FieldSet> {
+  const conflicts = new Map<string, FieldSet>();
+  const gained = union(change.added, change.modified);
+  for (const [id, entry] of entries) {
+    const taken = id === self ? emptySet() : intersection(entry.set, gained);
+    if (!isEmptySet(taken)) conflicts.set(id, taken);
+  }
+  return conflicts;
+}
+
+function takeFromOthers(entries: Entries, self: string, change: Comparison): void {
+  const lost = union(union(change.added, change.modified), change.removed);
+  for (const [id, entry] of entries) {
+    if (id === self) continue;
+    const set = difference(entry.set, lost);
+    if (isEmptySet(set)) entries.delete(id);
+    else entries.set(id, { ...entry, set });
+  }
+}
+
+function describe(conflicts: ReadonlyMap<string, FieldSet>, entries: Entries): Conflict[] {
+  const described: Conflict[] = [];
+  for (const [id, set] of conflicts) {
+    const entry = entries.get(id);
+    if (entry === undefined) continue;
+    const subresource = entry.subresource === "" ? "" : ` with subresource ${JSON.stringify(entry.subresource)}`;
+    const using = entry.operation === "Update" ? ` using ${entry.apiVersion}` : "";
+    for (const path of pathsOf(set)) {
+      const field = showPath(path);
+      const message = `conflict with ${JSON.stringify(entry.manager)}${subresource}${using}: ${field}`;
+      described.push({ manager: entry.manager, field, message });
+    }
+  }
+  return described;
+}
+
+function managedFieldsOf(object: JsonObject): JsonObject[string] | undefined {
+  const metadata = object["metadata"];
+  if (!isObject(metadata) || !Object.hasOwn(metadata, "managedFields")) return undefined;
+  return metadata["managedFields"] ?? undefined;
+}
+
+function withoutManagedFields(object: JsonObject): JsonObject {
+  const metadata = object["metadata"];
+  if (!isObject(metadata)) return object;
+  const { managedFields: _, ...rest } = metadata;
+  return { ...object, metadata: rest };
+}
+
+function withManagedFields(object: JsonObject, entries: Entries): JsonObject {
+  const written = writeEntries(entries);
+  if (written.length === 0) return object;
+  const metadata = isObject(object["metadata"]) ? object["metadata"] : {};
+  return { ...object, metadata: { ...metadata, managedFields: written } };
+}

@@ -1,4 +1,5 @@
 // Owns the loopback rig of this package's tests: an in-memory source, a real TLS gRPC server, and clients of it.
+import { connect, constants, type ClientHttp2Stream, type IncomingHttpHeaders } from "node:http2";
 import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import { createLogger, LogLevels, Metrics, seededRandom, systemClock, type Logger } from "@ambit/runtime";
 import { fakeCa } from "@ambit/testkit";
@@ -6,6 +7,7 @@ import { createControlPlane, type ControlPlane, type ControlPlaneOptions } from 
 import { createXdsClient, type Delivery, type XdsClient, type XdsClientOptions } from "./client/xds-client.ts";
 import { ADDRESS_TYPE } from "./protocol/messages.ts";
 import { proxyNode } from "./protocol/node.ts";
+import { DELTA_PATH } from "./wire/method.ts";
 import { createXdsServer, type Authenticated, type XdsServer, type XdsServerOptions } from "./server/server.ts";
 import type { ResourceSource, ServedResource } from "./server/source.ts";
 
@@ -169,4 +171,38 @@ export class Watcher {
 /** Waits for a condition that another process part reaches by itself, looking once per event-loop turn; the test's timeout is the bound. */
 export async function eventually(condition: () => boolean): Promise<void> {
   while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
+}
+
+export interface RawStream {
+  readonly stream: ClientHttp2Stream;
+  readonly trailers: Promise<IncomingHttpHeaders>;
+  readonly closed: Promise<void>;
+  /** One gRPC message frame. */
+  write(message: Uint8Array): void;
+  close(): void;
+}
+
+/** A delta stream by hand, for clients that no gRPC library would be: silent, slow, malformed. */
+export function rawStream(port: number): RawStream {
+  const session = connect(`https://127.0.0.1:${port}`, { ca: ca.rootPem, servername: HOST });
+  session.on("error", () => undefined);
+  const stream = session.request({
+    [constants.HTTP2_HEADER_METHOD]: "POST", [constants.HTTP2_HEADER_PATH]: DELTA_PATH,
+    "content-type": "application/grpc", te: "trailers", authorization: "Bearer good",
+  });
+  stream.on("error", () => undefined);
+  const trailers = new Promise<IncomingHttpHeaders>((resolve) => {
+    stream.on("trailers", resolve);
+    stream.on("response", (headers) => { if (headers["grpc-status"] !== undefined) resolve(headers); });
+  });
+  return {
+    stream, trailers,
+    closed: new Promise((resolve) => stream.on("close", () => resolve())),
+    write: (message) => {
+      const head = Buffer.alloc(5);
+      head.writeUInt32BE(message.length, 1);
+      stream.write(Buffer.concat([head, message]));
+    },
+    close: () => session.destroy(),
+  };
 }

@@ -1,0 +1,91 @@
+// Owns the octets that wait to be sent: small frames packed together, large payloads referenced, all taken once per turn.
+import { FRAME_HEADER_OCTETS } from "./frame.ts";
+
+/** A packing buffer: a turn's frames of a quiet connection fit, and a thousand idle connections cost 4 MB. */
+const PACK_OCTETS = 4096;
+/** Payloads up to this size are copied behind their header: cheaper than one more piece for the system call. */
+const COPY_MAX = 1024;
+
+export class Output {
+  #pieces: Uint8Array[] = [];
+  #pack: Uint8Array = new Uint8Array(PACK_OCTETS);
+  #from = 0;
+  #to = 0;
+  #octets = 0;
+
+  /** Octets waiting. */
+  get octets(): number {
+    return this.#octets;
+  }
+
+  header(length: number, type: number, flags: number, id: number): void {
+    this.#room(FRAME_HEADER_OCTETS);
+    const b = this.#pack;
+    let at = this.#to;
+    b[at++] = length >>> 16;
+    b[at++] = length >>> 8;
+    b[at++] = length;
+    b[at++] = type;
+    b[at++] = flags;
+    b[at++] = id >>> 24;
+    b[at++] = id >>> 16;
+    b[at++] = id >>> 8;
+    b[at++] = id;
+    this.#advance(at);
+  }
+
+  uint16(value: number): void {
+    this.#room(2);
+    this.#pack[this.#to] = value >>> 8;
+    this.#pack[this.#to + 1] = value;
+    this.#advance(this.#to + 2);
+  }
+
+  uint32(value: number): void {
+    this.uint16(value >>> 16);
+    this.uint16(value & 0xffff);
+  }
+
+  /** Always copies: the source may be reused at once. */
+  copy(bytes: Uint8Array): void {
+    this.#room(bytes.length);
+    this.#pack.set(bytes, this.#to);
+    this.#advance(this.#to + bytes.length);
+  }
+
+  /** May keep a reference: the source must not change any more. */
+  payload(bytes: Uint8Array): void {
+    if (bytes.length <= COPY_MAX) return this.copy(bytes);
+    this.#cut();
+    this.#pieces.push(bytes);
+    this.#octets += bytes.length;
+  }
+
+  /** Everything that waits, in order. What was taken is never written to again. */
+  take(): Uint8Array[] {
+    this.#cut();
+    const pieces = this.#pieces;
+    this.#pieces = [];
+    this.#octets = 0;
+    return pieces;
+  }
+
+  #room(octets: number): void {
+    if (this.#to + octets <= this.#pack.length) return;
+    this.#cut();
+    this.#pack = new Uint8Array(Math.max(PACK_OCTETS, octets));
+    this.#from = 0;
+    this.#to = 0;
+  }
+
+  #advance(to: number): void {
+    this.#octets += to - this.#to;
+    this.#to = to;
+  }
+
+  #cut(): void {
+    if (this.#to === this.#from) return;
+    this.#pieces.push(this.#pack.subarray(this.#from, this.#to));
+    this.#from = this.#to;
+  }
+}

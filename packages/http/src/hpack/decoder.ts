@@ -1,0 +1,133 @@
+// Owns decoding of one header block at a time (RFC 7541 §6); the dynamic table lives as long as the connection.
+import { DynamicTable, ENTRY_OVERHEAD } from "./dynamic-table.ts";
+import { decodeHuffman, TOO_LONG } from "./huffman.ts";
+import { STATIC_ENTRIES, staticNames, staticValues } from "./static-table.ts";
+
+/** Names and values in turn: `[name, value, name, value, …]`, latin-1. */
+export type Fields = readonly string[];
+
+/** Integers in a block count octets or entries; 2^28 is beyond every bound we have and safe in 32 bits. */
+const INTEGER_MAX = 1 << 28;
+/** `String.fromCharCode` takes its octets as arguments: so many at a time. */
+const APPLY_MAX = 4096;
+
+/** The block does not follow RFC 7541: the connection cannot go on (COMPRESSION_ERROR). */
+export class HpackError extends Error {
+  override readonly name = "HpackError";
+}
+
+export interface HpackDecoderOptions {
+  /** What we announced as SETTINGS_HEADER_TABLE_SIZE, octets. */
+  readonly tableSize: number;
+  /** Cap of a decoded block as RFC 9113 §6.5.2 counts it (32 octets a field on top). */
+  readonly blockMax: number;
+}
+
+export class HpackDecoder {
+  readonly #table: DynamicTable;
+  readonly #tableMax: number;
+  readonly #blockMax: number;
+  #scratch = new Uint8Array(256);
+  #bytes: Uint8Array = EMPTY;
+  #at = 0;
+  #end = 0;
+
+  constructor(options: HpackDecoderOptions) {
+    this.#tableMax = options.tableSize;
+    this.#table = new DynamicTable(options.tableSize);
+    this.#blockMax = options.blockMax;
+  }
+
+  /**
+   * Decodes `bytes[from, to)`. Returns `undefined` when the fields together exceed `blockMax`; the table is right even then, so that the connection can
+   * go on. Throws HpackError.
+   */
+  decode(bytes: Uint8Array, from = 0, to = bytes.length): string[] | undefined {
+    this.#bytes = bytes;
+    this.#at = from;
+    this.#end = to;
+    const fields: string[] = [];
+    let size = 0;
+    let updates = 0;
+    while (this.#at < to) {
+      const first = bytes[this.#at] ?? 0;
+      let name: string;
+      let value: string;
+      if (first >= 0x80) {
+        const index = this.#integer(7);
+        name = this.#nameAt(index);
+        value = this.#valueAt(index);
+      } else if (first >= 0x20 && first < 0x40) {
+        if (fields.length > 0 || size > 0 || ++updates > 2) throw new HpackError("table size update inside a block");
+        this.#resize(this.#integer(5));
+        continue;
+      } else {
+        const index = this.#integer(first >= 0x40 ? 6 : 4);
+        name = index === 0 ? this.#text() : this.#nameAt(index);
+        value = this.#text();
+        if (first >= 0x40) this.#table.insert(name, value);
+      }
+      size += name.length + value.length + ENTRY_OVERHEAD;
+      if (size <= this.#blockMax) fields.push(name, value);
+    }
+    this.#bytes = EMPTY;
+    return size <= this.#blockMax ? fields : undefined;
+  }
+
+  #resize(capacity: number): void {
+    if (capacity > this.#tableMax) throw new HpackError(`table size ${capacity} exceeds the announced ${this.#tableMax}`);
+    this.#table.resize(capacity);
+  }
+
+  #nameAt(index: number): string {
+    const name = index <= STATIC_ENTRIES ? staticNames[index] : this.#table.has(index - STATIC_ENTRIES - 1) ? this.#table.name(index - STATIC_ENTRIES - 1) : undefined;
+    if (name === undefined || index === 0) throw new HpackError(`no table entry ${index}`);
+    return name;
+  }
+
+  #valueAt(index: number): string {
+    return (index <= STATIC_ENTRIES ? staticValues[index] : this.#table.value(index - STATIC_ENTRIES - 1)) ?? "";
+  }
+
+  #byte(): number {
+    if (this.#at >= this.#end) throw new HpackError("block ends inside a field");
+    return this.#bytes[this.#at++] ?? 0;
+  }
+
+  /** RFC 7541 §5.1. */
+  #integer(prefixBits: number): number {
+    const mask = (1 << prefixBits) - 1;
+    let value = this.#byte() & mask;
+    if (value < mask) return value;
+    for (let shift = 0; shift <= 28; shift += 7) {
+      const byte = this.#byte();
+      value += (byte & 0x7f) * 2 ** shift;
+      if (value > INTEGER_MAX) break;
+      if (byte < 0x80) return value;
+    }
+    throw new HpackError("integer too large");
+  }
+
+  /** RFC 7541 §5.2. */
+  #text(): string {
+    const huffman = ((this.#bytes[this.#at] ?? 0) & 0x80) !== 0;
+    const length = this.#integer(7);
+    const from = this.#at;
+    if (length > this.#end - from) throw new HpackError("string runs beyond its block");
+    this.#at = from + length;
+    if (!huffman) return latin1(this.#bytes, from, from + length);
+    const most = Math.floor((length * 8) / 5); // the shortest code has 5 bits
+    if (this.#scratch.length < most) this.#scratch = new Uint8Array(most);
+    const decoded = decodeHuffman(this.#bytes, from, from + length, this.#scratch, most);
+    if (decoded < 0) throw new HpackError(decoded === TOO_LONG ? "defect: Huffman bound" : "bad Huffman code or padding");
+    return latin1(this.#scratch, 0, decoded);
+  }
+}
+
+const EMPTY = new Uint8Array(0);
+
+function latin1(bytes: Uint8Array, from: number, to: number): string {
+  let text = "";
+  for (let i = from; i < to; i += APPLY_MAX) text += String.fromCharCode.apply(null, bytes.subarray(i, Math.min(to, i + APPLY_MAX)) as unknown as number[]);
+  return text;
+}

@@ -1,0 +1,108 @@
+// Owns encoding of header blocks (RFC 7541 §6): what is indexed, what never is, Huffman where it is shorter.
+import { DynamicTable, entrySize } from "./dynamic-table.ts";
+import type { Fields } from "./decoder.ts";
+import { encodeHuffman, huffmanLength } from "./huffman.ts";
+import { STATIC_ENTRIES, staticFieldIndex, staticNameIndex } from "./static-table.ts";
+
+/** Octets: the default of RFC 7541 and all we use, however much the peer would keep for us. */
+const TABLE_MAX = 4096;
+/** An entry above this part of the table would push out everything else. */
+const INDEX_PART_MAX = 0.5;
+/** A string's Huffman form can take 30 bits an octet, but we choose the shorter form; a length takes at most 6 octets, a field's index too. */
+const FIELD_OVERHEAD = 18;
+
+/** Values that differ in every message: an index would only push out useful entries. */
+const UNIQUE = new Set([":path", "content-length", "date", "etag", "forwarded", "if-modified-since", "if-none-match", "last-modified", "location",
+  "set-cookie", "traceparent", "tracestate", "x-request-id", "age"]);
+/** Secrets: marked never-indexed for every hop (RFC 7541 §7.1.3). */
+const SECRET = new Set(["authorization", "proxy-authorization", "cookie"]);
+
+export class HpackEncoder {
+  readonly #table: DynamicTable;
+  /** `name NUL value` → sequence number of the newest such entry; the same for names alone. */
+  readonly #byField = new Map<string, number>();
+  readonly #byName = new Map<string, number>();
+  /** The smallest size since the last block, if the table was resized: must be said before the final one (§4.2). */
+  #smallest: number | undefined;
+  #scratch = new Uint8Array(512);
+  #at = 0;
+
+  constructor(tableSize = TABLE_MAX) {
+    this.#table = new DynamicTable(Math.min(tableSize, TABLE_MAX), (name, value, sequence) => {
+      const field = `${name}\0${value}`;
+      if (this.#byField.get(field) === sequence) this.#byField.delete(field);
+      if (this.#byName.get(name) === sequence) this.#byName.delete(name);
+    });
+  }
+
+  /** The peer's SETTINGS_HEADER_TABLE_SIZE. */
+  resize(tableSize: number): void {
+    const size = Math.min(tableSize, TABLE_MAX);
+    if (size === this.#table.capacity && this.#smallest === undefined) return;
+    this.#smallest = Math.min(size, this.#smallest ?? size);
+    this.#table.resize(size);
+  }
+
+  /** Names must be lower case; characters above U+00FF are refused by the caller. The result is valid until the next call. */
+  encode(fields: Fields): Uint8Array {
+    this.#at = 0;
+    if (this.#smallest !== undefined) {
+      this.#room(12);
+      if (this.#smallest < this.#table.capacity) this.#integer(0x20, 5, this.#smallest);
+      this.#integer(0x20, 5, this.#table.capacity);
+      this.#smallest = undefined;
+    }
+    for (let i = 0; i + 1 < fields.length; i += 2) this.#field(fields[i] ?? "", fields[i + 1] ?? "");
+    return this.#scratch.subarray(0, this.#at);
+  }
+
+  #field(name: string, value: string): void {
+    this.#room(name.length + value.length + FIELD_OVERHEAD);
+    const key = `${name}\0${value}`;
+    const sequence = this.#byField.get(key);
+    const index = staticFieldIndex.get(key) ?? (sequence === undefined ? undefined : STATIC_ENTRIES + 1 + this.#table.positionOf(sequence));
+    if (index !== undefined) return this.#integer(0x80, 7, index);
+    const nameSequence = this.#byName.get(name);
+    const nameIndex = staticNameIndex.get(name) ?? (nameSequence === undefined ? 0 : STATIC_ENTRIES + 1 + this.#table.positionOf(nameSequence));
+    const indexed = !UNIQUE.has(name) && !SECRET.has(name) && entrySize(name, value) <= this.#table.capacity * INDEX_PART_MAX;
+    if (indexed) this.#integer(0x40, 6, nameIndex);
+    else this.#integer(SECRET.has(name) ? 0x10 : 0, 4, nameIndex);
+    if (nameIndex === 0) this.#text(name);
+    this.#text(value);
+    if (!indexed) return;
+    const inserted = this.#table.nextSequence;
+    if (!this.#table.insert(name, value)) return;
+    this.#byField.set(key, inserted);
+    this.#byName.set(name, inserted);
+  }
+
+  #integer(pattern: number, prefixBits: number, value: number): void {
+    const mask = (1 << prefixBits) - 1;
+    if (value < mask) {
+      this.#scratch[this.#at++] = pattern | value;
+      return;
+    }
+    this.#scratch[this.#at++] = pattern | mask;
+    let rest = value - mask;
+    for (; rest >= 0x80; rest >>>= 7) this.#scratch[this.#at++] = 0x80 | (rest & 0x7f);
+    this.#scratch[this.#at++] = rest;
+  }
+
+  #text(text: string): void {
+    const short = huffmanLength(text);
+    if (short < text.length) {
+      this.#integer(0x80, 7, short);
+      this.#at = encodeHuffman(text, this.#scratch, this.#at);
+      return;
+    }
+    this.#integer(0, 7, text.length);
+    for (let i = 0; i < text.length; i++) this.#scratch[this.#at++] = text.charCodeAt(i);
+  }
+
+  #room(octets: number): void {
+    if (this.#at + octets <= this.#scratch.length) return;
+    const larger = new Uint8Array(Math.max(this.#scratch.length * 2, this.#at + octets));
+    larger.set(this.#scratch.subarray(0, this.#at));
+    this.#scratch = larger;
+  }
+}

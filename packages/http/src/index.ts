@@ -1,0 +1,10 @@
+// Public names of @ambit/http: codecs without I/O.
+export { H2Connection, type ConnectionOptions } from "./h2/connection.ts";
+export type { ConnectionEvents } from "./h2/events.ts";
+export { ConnectionError, ErrorCode, errorCodeName } from "./h2/error-code.ts";
+export { CLIENT_LIMITS, SERVER_LIMITS, type Limits } from "./h2/limits.ts";
+export { fieldValue } from "./h2/message.ts";
+export type { PeerSettings } from "./h2/settings.ts";
+export type { H2Stream } from "./h2/stream.ts";
+export { HpackDecoder, HpackError, type Fields, type HpackDecoderOptions } from "./hpack/decoder.ts";
+export { HpackEncoder } from "./hpack/encoder.ts";

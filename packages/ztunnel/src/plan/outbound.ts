@@ -1,0 +1,157 @@
+// Owns the decision where a connection that leaves a pod goes. Pure and total: every way out is a value that says why.
+import {
+  formatIdentity, formatSocketAddress, isLoopback, networkAddressKey, parseIdentity, sameIdentity,
+  type FaultCode, type GatewayAddress, type Identity, type Service, type SocketAddress, type Workload,
+} from "@ambit/core";
+import type { OutboundFacts, Target } from "../facts.ts";
+import { keyOf } from "../state/key.ts";
+import type { StateView } from "../state/view.ts";
+import { chooseAddress, chooseEndpoint, type Choice, type Chosen } from "./choose.ts";
+import { OWN_PORTS, RECURSIVE, type Because, type DenyPlan, type NeedPlan, type Step } from "./need.ts";
+import { describeGateway, resolveGateway, sourceIsWaypoint, waypointOf } from "./waypoint.ts";
+
+export const HBONE_PORT = 15008;
+
+/** At least one: an empty set would accept nobody, which must not be mistaken for anybody. */
+export type Identities = readonly [Identity, ...Identity[]];
+
+interface Forward {
+  readonly nextHop: SocketAddress;
+  readonly source: Workload;
+  /** The service the application addressed, whatever the next hop is. */
+  readonly service: Service | undefined;
+  /** The workload behind the next hop; unknown for passthrough to an address nobody claims. */
+  readonly destination: Workload | undefined;
+  readonly because: Because;
+}
+export type OutboundPlan =
+  | ({ readonly kind: "passthrough" } & Forward)
+  | ({ readonly kind: "tunnel"; readonly target: Target; readonly expect: Identities; readonly hop: "workload" | "waypoint"; readonly destination: Workload } & Forward)
+  | DenyPlan
+  | NeedPlan;
+
+export function planOutbound(view: StateView, facts: OutboundFacts, random: () => number): OutboundPlan {
+  return new Planner(view, facts, random).plan();
+}
+
+/** One connection's planning: holds what every step needs and writes down each step's reason. */
+class Planner {
+  readonly #view: StateView;
+  readonly #facts: OutboundFacts;
+  readonly #random: () => number;
+  readonly #because: Step[] = [];
+
+  constructor(view: StateView, facts: OutboundFacts, random: () => number) {
+    this.#view = view;
+    this.#facts = facts;
+    this.#random = random;
+  }
+
+  plan(): OutboundPlan {
+    const { original, listener, network } = this.#facts;
+    if (OWN_PORTS.has(original.port) && (isLoopback(original.ip) || original.ip === listener.ip))
+      return this.#deny("self-call", RECURSIVE, "original destination", formatSocketAddress(original));
+
+    const source = this.#view.workloadOfPod(this.#facts.pod);
+    if (source === undefined) return { kind: "need", need: { kind: "own-workload" }, because: this.#because };
+    this.#note("source", formatIdentity(source.identity), source.uid);
+
+    const addressed = this.#view.workloadAt(network, original.ip);
+    const service = addressed === undefined ? this.#view.serviceAt(network, original.ip, source.namespace) : undefined;
+    this.#note("original destination", networkAddressKey(network, original.ip), service !== undefined ? `service ${keyOf(service)}` : addressed !== undefined ? `workload ${addressed.uid}` : "unknown to the mesh");
+
+    if (service !== undefined) {
+      const waypoint = waypointOf(service, this.#random);
+      if (waypoint === "no-weight") return this.#deny("unknown-waypoint", `unknown waypoint: every waypoint of ${keyOf(service)} has weight 0`, "service waypoint", keyOf(service));
+      if (waypoint !== undefined) return this.#toWaypoint(waypoint, source, service);
+    }
+    return this.#toUpstream(source, service);
+  }
+
+  /** No service waypoint: balance over a VIP's endpoints, or take the workload that owns the address. */
+  #toUpstream(source: Workload, service: Service | undefined): OutboundPlan {
+    const { original } = this.#facts;
+    const choice = this.#upstream(source);
+    if (choice === undefined || (choice.kind === "none" && service?.loadBalancing?.mode === "passthrough")) return this.#passthrough(source, service);
+    if (choice.kind === "none") return this.#deny(choice.code, choice.message, "endpoint", service === undefined ? "" : keyOf(service));
+    const { chosen } = choice;
+    const { workload } = chosen;
+    this.#note("endpoint", workload.uid, `${workload.protocol} port ${chosen.port}`);
+    if (workload.network !== source.network) return this.#crossNetwork(workload, source);
+
+    if (service === undefined && workload.waypoint !== undefined) {
+      if (!sourceIsWaypoint(this.#view, workload.waypoint, source, this.#facts.source.ip)) return this.#toWaypoint(workload.waypoint, source, undefined);
+      this.#note("workload waypoint", describeGateway(workload.waypoint), "skipped: the source is that waypoint");
+    }
+
+    const address = chooseAddress(workload, chosen.service, original.ip, this.#facts.gathered, this.#random);
+    if (address.kind === "need") return { kind: "need", need: address.need, because: this.#because };
+    if (address.kind === "none") return this.#deny(address.code, address.message, "address", workload.uid);
+    const forward = { source, service: chosen.service ?? service, destination: workload };
+    const at: SocketAddress = { ip: address.ip, port: chosen.port };
+    if (workload.protocol !== "hbone") {
+      this.#note("protocol", "tcp", `plain to ${formatSocketAddress(at)}`);
+      return { kind: "passthrough", nextHop: at, ...forward, because: this.#because };
+    }
+    const nextHop: SocketAddress = { ip: address.ip, port: HBONE_PORT };
+    this.#note("protocol", "hbone", `tunnel to ${formatSocketAddress(nextHop)} for ${formatSocketAddress(at)}`);
+    return { kind: "tunnel", nextHop, target: { kind: "address", address: at }, hop: "workload", expect: expected(chosen), ...forward, because: this.#because };
+  }
+
+  /** undefined: nobody in the mesh claims the address, or its service wants no balancing. */
+  #upstream(source: Workload): Choice | undefined {
+    const { original, network } = this.#facts;
+    // Here a service wins over a workload that has the same address.
+    const service = this.#view.serviceAt(network, original.ip, source.namespace);
+    if (service !== undefined)
+      return service.loadBalancing?.mode === "passthrough" ? undefined : chooseEndpoint(this.#view, service, original.port, source, this.#random);
+    const workload = this.#view.workloadAt(network, original.ip);
+    return workload && { kind: "chosen", chosen: { workload, port: original.port, service: undefined } };
+  }
+
+  #passthrough(source: Workload, service: Service | undefined): OutboundPlan {
+    const { original } = this.#facts;
+    this.#note("upstream", service === undefined ? "unknown to the mesh" : `${keyOf(service)} is passthrough`, `plain to ${formatSocketAddress(original)}`);
+    return { kind: "passthrough", nextHop: original, source, service, destination: undefined, because: this.#because };
+  }
+
+  /** A waypoint that is named and cannot be used fails the connection: there is no way round it. */
+  #toWaypoint(gateway: GatewayAddress, source: Workload, service: Service | undefined): OutboundPlan {
+    const name = describeGateway(gateway);
+    const choice = resolveGateway(this.#view, gateway, source, this.#random);
+    if (choice.kind !== "chosen") return this.#deny("unknown-waypoint", `unknown waypoint: ${choice.kind === "none" ? `${name}: ${choice.message}` : choice.message}`, "waypoint", name);
+    const { chosen } = choice;
+    if (chosen.workload.network !== source.network) return this.#crossNetwork(chosen.workload, source);
+    const asked = gateway.destination.kind === "address" ? gateway.destination.address.ip : this.#facts.original.ip;
+    const address = chooseAddress(chosen.workload, chosen.service, asked, this.#facts.gathered, this.#random);
+    if (address.kind === "need") return { kind: "need", need: address.need, because: this.#because };
+    if (address.kind === "none") return this.#deny(address.code, address.message, "waypoint address", chosen.workload.uid);
+    const nextHop: SocketAddress = { ip: address.ip, port: chosen.port };
+    this.#note("waypoint", name, `tunnel to ${formatSocketAddress(nextHop)} for ${formatSocketAddress(this.#facts.original)}`);
+    return {
+      kind: "tunnel", nextHop, target: { kind: "address", address: this.#facts.original }, hop: "waypoint", expect: expected(chosen),
+      source, service, destination: chosen.workload, because: this.#because,
+    };
+  }
+
+  /** Tunnels inside tunnels through a network gateway are not built: refused, never sent another way. */
+  #crossNetwork(workload: Workload, source: Workload): OutboundPlan {
+    return this.#deny("unsupported", `unknown network gateway: ${workload.uid} is on network "${workload.network}", we are on "${source.network}", and crossing networks is not supported`, "network", workload.network);
+  }
+
+  #note(step: string, saw: string, chose: string): void {
+    this.#because.push({ step, saw, chose });
+  }
+
+  #deny(code: FaultCode, message: string, step: string, saw: string): DenyPlan {
+    this.#note(step, saw, `refused: ${message}`);
+    return { kind: "deny", code, message, because: this.#because };
+  }
+}
+
+/** The identity of the workload, and what its service vouches for in addition. Names that are no SPIFFE ids say nothing. */
+function expected(chosen: Chosen): Identities {
+  const own = chosen.workload.identity;
+  const more = (chosen.service?.subjectAltNames ?? []).map(parseIdentity).flatMap((r) => (r.ok ? [r.value] : []));
+  return [own, ...more.filter((id) => !sameIdentity(id, own))];
+}

@@ -1,0 +1,109 @@
+// The lab's sample application: a small web service and a client that talks all the time and says how it went, one JSON line each.
+import { createServer, request } from "node:http";
+import { connect, createServer as createTcpServer } from "node:net";
+import { parseArgs } from "node:util";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    name: { type: "string", default: "sample" },
+    port: { type: "string", default: "8080" },
+    /** serve: ask this URL too and put its answer in ours. */
+    call: { type: "string" },
+    /** client: request this URL again and again, each time on a new connection. */
+    url: { type: "string" },
+    /** client: keep one connection open to host:port. */
+    hold: { type: "string" },
+    every: { type: "string", default: "100" },
+    marker: { type: "string", default: "" },
+  },
+});
+const REQUEST_TIMEOUT_MS = 5_000;
+const HOLD_REOPEN_MS = 200;
+const say = (record: Record<string, unknown>) => void process.stdout.write(`${JSON.stringify({ t: Date.now(), ...record })}\n`);
+const codeOf = (e: unknown) => (e as { code?: string }).code ?? (e instanceof Error ? e.message : String(e));
+
+interface Answer { readonly status: number; readonly body: string }
+function get(url: string): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    const req = request(url, { agent: false, timeout: REQUEST_TIMEOUT_MS, headers: values.marker === "" ? {} : { "x-marker": values.marker } }, (res) => {
+      let body = "";
+      res.setEncoding("utf8");
+      res.on("data", (chunk: string) => { body += chunk; });
+      res.on("end", () => resolve({ status: res.statusCode ?? 0, body }));
+      res.on("error", reject);
+    });
+    req.on("timeout", () => req.destroy(Object.assign(new Error("timeout"), { code: "ETIMEDOUT" })));
+    req.on("error", reject);
+    req.end();
+  });
+}
+
+/** Answers who it is and whom it sees; on port+1000 it echoes, for connections that stay open. */
+function serve(): void {
+  const server = createServer((req, res) => {
+    const own = { service: values.name, pod: process.env["HOSTNAME"] ?? "", client: req.socket.remoteAddress?.replace("::ffff:", ""), marker: req.headers["x-marker"] };
+    const answer = (extra: Record<string, unknown>) => res.writeHead(200, { "content-type": "application/json" }).end(`${JSON.stringify({ ...own, ...extra })}\n`);
+    if (values.call === undefined) return void answer({});
+    get(values.call).then((r) => answer({ called: JSON.parse(r.body) as unknown }), (e: unknown) => res.writeHead(502).end(`${values.call}: ${codeOf(e)}\n`));
+  });
+  server.listen(Number(values.port), () => say({ listening: Number(values.port), name: values.name }));
+  const echo = createTcpServer({ noDelay: true }, (socket) => { socket.on("error", () => undefined); socket.pipe(socket); });
+  echo.listen(Number(values.port) + 1000);
+  process.on("SIGTERM", () => { server.close(); echo.close(); server.closeAllConnections(); process.exit(0); });
+}
+
+function client(): void {
+  const { url, hold: held } = values;
+  if (url !== undefined) setInterval(() => {
+    const start = performance.now();
+    const ms = () => Math.round((performance.now() - start) * 10) / 10;
+    get(url).then(
+      (r) => {
+        let client: unknown;
+        try { client = (JSON.parse(r.body) as { client?: unknown }).client; } catch { /* not one of ours */ }
+        say({ kind: "request", ok: r.status === 200, status: r.status, client, ms: ms() });
+      },
+      (e: unknown) => say({ kind: "request", ok: false, error: codeOf(e), ms: ms() }),
+    );
+  }, Number(values.every));
+  if (held !== undefined) hold(held);
+  process.on("SIGTERM", () => process.exit(0));
+}
+
+/** One connection, used every tick; opened again when it ends, and every end is said. */
+function hold(target: string): void {
+  const at = target.lastIndexOf(":");
+  const socket = connect({ host: target.slice(0, at), port: Number(target.slice(at + 1)), noDelay: true });
+  let error: string | undefined;
+  let echoed = 0;
+  const tick = setInterval(() => socket.write("tick "), Number(values.every));
+  socket.on("connect", () => say({ kind: "hold", event: "open", local: `${socket.localAddress}:${socket.localPort}` }));
+  socket.on("data", (d) => { if (echoed === 0) say({ kind: "hold", event: "echo" }); echoed += d.length; });
+  socket.on("error", (e) => { error = codeOf(e); });
+  socket.on("close", () => {
+    clearInterval(tick);
+    say({ kind: "hold", event: "closed", echoed, error });
+    setTimeout(() => hold(target), HOLD_REOPEN_MS);
+  });
+}
+
+async function once(): Promise<void> {
+  try {
+    const r = await get(positionals[1] ?? values.url ?? "");
+    process.stdout.write(r.body);
+    process.exitCode = r.status === 200 ? 0 : 22;
+  } catch (e) {
+    process.stdout.write(`${codeOf(e)}\n`);
+    process.exitCode = 7;
+  }
+}
+
+const mode = positionals[0] ?? "serve";
+if (mode === "serve") serve();
+else if (mode === "client") client();
+else if (mode === "get") await once();
+else {
+  process.stderr.write(`sample: unknown mode "${mode}": use serve, client or get\n`);
+  process.exitCode = 2;
+}

@@ -1,0 +1,30 @@
+// Owns the composition: every controller of the lab over one set of caches.
+import type { ClientConfig } from "@ambit/kube";
+import { systemClock, systemRandom, type Bound, type Clock, type Logger, type Random } from "@ambit/runtime";
+import { runDaemonSets } from "./daemon-sets.ts";
+import { ControllerEnv } from "./engine/env.ts";
+import { runEndpointSlices } from "./endpoint-slices.ts";
+import { runNamespaceDefaults } from "./namespace-defaults.ts";
+import { runDeployments, runReplicaSets } from "./replica-sets.ts";
+import { runScheduler } from "./scheduler.ts";
+
+export interface ControllersOptions {
+  readonly config: ClientConfig;
+  readonly log: Logger;
+  readonly clock?: Clock;
+  readonly random?: Random;
+}
+
+/** Resolves once every cache is filled and the controllers work. Needs an identity that may do everything. */
+export async function startControllers({ config, log, clock = systemClock, random = systemRandom }: ControllersOptions): Promise<Bound> {
+  const env = new ControllerEnv({ config, clock, random, log });
+  runNamespaceDefaults(env, config.ca);
+  runScheduler(env);
+  runReplicaSets(env);
+  runDeployments(env);
+  runDaemonSets(env);
+  runEndpointSlices(env);
+  await env.start();
+  log.info("controllers ready");
+  return { drain: () => env.stop() };
+}

@@ -3,12 +3,16 @@
 import { Command, CommanderError } from "commander";
 import { errorText } from "@ambit/runtime";
 import { addLab } from "./commands/lab.ts";
+import { addStatus } from "./commands/status.ts";
 import { addVersion } from "./commands/version.ts";
+import { addZtunnel } from "./commands/ztunnel.ts";
 import { UsageError } from "./usage-error.ts";
 
 const program = new Command("ambit").description("An ambient service mesh: no sidecars, mutual TLS everywhere, and it explains itself.");
 program.enablePositionalOptions().showHelpAfterError("(add --help for usage)").exitOverride();
 addLab(program);
+addStatus(program);
+addZtunnel(program);
 addVersion(program);
 
 try {

@@ -1,0 +1,31 @@
+// The picture of docs/architecture.md as rules: storeys, purity, and who may touch sockets, processes and FFI.
+const PURE = ["^packages/core/src/", "^packages/collections/src/", "^packages/http/src/", "/src/.*/?(plan|model|protocol|rules)/", "^packages/istiod-lite/src/collections/"];
+const TESTS = ["[.](test|fixture)[.]ts$", "^packages/testkit/", "/testdata/", "/testing/"];
+const BINARIES = ["ztunnel", "istiod-lite", "cni", "lab"];
+
+export default {
+  forbidden: [
+    { name: "no-cycles", severity: "error", from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } } },
+    { name: "core-has-no-dependencies", severity: "error", from: { path: ["^packages/core/src/", "^packages/collections/src/", "^packages/http/src/"], pathNot: TESTS }, to: { pathNot: ["^packages/core/src/", "^packages/collections/src/", "^packages/http/src/"] } },
+    { name: "pure-folders-have-no-node", severity: "error", comment: "pure code decides; the shell acts", from: { path: PURE, pathNot: TESTS }, to: { dependencyTypes: ["core"] } },
+    { name: "libraries-do-not-know-binaries", severity: "error", from: { path: "^packages/(core|proto|collections|xds|http|transport|kube|hbone|linux|runtime)/src/", pathNot: TESTS }, to: { path: `^packages/(${BINARIES.join("|")}|cli)/` } },
+    ...BINARIES.map((b) => ({
+      name: `${b}-does-not-import-other-binaries`, severity: "error", from: { path: `^packages/${b}/src/`, pathNot: TESTS },
+      to: { path: `^packages/(${[...BINARIES, "cli"].filter((x) => x !== b).join("|")})/` },
+    })),
+    { name: "cli-imports-only-pure-parts-of-binaries", severity: "error", comment: "ambit why answers from the same pure code (ADR 0018)", from: { path: "^packages/cli/src/" }, to: { path: "^packages/(ztunnel|istiod-lite|cni)/src/", pathNot: "^packages/(ztunnel|istiod-lite)/src/pure[.]ts$" } },
+    { name: "runtime-below-io", severity: "error", from: { path: "^packages/runtime/src/", pathNot: TESTS }, to: { path: "^packages/(?!runtime|core)" } },
+    { name: "ffi-only-in-linux", severity: "error", from: { path: "^packages/", pathNot: "^packages/linux/src/" }, to: { path: "koffi" } },
+    { name: "processes-only-where-allowed", severity: "error", from: { path: "^packages/", pathNot: [...TESTS, "^packages/linux/src/", "^packages/lab/src/(node|supervisor|network)/", "^packages/cli/src/", "^packages/cni/src/apply[.]ts$", "^packages/kube/src/config[.]ts$"] }, to: { path: "^(node:)?child_process$" } },
+    { name: "testkit-only-in-tests", severity: "error", from: { path: "^packages/", pathNot: TESTS }, to: { path: "^packages/testkit/" } },
+    { name: "wire-types-stop-at-decode", severity: "error", from: { path: "^packages/(ztunnel|istiod-lite|cni|xds)/src/", pathNot: [...TESTS, "(decode|encode|prepare|messages)[^/]*[.]ts$", "/push/", "^packages/xds/src/", "/ca/service[.]ts$", "ca-client[.]ts$"] }, to: { path: "^packages/proto/" } },
+  ],
+  options: {
+    // TypeScript 7 has no API for it to use.
+    parser: "swc",
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: "node_modules" },
+    exclude: { path: "packages/proto/src/gen/" },
+    enhancedResolveOptions: { exportsFields: ["exports"], conditionNames: ["import", "node", "default"], extensions: [".ts", ".js", ".mjs", ".json"] },
+  },
+};

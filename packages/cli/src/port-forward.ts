@@ -1,0 +1,59 @@
+// Owns reaching a port that only listens on localhost inside a pod: by kubectl port-forward, so that it works on every cluster.
+import { spawn } from "node:child_process";
+import { request } from "node:http";
+import { systemClock } from "@ambit/runtime";
+import { UsageError } from "./usage-error.ts";
+
+const READY_TIMEOUT_MS = 10_000;
+const ANSWER_TIMEOUT_MS = 20_000;
+/** 50,000 workloads are about 40 MB of dump. */
+const ANSWER_MAX_BYTES = 512 * 1024 * 1024;
+
+export interface PodPort { readonly kubeconfig: string | undefined; readonly namespace: string; readonly pod: string; readonly port: number }
+
+/** GET `path` on the pod's port; the forwarder is ended in any case. */
+export async function getFromPod(target: PodPort, path: string): Promise<string> {
+  const args = [...(target.kubeconfig === undefined ? [] : ["--kubeconfig", target.kubeconfig]), "-n", target.namespace, "port-forward", `pod/${target.pod}`, `:${target.port}`, "--address", "127.0.0.1"];
+  const child = spawn("kubectl", args, { stdio: ["ignore", "pipe", "pipe"] });
+  try {
+    return await get(await localPort(child, target), path);
+  } finally {
+    child.kill("SIGTERM");
+  }
+}
+
+function localPort(child: ReturnType<typeof spawn>, target: PodPort): Promise<number> {
+  return new Promise((resolve, reject) => {
+    let said = "";
+    const fail = (what: string, cause?: unknown) => reject(new UsageError(`cannot reach port ${target.port} of pod ${target.namespace}/${target.pod}: ${what}`, { cause }));
+    const timer = systemClock.after(READY_TIMEOUT_MS, () => fail(`kubectl port-forward said nothing within ${READY_TIMEOUT_MS / 1000} s`), { hold: true });
+    const hear = (chunk: Buffer) => {
+      said += chunk.toString("utf8");
+      const port = /Forwarding from 127\.0\.0\.1:(\d+)/.exec(said)?.[1];
+      if (port !== undefined) { timer.cancel(); resolve(Number(port)); }
+    };
+    child.stdout?.on("data", hear);
+    child.stderr?.on("data", hear);
+    child.once("error", (error) => { timer.cancel(); fail("kubectl is needed and cannot be run", error); });
+    child.once("exit", () => { timer.cancel(); fail(said.trim() || "kubectl ended"); });
+  });
+}
+
+function get(port: number, path: string): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const req = request({ host: "127.0.0.1", port, path, timeout: ANSWER_TIMEOUT_MS, agent: false }, (res) => {
+      const chunks: Buffer[] = [];
+      let size = 0;
+      res.on("data", (b: Buffer) => {
+        size += b.length;
+        if (size > ANSWER_MAX_BYTES) req.destroy(new Error(`the answer exceeds ${ANSWER_MAX_BYTES} bytes`));
+        else chunks.push(b);
+      });
+      res.on("end", () => (res.statusCode === 200 ? resolve(Buffer.concat(chunks).toString("utf8")) : reject(new UsageError(`${path}: HTTP ${res.statusCode}`))));
+      res.on("error", reject);
+    });
+    req.on("timeout", () => req.destroy(new Error(`no answer within ${ANSWER_TIMEOUT_MS / 1000} s`)));
+    req.on("error", reject);
+    req.end();
+  });
+}

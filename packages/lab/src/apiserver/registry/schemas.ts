@@ -1,0 +1,72 @@
+// Owns the schemas behind rows: pruning and type checks of built-in kinds, and who manages which field.
+import type { JsonObject } from "../json.ts";
+import { isObject } from "../json.ts";
+import { builtinSchema } from "../openapi/builtin.ts";
+import { trackUpdate } from "../patch/apply.ts";
+import { compileSchema, type CompiledSchema, type Schema } from "../schema/structural.ts";
+import { badRequest, type FieldProblem } from "../status.ts";
+import { apiVersionOf, type Row } from "./row.ts";
+
+const compiled = new Map<string, CompiledSchema | null>();
+
+/** The schema by which patches and apply read the lists of a kind; empty for kinds without one. */
+export function schemaOf(row: Row): Schema {
+  if (row.custom !== null) return row.custom.schema;
+  return builtinSchema(row.group, row.version, row.kind) ?? {};
+}
+
+function compiledOf(row: Row): CompiledSchema | null {
+  const key = `${row.group}/${row.version}/${row.kind}`;
+  let known = compiled.get(key);
+  if (known === undefined) {
+    const schema = builtinSchema(row.group, row.version, row.kind);
+    known = schema === undefined ? null : compileSchema(schema);
+    compiled.set(key, known);
+  }
+  return known;
+}
+
+/** Kinds with free-form parts in which null has a meaning of its own. */
+const KEEPS_NULLS = new Set(["CustomResourceDefinition", "ControllerRevision"]);
+
+/** Drops fields the schema does not know; throws 400 for values of the wrong type in a built-in kind. */
+export function pruneUnknown(row: Row, object: JsonObject): { value: JsonObject; dropped: string[] } {
+  if (row.custom !== null) return row.custom.prune(object);
+  const schema = compiledOf(row);
+  if (schema === null) return { value: object, dropped: [] };
+  const pruned = schema.prune(object);
+  const value = KEEPS_NULLS.has(row.kind) ? pruned.value : (withoutNulls(pruned.value) as JsonObject);
+  const mistyped = schema.validate(value).filter((problem) => problem.type === "FieldValueTypeInvalid");
+  if (mistyped.length > 0) {
+    const texts = mistyped.map((problem) => `${problem.field}: ${problem.message}`);
+    throw badRequest(`${row.kind} in version "${row.version}" cannot be handled as a ${row.kind}: ${texts.join(", ")}`);
+  }
+  return { value, dropped: pruned.dropped };
+}
+
+/** Problems the published schema of a built-in kind finds (required members and the like). */
+export function schemaProblems(row: Row, object: JsonObject, before: JsonObject | null): FieldProblem[] {
+  if (row.custom !== null) return row.custom.validate(object, before ?? undefined);
+  return compiledOf(row)?.validate(object, before ?? undefined) ?? [];
+}
+
+function withoutNulls(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  if (!isObject(value)) return value;
+  const kept: Record<string, unknown> = {};
+  for (const [key, item] of Object.entries(value)) {
+    if (item !== null) kept[key] = withoutNulls(item);
+  }
+  return kept;
+}
+
+export interface ManagerInput {
+  readonly manager: string;
+  readonly subresource: string;
+  readonly now: string;
+}
+
+/** Records which manager set which fields in metadata.managedFields. */
+export function trackManager(row: Row, live: JsonObject | null, object: JsonObject, input: ManagerInput): JsonObject {
+  return trackUpdate({ live, updated: object, ...input, apiVersion: apiVersionOf(row), schema: schemaOf(row) });
+}

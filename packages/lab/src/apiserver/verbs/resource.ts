@@ -1,0 +1,105 @@
+// Owns the generic verbs of one resource: from a routed request to the matching operation and its answer.
+import type { Api } from "../context.ts";
+import { decodeObject, mediaType, readBody } from "../http/body.ts";
+import type { Exchange } from "../http/exchange.ts";
+import type { ResourceRequest } from "../http/route.ts";
+import type { JsonObject } from "../json.ts";
+import { asString } from "../json.ts";
+import { keyOf, type Row } from "../registry/row.ts";
+import { methodNotAllowed, success } from "../status.ts";
+import type { Entry } from "../storage/store.ts";
+import { readDeleteOptions, remove, type DeleteOptions } from "./delete.ts";
+import { checkName, takeIn } from "./intake.ts";
+import { metadataOf } from "./metadata.ts";
+import { readListOptions, readWriteOptions } from "./options.ts";
+import { patch } from "./patch.ts";
+import { get, list, readSelection, replyEntry, requireEntry, selected } from "./read.ts";
+import { listText } from "./render.ts";
+import { watch } from "./watch.ts";
+import { create, update, type Write } from "./write.ts";
+
+/** Serves a request for the resource itself or its status. */
+export async function serveResource(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Promise<void> {
+  switch (target.verb) {
+    case "get":
+      return get(api, exchange, row, target);
+    case "list":
+      return list(api, exchange, row, target);
+    case "watch":
+      return watch(api, exchange, row, target);
+    case "create":
+      return serveCreate(api, exchange, row, target);
+    case "update":
+      return serveUpdate(api, exchange, row, target);
+    case "patch": {
+      const body = await readBody(exchange.request);
+      const { entry, created } = patch({ api, exchange, row, target, body }, target.subresource);
+      return replyEntry(api, exchange, row, created ? 201 : 200, entry);
+    }
+    case "delete":
+      return serveDelete(api, exchange, row, target);
+    case "deletecollection":
+      return serveDeleteCollection(api, exchange, row, target);
+    default:
+      throw methodNotAllowed();
+  }
+}
+
+async function serveCreate(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Promise<void> {
+  const body = await readBody(exchange.request);
+  if (target.name !== "" || (row.namespaced && target.namespace === "")) throw methodNotAllowed();
+  const options = readWriteOptions(exchange.query, exchange.userAgent);
+  const given = decodeObject(body, mediaType(exchange.request));
+  const object = takeIn(exchange, row, target, given, options.fieldValidation);
+  const entry = create(writeOf(api, exchange, row, target), object);
+  replyEntry(api, exchange, row, 201, entry);
+}
+
+async function serveUpdate(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Promise<void> {
+  const body = await readBody(exchange.request);
+  if (target.name === "") throw methodNotAllowed();
+  const options = readWriteOptions(exchange.query, exchange.userAgent);
+  const given = decodeObject(body, mediaType(exchange.request));
+  const object = takeIn(exchange, row, target, given, options.fieldValidation);
+  const write = writeOf(api, exchange, row, target);
+  const missing = api.store.get(row.bucket, keyOf(row, target.namespace, target.name)) === undefined;
+  if (missing && row.createOnUpdate && target.subresource === "") {
+    delete metadataOf(object)["resourceVersion"];
+    checkName(object, target.name);
+    return replyEntry(api, exchange, row, 201, create(write, object));
+  }
+  replyEntry(api, exchange, row, 200, update(write, target.subresource, () => object));
+}
+
+export function writeOf(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Write {
+  const options = readWriteOptions(exchange.query, exchange.userAgent);
+  const warn = (text: string) => exchange.warn(text);
+  return { api, row, namespace: target.namespace, name: target.name, user: exchange.user, options, warn };
+}
+
+async function serveDelete(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Promise<void> {
+  const options = await deleteOptions(exchange);
+  const entry = requireEntry(api, row, target.namespace, target.name);
+  const deleted = remove(api, row, entry, options);
+  if (!deleted.gone || row.returnsDeleted) return replyEntry(api, exchange, row, 200, deleted.entry);
+  exchange.reply(200, success(row, target.name, asString(metadataOf(entry.object)["uid"])));
+}
+
+export async function deleteOptions(exchange: Exchange): Promise<DeleteOptions> {
+  const body = await readBody(exchange.request);
+  const given: JsonObject | null = body.length === 0 ? null : decodeObject(body, mediaType(exchange.request));
+  return readDeleteOptions(given, exchange.query);
+}
+
+async function serveDeleteCollection(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Promise<void> {
+  const options = await deleteOptions(exchange);
+  readListOptions(exchange.query);
+  if (row.namespaced && target.namespace === "") throw methodNotAllowed();
+  const chosen = selected(api, row, target.namespace, readSelection(row, exchange.query, ""));
+  const entries: Entry[] = [];
+  for (const entry of chosen) {
+    const now = api.store.get(row.bucket, entry.key);
+    if (now !== undefined) entries.push(remove(api, row, now, options).entry);
+  }
+  exchange.reply(200, listText(row, exchange.negotiated, entries, { resourceVersion: String(api.store.rv) }));
+}

@@ -6,7 +6,7 @@ import { createInterface } from "node:readline";
 import { parseKubeconfig } from "@ambit/kube";
 import { systemClock } from "@ambit/runtime";
 import { writeKubeconfig } from "../pki.ts";
-import { type Word } from "./inner.ts";
+import type { Word } from "./inner.ts";
 import { layoutOf, type LabLayout } from "./layout.ts";
 import { startRelay, type Relay } from "./relay.ts";
 

@@ -1,2 +1,4 @@
 // Public names of @ambit/testkit: fakes and compliance suites, importable from tests only.
 export { fakeCa, type FakeCa, type FakeCert, type LeafOptions } from "./fake-ca.ts";
+export { byteStreamCompliance, type StreamPair, type StreamTraits } from "./compliance/byte-stream.ts";
+export { Recorder, sendAll, turns } from "./compliance/recorder.ts";

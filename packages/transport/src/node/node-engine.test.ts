@@ -1,0 +1,43 @@
+import { once } from "node:events";
+import net from "node:net";
+import { byteStreamCompliance, fakeCa, type StreamPair } from "@ambit/testkit";
+import { acceptTls, connectTls, createTlsCredentials } from "./tls-handshake.ts";
+import { fromSocket } from "./socket-stream.ts";
+
+async function sockets(): Promise<{ left: net.Socket; right: net.Socket; close: () => Promise<void> }> {
+  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const left = net.connect({ host: "127.0.0.1", port: (server.address() as net.AddressInfo).port, allowHalfOpen: true });
+  const [[right]] = await Promise.all([once(server, "connection") as Promise<[net.Socket]>, once(left, "connect")]);
+  return { left, right, close: () => {
+    left.destroy();
+    right.destroy();
+    return new Promise((resolve) => server.close(() => resolve()));
+  } };
+}
+
+async function plain(): Promise<StreamPair> {
+  const { left, right, close } = await sockets();
+  return { left: fromSocket(left), right: fromSocket(right), close };
+}
+
+const ca = fakeCa();
+const credentials = (sa: string) => {
+  const leaf = ca.leaf("default", sa);
+  return createTlsCredentials({ chain: leaf.chainPem, key: leaf.keyPem, roots: ca.rootPem });
+};
+const client = credentials("client");
+const server = credentials("server");
+
+async function secured(): Promise<StreamPair> {
+  const { left, right, close } = await sockets();
+  const verify = () => ({ ok: true as const, value: undefined });
+  const [a, b] = await Promise.all([connectTls(left, { credentials: client, verify }), acceptTls(right, { credentials: server, verify })]);
+  return { left: a.stream, right: b.stream, close };
+}
+
+/** The kernel's socket buffers on loopback grow to several megabytes. */
+const KERNEL_BUFFERS = 16 << 20;
+byteStreamCompliance("a TCP socket", plain, { resets: true, stalledMax: KERNEL_BUFFERS });
+byteStreamCompliance("a TLS connection", secured, { resets: false, stalledMax: KERNEL_BUFFERS });

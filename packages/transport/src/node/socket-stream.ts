@@ -1,0 +1,123 @@
+// Owns the node engine: a ByteStream on a net.Socket or a tls.TLSSocket.
+import net from "node:net";
+import tls from "node:tls";
+import type { ByteStream, ByteStreamHandler } from "../byte-stream.ts";
+import { streamFault } from "../fault.ts";
+import { atEndOfTurn } from "../turn.ts";
+
+/** `write` says "enough" when so much is queued: four reads of libuv, so that a busy turn is one system call and a stalled peer costs little. */
+const QUEUE_HIGH_OCTETS = 256 << 10;
+/** Idle time before TCP keep-alive probes; what ambient peers use on application sockets. */
+export const KEEPALIVE_IDLE_MS = 180_000;
+
+export interface SocketStreamOptions {
+  /** Probe an idle peer: KEEPALIVE_IDLE_MS, or another idle time. Default: no probes. */
+  readonly keepAliveMs?: number;
+}
+
+/** Takes over a connected (or connecting) socket, also one made from a file descriptor in another network namespace. */
+export function fromSocket(socket: net.Socket, options: SocketStreamOptions = {}): ByteStream {
+  return new SocketStream(socket, options);
+}
+
+class SocketStream implements ByteStream {
+  readonly #socket: net.Socket;
+  #handler: ByteStreamHandler | undefined;
+  #paused = false;
+  #corked = false;
+  #ended = false;
+  #peerEnded = false;
+  #closed = false;
+  #gone = false;
+  #error: Error | undefined;
+
+  constructor(socket: net.Socket, options: SocketStreamOptions) {
+    this.#socket = socket;
+    socket.allowHalfOpen = true;
+    socket.setNoDelay(true);
+    if (options.keepAliveMs !== undefined) socket.setKeepAlive(true, options.keepAliveMs);
+    socket.on("error", (error) => (this.#error ??= streamFault(error)));
+    socket.on("close", () => this.#onClose());
+    socket.on("drain", () => this.#handler?.onDrain());
+    socket.on("end", () => this.#onEnd());
+    this.#peerEnded = socket.readableEnded;
+    if (socket.destroyed) queueMicrotask(() => this.#onClose());
+  }
+
+  get closed(): boolean {
+    return this.#closed;
+  }
+
+  attach(handler: ByteStreamHandler): void {
+    const first = this.#handler === undefined;
+    this.#handler = handler;
+    if (this.#gone) return queueMicrotask(() => handler.onClose(this.#error));
+    if (!first) return;
+    this.#socket.on("data", (bytes: Buffer) => this.#handler?.onData(bytes));
+    if (this.#peerEnded) queueMicrotask(() => this.#onEnd());
+    if (this.#paused) this.#socket.pause();
+    else this.#socket.resume(); // an accepted socket may come paused
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.#ended || this.#closed) return false;
+    if (!this.#corked) {
+      this.#corked = true;
+      this.#socket.cork();
+      atEndOfTurn(this.#uncork);
+    }
+    this.#socket.write(bytes);
+    return this.#socket.writableLength < QUEUE_HIGH_OCTETS;
+  }
+
+  writeMany(pieces: readonly Uint8Array[]): boolean {
+    if (this.#ended || this.#closed) return false;
+    const many = pieces.length > 1;
+    if (many) this.#socket.cork();
+    for (const piece of pieces) this.#socket.write(piece);
+    if (many) this.#socket.uncork();
+    return this.#socket.writableLength < QUEUE_HIGH_OCTETS;
+  }
+
+  pause(): void {
+    this.#paused = true;
+    if (this.#handler !== undefined) this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    if (this.#handler !== undefined && !this.#closed) this.#socket.resume();
+  }
+
+  end(): void {
+    if (this.#ended || this.#closed) return;
+    this.#ended = true;
+    this.#socket.end();
+  }
+
+  destroy(reason?: Error): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#error ??= reason;
+    if (reason !== undefined && !(this.#socket instanceof tls.TLSSocket) && !this.#socket.connecting && !this.#socket.destroyed) this.#socket.resetAndDestroy();
+    else this.#socket.destroy();
+  }
+
+  readonly #uncork = (): void => {
+    this.#corked = false;
+    this.#socket.uncork();
+  };
+
+  /** The end of an empty stream comes even when nobody reads: it is kept for the handler. */
+  #onEnd(): void {
+    this.#peerEnded = true;
+    if (!this.#gone) this.#handler?.onEnd();
+  }
+
+  #onClose(): void {
+    if (this.#gone) return;
+    this.#closed = true;
+    this.#gone = true;
+    this.#handler?.onClose(this.#error);
+  }
+}

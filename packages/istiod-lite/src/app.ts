@@ -1,0 +1,121 @@
+// Composition root of the control plane: sources → collections → push, beside it the authority; returns what is bound and how it ends.
+import { loadClientConfig, KubeClient, type ClientConfig } from "@ambit/kube";
+import { commonRoutes, json, LogLevels, Metrics, Readiness, serveHttp, systemClock, type BoundServer, type Clock, type Logger, type Routes } from "@ambit/runtime";
+import { createXdsServer, type XdsServer } from "@ambit/xds";
+import { createCaService } from "./ca/service.ts";
+import { createServingCertificate, servingNames } from "./ca/serving.ts";
+import { decodeTokenReview, tokenReviewOf, type ReviewToken } from "./ca/token-review.ts";
+import { buildMesh, type Mesh } from "./collections/graph.ts";
+import type { Config } from "./config.ts";
+import { podLookup } from "./pod-lookup.ts";
+import { addressSource } from "./push/address.ts";
+import { authorizationSource } from "./push/authorization.ts";
+import { createTicker } from "./push/debounce.ts";
+import { startGrpc } from "./push/service.ts";
+import { obtainAuthority } from "./root-secret.ts";
+import { createInbox } from "./sources/inbox.ts";
+import { watchKubernetes } from "./sources/kubernetes.ts";
+
+export interface AppOptions {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly levels: LogLevels;
+  /** Default: in-cluster, KUBECONFIG, ~/.kube/config. */
+  readonly cluster?: ClientConfig;
+  readonly clock?: Clock;
+}
+
+export interface App {
+  readonly grpcPort: number;
+  readonly httpPort: number;
+  readonly monitoringPort: number;
+  readonly debugPort: number;
+  readonly mesh: Mesh;
+  readonly rootsPem: string;
+  readonly readiness: Readiness;
+  drain(): Promise<void>;
+}
+
+const TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews";
+
+export async function build(o: AppOptions): Promise<App> {
+  const { config, log } = o;
+  const clock = o.clock ?? systemClock;
+  const metrics = new Metrics();
+  const readiness = new Readiness();
+  const synced = readiness.waitFor("sources synced");
+  const serving = readiness.waitFor("authority and gRPC");
+  const over = new AbortController();
+  const ending: (() => Promise<void> | void)[] = [() => over.abort(new Error("draining"))];
+  const client = new KubeClient(o.cluster ?? loadClientConfig());
+  const drain = async (): Promise<void> => {
+    for (const end of ending) await end();
+    client.close();
+  };
+  try {
+    const settings = { rootNamespace: config.namespace, trustDomain: config.trustDomain, clusterId: config.clusterId, clusterDomain: config.clusterDomain };
+    const mesh = buildMesh(settings);
+    const inbox = createInbox(mesh, log.child("sources"));
+    const ticker = createTicker(clock);
+    const common = commonRoutes({ readiness, metrics, levels: o.levels });
+    const bind = async (host: string, port: number, routes: Routes): Promise<BoundServer> => {
+      const server = await serveHttp(host, port, routes);
+      ending.push(() => server.close());
+      return server;
+    };
+    const http = await bind(config.host, config.httpPort, pick(common, ["GET /ready", "GET /healthz"]));
+    const monitoring = await bind(config.host, config.monitoringPort, pick(common, ["GET /metrics", "GET /healthz"]));
+
+    const authority = await obtainAuthority({ client, namespace: config.namespace, trustDomain: config.trustDomain, clock, log, signal: over.signal });
+    const certificate = await createServingCertificate({ authority: () => authority, dnsNames: servingNames(config.namespace, config.revision), clock, log: log.child("ca") });
+    ending.push(() => certificate.close());
+    const ca = createCaService({
+      authority: () => authority, clusterId: config.clusterId, trustDomains: [config.trustDomain],
+      trustedNodeAccounts: new Set(config.trustedNodeAccounts.split(",").map((a) => a.trim()).filter((a) => a !== "")),
+      reviewToken: reviewer(client, readiness), pods: podLookup(mesh), clock, log: log.child("ca"), metrics,
+    });
+    // Policies before workloads: nobody may list a policy that has not been sent.
+    const pushed = [authorizationSource(mesh.authorizations, ticker), addressSource(mesh.addresses, ticker)];
+    const xds = createXdsServer({ sources: pushed, authenticate: ca.authenticate, ready: () => readiness.ready, log: log.child("xds"), clock, metrics, controlPlane: config.podName });
+    const grpc = await startGrpc({ port: config.grpcPort, host: config.host, ...(config.plaintextPort < 0 ? {} : { plaintextPort: config.plaintextPort }), tls: certificate, xds, ca, clock });
+    ending.push(() => grpc.drain());
+    const debug = await bind("127.0.0.1", config.debugPort, { ...common, ...debugRoutes(mesh, xds, config) });
+    serving();
+
+    const sources = watchKubernetes({ client, inbox, clock, log: log.child("sources") });
+    ending.push(() => sources.stop());
+    void sources.whenSynced().then(() => {
+      if (over.signal.aborted) return;
+      inbox.open();
+      ticker.flush();
+      synced();
+      log.info("ready", { addresses: mesh.addresses.size, policies: mesh.authorizations.size, grpc_port: grpc.port });
+    });
+    return { grpcPort: grpc.port, httpPort: http.port, monitoringPort: monitoring.port, debugPort: debug.port, mesh, rootsPem: authority.rootsPem, readiness, drain };
+  } catch (error) {
+    await drain();
+    throw error;
+  }
+}
+
+/** Until the pods are known nobody can be judged: that is not a no. */
+const reviewer = (client: KubeClient, readiness: Readiness): ReviewToken => async (token, audience) => {
+  if (!readiness.ready) return { ok: false, error: "sources are not synced yet", unavailable: true };
+  return decodeTokenReview(await client.request("POST", TOKEN_REVIEWS, { body: tokenReviewOf(token, audience) }), audience);
+};
+
+function debugRoutes(mesh: Mesh, xds: XdsServer, config: Config): Routes {
+  return {
+    "GET /config_dump": () => json({
+      config, addresses: mesh.addresses.list().map(plain), authorizations: mesh.authorizations.list(),
+    }),
+    "GET /debug/syncz": () => json(xds.clients()),
+  };
+}
+
+/** Maps as objects, for reading. */
+const plain = (value: unknown): unknown =>
+  value instanceof Map ? Object.fromEntries([...value].map(([k, v]) => [k, plain(v)])) : Array.isArray(value) ? value.map(plain)
+    : typeof value === "object" && value !== null ? Object.fromEntries(Object.entries(value).map(([k, v]) => [k, plain(v)])) : value;
+
+const pick = (routes: Routes, names: readonly string[]): Routes => Object.fromEntries(names.flatMap((n) => (routes[n] === undefined ? [] : [[n, routes[n]]])));

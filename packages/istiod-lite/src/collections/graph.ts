@@ -1,0 +1,94 @@
+// Owns the wiring of the control plane as one value: sources on one side, Address and Authorization resources on the other.
+import { Graph, type Collection, type Index, type Source } from "@ambit/collections";
+import { policyKey, type Policy, type Workload } from "@ambit/core";
+import type { EndpointSlice, KubeObject, Pod, Service as KubeService } from "@ambit/kube";
+import { serviceAddress, workloadAddress, type Address } from "./addresses.ts";
+import { manualSliceOf, sliceWorkloads } from "./endpoint-slices.ts";
+import { namespaceOf, nodeOf } from "./namespaces.ts";
+import { levelsOf, peerAuthOf, portPolicyOf, staticStrictOf, type PeerAuthInfo } from "./peer-authentication.ts";
+import { podWorkload, type WorkloadInputs } from "./pods.ts";
+import { policyOf, type PolicyInfo } from "./policies.ts";
+import { serviceOf, type ServiceInfo } from "./services.ts";
+import type { Settings } from "./settings.ts";
+import { waypointOf } from "./waypoints.ts";
+
+/** Where objects enter, by kind. */
+export interface Sources {
+  readonly pods: Source<Pod>;
+  readonly services: Source<KubeService>;
+  readonly namespaces: Source<KubeObject>;
+  readonly nodes: Source<KubeObject>;
+  readonly endpointSlices: Source<EndpointSlice>;
+  readonly gateways: Source<KubeObject>;
+  readonly gatewayClasses: Source<KubeObject>;
+  readonly authorizationPolicies: Source<KubeObject>;
+  readonly peerAuthentications: Source<KubeObject>;
+}
+
+export interface Mesh {
+  readonly sources: Sources;
+  readonly batch: (change: () => void) => void;
+  readonly addresses: Collection<Address>;
+  /** Value: `node/namespace/serviceaccount`. */
+  readonly podsByAccount: Index<Pod>;
+  /** What ztunnels are sent, under `namespace/name`. */
+  readonly authorizations: Collection<Policy>;
+  /** For conditions. */
+  readonly services: Collection<ServiceInfo>;
+  readonly policies: Collection<PolicyInfo>;
+  readonly peerAuths: Collection<PeerAuthInfo>;
+}
+
+const keyOf = (o: KubeObject): string => (o.metadata.namespace === undefined ? o.metadata.name : `${o.metadata.namespace}/${o.metadata.name}`);
+/** An object with an equal resourceVersion is the same object; files have none and are compared whole. */
+const sameVersion = (a: KubeObject, b: KubeObject): boolean =>
+  a.metadata.resourceVersion !== undefined && a.metadata.resourceVersion === b.metadata.resourceVersion && a.metadata.uid === b.metadata.uid;
+
+export function buildMesh(settings: Settings): Mesh {
+  const g = new Graph();
+  const source = <T extends KubeObject>(name: string): Source<T> => g.source<T>(name, { key: keyOf, equals: sameVersion });
+  const sources: Sources = {
+    pods: source("Pod"), services: source("Service"), namespaces: source("Namespace"), nodes: source("Node"), endpointSlices: source("EndpointSlice"),
+    gateways: source("Gateway"), gatewayClasses: source("GatewayClass"),
+    authorizationPolicies: source("AuthorizationPolicy"), peerAuthentications: source("PeerAuthentication"),
+  };
+  const byName = { key: (o: { name: string }) => o.name };
+  const byKey = { key: (o: { key: string }) => o.key };
+  const byPolicy = { key: policyKey };
+
+  const namespaces = g.derive("namespaces", sources.namespaces, byName, namespaceOf);
+  const nodes = g.derive("nodes", sources.nodes, byName, nodeOf);
+  const waypoints = g.derive("waypoints", sources.gateways, byKey, waypointOf(sources.gatewayClasses));
+
+  const services = g.derive("services", sources.services, byKey, serviceOf({ settings, namespaces, waypoints }));
+  const selectingServices = g.index("services by namespace", services, (s) => (s.selector === undefined ? [] : [s.service.namespace]));
+  const slices = g.derive("manual endpoint slices", sources.endpointSlices, byKey, manualSliceOf({ settings, services, namespaces }));
+  const slicesByPod = g.index("slices by pod", slices, (s) => s.pods.map((p) => `${s.namespace}/${p.name}`));
+
+  const policies = g.derive("policies", sources.authorizationPolicies, byKey, policyOf(settings));
+  const policiesByAttachment = g.index("policies by attachment", policies, (p) => (p.attachment === undefined ? [] : [p.attachment.namespace]));
+  const peerAuths = g.derive("peer authentications", sources.peerAuthentications, byKey, peerAuthOf(settings));
+  const peerAuth = { settings, peerAuths, byLevel: g.index("peer authentications by level", peerAuths, levelsOf) };
+
+  const inputs: WorkloadInputs = { settings, namespaces, nodes, waypoints, services, selectingServices, slices, slicesByPod, policies, policiesByAttachment, peerAuth };
+  const byUid = { key: (w: Workload) => w.uid };
+  const podWorkloads = g.derive("pod workloads", sources.pods, byUid, podWorkload(inputs));
+  const endpointWorkloads = g.derive("slice workloads", slices, byUid, sliceWorkloads({ settings, namespaces }));
+  const workloads = g.join("workloads", [podWorkloads, endpointWorkloads]);
+
+  const addresses = g.join<Address>("addresses", [
+    g.derive("workload addresses", workloads, byName, (_ctx, w) => workloadAddress(w)),
+    g.derive("service addresses", services, byName, (_ctx, s) => serviceAddress(s)),
+  ]);
+
+  const mesh = g.source<{ key: string }>("mesh", byKey);
+  mesh.set({ key: "mesh" });
+  const authorizations = g.join("authorizations", [
+    g.derive("authorization policies", policies, byPolicy, (_ctx, p) => p.policy),
+    g.derive("port level policies", peerAuths, byPolicy, portPolicyOf(peerAuth)),
+    g.derive("static strict policy", mesh, byPolicy, staticStrictOf(settings, peerAuths)),
+  ]);
+
+  const podsByAccount = g.index("pods by account", sources.pods, (p) => [`${p.spec.nodeName ?? ""}/${p.metadata.namespace ?? ""}/${p.spec.serviceAccountName || "default"}`]);
+  return { sources, podsByAccount, batch: (change) => g.batch(change), addresses, authorizations, services, policies, peerAuths };
+}

@@ -1,0 +1,182 @@
+// Owns which waypoint a service or workload is bound to, and why not (protocol.md §7.4).
+import type { Collection, Context } from "@ambit/collections";
+import { parseIp, type GatewayAddress } from "@ambit/core";
+import type { KubeObject } from "@ambit/kube";
+import type { NamespaceInfo } from "./namespaces.ts";
+import { ANNOTATIONS, HBONE_PORT, LABELS, selects, type LabelMap } from "./settings.ts";
+
+export type TrafficType = "service" | "workload";
+
+export interface ApplicationTunnel { readonly protocol: "none" | "proxy"; readonly port: number }
+
+/** A Gateway as something to bind to. */
+export interface Waypoint {
+  /** `namespace/name`. */
+  readonly key: string;
+  readonly namespace: string;
+  readonly name: string;
+  /** `service`, `workload`, `all`, `none`, or a value nobody defined, which admits nothing. */
+  readonly serves: string;
+  readonly address: GatewayAddress | undefined;
+  /** Whether its listener admits routes, and so bindings, from a namespace. */
+  readonly admits: { readonly from: "Same" | "All" | "None" } | { readonly from: "Selector"; readonly selector: LabelSelector };
+  readonly inbound: ApplicationTunnel | undefined;
+}
+
+export interface LabelSelector {
+  readonly matchLabels: LabelMap;
+  readonly matchExpressions: readonly { readonly key: string; readonly operator: string; readonly values: readonly string[] }[];
+}
+
+export type RefusalReason = "WaypointIsNotReady" | "AttachmentDenied" | "UnsupportedTrafficType" | "CrossNamespaceWaypointForbidden";
+export type Binding =
+  | { readonly kind: "none" }
+  | { readonly kind: "bound"; readonly waypoint: string; readonly address: GatewayAddress; readonly canary: Canary | undefined }
+  | { readonly kind: "refused"; readonly waypoint: string; readonly reason: RefusalReason; readonly message: string };
+export type Canary =
+  | { readonly kind: "weighted"; readonly waypoint: string; readonly address: GatewayAddress; readonly weight: number }
+  | { readonly kind: "refused"; readonly reason: RefusalReason | "CanaryInvalidWeight" | "CanarySameAsPrimary"; readonly message: string };
+
+export interface WaypointInputs {
+  readonly namespaces: Collection<NamespaceInfo>;
+  readonly waypoints: Collection<Waypoint>;
+}
+/** What asks for a waypoint. */
+export interface Bindable {
+  readonly namespace: string;
+  readonly labels: LabelMap;
+  readonly annotations: LabelMap;
+  readonly traffic: TrafficType;
+}
+
+const NONE: Binding = { kind: "none" };
+/** Waypoints and east-west gateways have no waypoint themselves. */
+const OWN_MANAGED = ["istio.io-mesh-controller", "istio.io-eastwest-controller"];
+
+export function waypointOf(classes: Collection<KubeObject>) {
+  return (ctx: Context, gateway: KubeObject): Waypoint => {
+    const { name, namespace = "" } = gateway.metadata;
+    const spec = record(gateway["spec"]);
+    const gatewayClass = ctx.fetchOne(classes, { key: String(spec["gatewayClassName"] ?? "") });
+    const labels = gateway.metadata.labels ?? {};
+    const inbound = tunnelOf(gateway.metadata.annotations?.[ANNOTATIONS.inboundBinding] ?? gatewayClass?.metadata.annotations?.[ANNOTATIONS.inboundBinding]);
+    return {
+      key: `${namespace}/${name}`, namespace, name,
+      serves: labels[LABELS.waypointFor] ?? gatewayClass?.metadata.labels?.[LABELS.waypointFor] ?? "service",
+      address: addressOf(gateway, namespace), admits: admissionOf(spec, inbound), inbound,
+    };
+  };
+}
+
+export function bindWaypoint(ctx: Context, inputs: WaypointInputs, target: Bindable): Binding {
+  if (OWN_MANAGED.includes(target.labels[LABELS.managed] ?? "")) return NONE;
+  const space = ctx.fetchOne(inputs.namespaces, { key: target.namespace });
+  const own = labelled(target.labels, LABELS.useWaypoint, LABELS.useWaypointNamespace, target.namespace);
+  const inherited = own === undefined;
+  const named = own ?? labelled(space?.labels ?? {}, LABELS.useWaypoint, LABELS.useWaypointNamespace, target.namespace);
+  if (named === undefined || named.name === "none") return NONE;
+  const found = resolve(ctx, inputs, target, named, space);
+  if ("reason" in found) {
+    // A workload may live in a namespace whose waypoint is for services: that is no mistake.
+    if (inherited && target.traffic === "workload" && found.reason === "UnsupportedTrafficType") return NONE;
+    return { kind: "refused", waypoint: `${named.namespace}/${named.name}`, ...found };
+  }
+  return { kind: "bound", ...found, canary: target.traffic === "service" ? canaryOf(ctx, inputs, target, inherited, found.waypoint, space) : undefined };
+}
+
+interface Named { readonly name: string; readonly namespace: string }
+type Refused = { readonly reason: RefusalReason; readonly message: string };
+
+const labelled = (labels: LabelMap, name: string, namespace: string, own: string): Named | undefined => {
+  const value = labels[name];
+  return value === undefined ? undefined : { name: value, namespace: labels[namespace] ?? own };
+};
+
+function resolve(ctx: Context, inputs: WaypointInputs, target: Bindable, named: Named, space: NamespaceInfo | undefined): { waypoint: string; address: GatewayAddress } | Refused {
+  const key = `${named.namespace}/${named.name}`;
+  const waypoint = ctx.fetchOne(inputs.waypoints, { key });
+  if (waypoint?.address === undefined) return { reason: "WaypointIsNotReady", message: `waypoint ${key} ${waypoint === undefined ? "does not exist" : "has no address yet"}` };
+  if (!admitted(waypoint, target.namespace, space)) return { reason: "AttachmentDenied", message: `waypoint ${key} does not admit bindings from namespace ${target.namespace}` };
+  if (waypoint.serves !== "all" && waypoint.serves !== target.traffic)
+    return { reason: "UnsupportedTrafficType", message: `waypoint ${key} handles ${waypoint.serves} traffic, not ${target.traffic} traffic` };
+  return { waypoint: key, address: waypoint.address };
+}
+
+function canaryOf(ctx: Context, inputs: WaypointInputs, target: Bindable, inherited: boolean, primary: string, space: NamespaceInfo | undefined): Canary | undefined {
+  const own = labelled(target.labels, LABELS.canary, LABELS.canaryNamespace, target.namespace);
+  const spaceLabels = space?.labels ?? {};
+  const named = own ?? (inherited ? labelled(spaceLabels, LABELS.canary, LABELS.canaryNamespace, target.namespace) : undefined);
+  if (named === undefined) return undefined;
+  const key = `${named.namespace}/${named.name}`;
+  if (key === primary) return { kind: "refused", reason: "CanarySameAsPrimary", message: `canary waypoint ${key} is the primary` };
+  const text = target.annotations[ANNOTATIONS.canaryWeight] ?? "";
+  if (!/^(100|[1-9]?\d)$/.test(text)) return { kind: "refused", reason: "CanaryInvalidWeight", message: `canary weight "${text}" is not a whole number from 0 to 100` };
+  const found = resolve(ctx, inputs, target, named, space);
+  return "reason" in found ? { kind: "refused", ...found } : { kind: "weighted", ...found, weight: Number(text) };
+}
+
+function admitted(waypoint: Waypoint, namespace: string, space: NamespaceInfo | undefined): boolean {
+  switch (waypoint.admits.from) {
+    case "All": return true;
+    case "None": return false;
+    case "Same": return namespace === waypoint.namespace;
+    case "Selector": return matches(waypoint.admits.selector, space?.labels ?? {});
+  }
+}
+
+function matches(selector: LabelSelector, labels: LabelMap): boolean {
+  if (!selects(selector.matchLabels, labels)) return false;
+  for (const { key, operator, values } of selector.matchExpressions) {
+    const value = labels[key];
+    const held = operator === "In" ? value !== undefined && values.includes(value)
+      : operator === "NotIn" ? value === undefined || !values.includes(value)
+      : operator === "Exists" ? value !== undefined
+      : operator === "DoesNotExist" ? value === undefined
+      : false; // An operator nobody defined admits nothing.
+    if (!held) return false;
+  }
+  return true;
+}
+
+const record = (v: unknown): Record<string, unknown> => (typeof v === "object" && v !== null && !Array.isArray(v) ? (v as Record<string, unknown>) : {});
+const list = (v: unknown): readonly Record<string, unknown>[] => (Array.isArray(v) ? v.map(record) : []);
+
+/** The Hostname of the status, else its first IP; other kinds of address are not ours. */
+function addressOf(gateway: KubeObject, namespace: string): GatewayAddress | undefined {
+  const addresses = list(record(gateway["status"])["addresses"]).map((a) => ({ type: String(a["type"] ?? "IPAddress"), value: String(a["value"] ?? "") }));
+  const hostname = addresses.find((a) => a.type === "Hostname" && a.value !== "");
+  if (hostname !== undefined) return { destination: { kind: "hostname", hostname: { namespace, hostname: hostname.value } }, hbonePort: HBONE_PORT };
+  for (const a of addresses) {
+    const ip = a.type === "IPAddress" ? parseIp(a.value) : undefined;
+    if (ip?.ok === true) return { destination: { kind: "address", address: { network: "", ip: ip.value } }, hbonePort: HBONE_PORT };
+  }
+  return undefined;
+}
+
+/** allowedRoutes of the listener on the inbound binding's port, else of the HBONE listener. */
+function admissionOf(spec: Record<string, unknown>, inbound: ApplicationTunnel | undefined): Waypoint["admits"] {
+  const listeners = list(spec["listeners"]);
+  const bound = inbound === undefined || inbound.port === 0 ? undefined : listeners.find((l) => l["port"] === inbound.port);
+  const listener = bound ?? listeners.find((l) => l["port"] === HBONE_PORT && l["protocol"] === "HBONE");
+  const namespaces = record(record(listener?.["allowedRoutes"])["namespaces"]);
+  const from = namespaces["from"] ?? "Same";
+  if (from === "All" || from === "Same") return { from };
+  if (from !== "Selector") return { from: "None" };
+  const selector = record(namespaces["selector"]);
+  return {
+    from, selector: {
+      matchLabels: Object.fromEntries(Object.entries(record(selector["matchLabels"])).map(([k, v]) => [k, String(v)])),
+      matchExpressions: list(selector["matchExpressions"]).map((e) => ({
+        key: String(e["key"] ?? ""), operator: String(e["operator"] ?? ""), values: Array.isArray(e["values"]) ? e["values"].map(String) : [],
+      })),
+    },
+  };
+}
+
+/** `PROXY`, `PROXY/15088`, `NONE`, `NONE/80`; anything else binds nothing. */
+function tunnelOf(text: string | undefined): ApplicationTunnel | undefined {
+  const [protocol, port, ...more] = (text ?? "").split("/");
+  if ((protocol !== "PROXY" && protocol !== "NONE") || more.length > 0) return undefined;
+  const n = port !== undefined && /^\d{1,5}$/.test(port) && Number(port) <= 65_535 ? Number(port) : 0;
+  return { protocol: protocol === "PROXY" ? "proxy" : "none", port: n };
+}

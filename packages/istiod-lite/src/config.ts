@@ -1,0 +1,32 @@
+// Owns what can be set from outside: environment variables (Istio's names where it has one), parsed once.
+import { env, readEnv, type Parsed } from "@ambit/runtime";
+
+const port = (name: string, fallback: number | undefined, help: string) => env.integer(name, fallback, help, 0, 65_535);
+
+const SCHEMA = {
+  namespace: env.string("POD_NAMESPACE", "istio-system", "the root namespace of the mesh"),
+  podName: env.string("POD_NAME", "istiod-lite", "this replica's name in the Lease"),
+  clusterId: env.string("CLUSTER_ID", "Kubernetes", "the name of this cluster in workload uids and in the clusterid of callers"),
+  trustDomain: env.string("TRUST_DOMAIN", "cluster.local", "the trust domain of issued identities"),
+  clusterDomain: env.string("CLUSTER_DOMAIN", "cluster.local", "the DNS suffix of services"),
+  revision: env.string("REVISION", "default", "the control plane's revision"),
+  trustedNodeAccounts: env.string("CA_TRUSTED_NODE_ACCOUNTS", "istio-system/ztunnel", "comma list of namespace/serviceaccount that may ask for identities of pods on their node"),
+  host: env.string("LISTEN_ADDRESS", "0.0.0.0", "the address of every port but the debug port"),
+  grpcPort: port("GRPC_PORT", 15012, "xDS and certificates over TLS"),
+  /** -1: off. */
+  plaintextPort: env.integer("GRPC_PLAINTEXT_PORT", -1, "the same without TLS, still with token authentication; off unless set", -1, 65_535),
+  monitoringPort: port("MONITORING_PORT", 15014, "metrics"),
+  httpPort: port("HTTP_PORT", 8080, "readiness"),
+  debugPort: port("DEBUG_PORT", 15000, "dumps and log levels, on localhost only"),
+  logFilter: env.string("AMBIT_LOG", "info", "log level, or scope=level,…"),
+};
+
+export type Config = Parsed<typeof SCHEMA>;
+
+/** Throws one Error naming everything that is wrong. */
+export function readConfig(source: Readonly<Record<string, string | undefined>>): Config {
+  const config = readEnv(SCHEMA, source);
+  for (const account of config.trustedNodeAccounts.split(","))
+    if (account.trim() !== "" && !/^[a-z0-9.-]+\/[a-z0-9.-]+$/.test(account.trim())) throw new Error(`bad configuration:\n  CA_TRUSTED_NODE_ACCOUNTS: "${account}" is not namespace/serviceaccount`);
+  return config;
+}

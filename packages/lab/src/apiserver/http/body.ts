@@ -3,6 +3,8 @@ import { load, YAML11_SCHEMA, YAMLException } from "js-yaml";
 import type { IncomingMessage } from "node:http";
 import type { Http2ServerRequest } from "node:http2";
 import { findForeignJson, isObject, type JsonObject } from "../json.ts";
+import { decodeKubernetes } from "../protobuf/decode.ts";
+import { WireError } from "../protobuf/wire.ts";
 import { ApiError, badRequest, unsupportedMediaType } from "../status.ts";
 
 /** Upstream's limit for a resource request. */
@@ -41,14 +43,27 @@ export function decodeObject(body: Buffer, type: string): JsonObject {
 
 /** Like decodeObject, for bodies that may be lists (JSON Patch). */
 export function decodeJsonOrYaml(body: Buffer, type: string): unknown {
-  if (type === "application/vnd.kubernetes.protobuf") {
-    throw unsupportedMediaType("the body of the request was protobuf; this server reads application/json and application/yaml");
-  }
+  if (type === PROTOBUF) return decodeProtobuf(body);
   const text = body.toString("utf8");
   const value = isYaml(type) ? parseYaml(text) : parseJson(text, type);
   const problem = findForeignJson(value);
   if (problem !== null) throw badRequest(`the request body is not plain JSON: ${problem}`);
   return value;
+}
+
+const PROTOBUF = "application/vnd.kubernetes.protobuf";
+
+/** Go clients send built-in kinds this way. */
+function decodeProtobuf(body: Buffer): JsonObject {
+  try {
+    const object = decodeKubernetes(body);
+    const problem = findForeignJson(object);
+    if (problem !== null) throw badRequest(`the request body is not plain JSON: ${problem}`);
+    return object;
+  } catch (error) {
+    if (!(error instanceof WireError)) throw error;
+    throw badRequest(`the request body is not valid protobuf: ${error.message}`);
+  }
 }
 
 function isYaml(type: string): boolean {
@@ -59,7 +74,7 @@ const JSON_TYPES = new Set(["", "application/json", "*/*", "text/plain", "applic
 
 function parseJson(text: string, type: string): unknown {
   if (!JSON_TYPES.has(type) && !type.endsWith("+json")) {
-    throw unsupportedMediaType(`the body of the request was in an unknown format (${type}); accepted: application/json, application/yaml`);
+    throw unsupportedMediaType(`the body of the request was in an unknown format (${type}); accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf`);
   }
   if (text.trim() === "") throw badRequest("the request body is empty; it must be one JSON object");
   try {

@@ -1,0 +1,130 @@
+// Owns the environment of ztunnel: Istio's variables, read once, refused where we could not honour them.
+import { env, parseDuration, readEnv } from "@ambit/runtime";
+
+const SCHEMA = {
+  podSocket: env.string("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock", "socket of the node agent"),
+  portReuse: env.boolean("INPOD_PORT_REUSE", true, "SO_REUSEPORT, so that an old and a new ztunnel overlap"),
+  packetMark: env.integer("PACKET_MARK", 0x539, "mark of every socket of ours", 1, 0xffffffff),
+  ipv6: env.boolean("IPV6_ENABLED", true, "listen dual-stack"),
+  clusterId: env.string("ISTIO_META_CLUSTER_ID", "", "cluster of this ztunnel"),
+  clusterIdShort: env.string("CLUSTER_ID", "Kubernetes", "the same, lower priority"),
+  network: env.string("NETWORK", "", "network of this ztunnel"),
+  nodeName: env.string("NODE_NAME", "", "node whose pods are local"),
+  podName: env.string("POD_NAME", "ztunnel", "own pod"),
+  podNamespace: env.string("POD_NAMESPACE", "istio-system", "own namespace"),
+  instanceIp: env.string("INSTANCE_IP", "", "own address"),
+  serviceAccount: env.string("SERVICE_ACCOUNT", "ztunnel", "own service account"),
+  xdsAddress: env.string("XDS_ADDRESS", "", "control plane for configuration"),
+  caAddress: env.string("CA_ADDRESS", "", "control plane for certificates"),
+  xdsRootCa: env.string("XDS_ROOT_CA", "./var/run/secrets/istio/root-cert.pem", "path, SYSTEM or PEM"),
+  caRootCa: env.string("CA_ROOT_CA", "./var/run/secrets/istio/root-cert.pem", "path, SYSTEM or PEM"),
+  altXdsHostname: env.string("ALT_XDS_HOSTNAME", "", "name to verify instead of the address's host"),
+  altCaHostname: env.string("ALT_CA_HOSTNAME", "", "name to verify instead of the address's host"),
+  authToken: env.string("AUTH_TOKEN", "./var/run/secrets/tokens/istio-token", "path or token"),
+  secretTtlMs: env.duration("SECRET_TTL", 24 * 3_600_000, "requested life of a workload certificate"),
+  maxStreams: env.integer("POOL_MAX_STREAMS_PER_CONNECTION", 100, "streams at once in one tunnel", 1, 65_535),
+  poolReleaseMs: env.duration("POOL_UNUSED_RELEASE_TIMEOUT", 300_000, "an unused tunnel is closed after this"),
+  streamWindow: env.integer("HTTP2_STREAM_WINDOW_SIZE", 4 * 1024 * 1024, "bytes", 65_535, 2 ** 31 - 1),
+  connectionWindow: env.integer("HTTP2_CONNECTION_WINDOW_SIZE", 16 * 1024 * 1024, "bytes", 65_535, 2 ** 31 - 1),
+  frameSize: env.integer("HTTP2_FRAME_SIZE", 1024 * 1024, "bytes", 16_384, 2 ** 24 - 1),
+  originalSource: env.boolean("ENABLE_ORIG_SRC", true, "the application sees the client's address"),
+  responseBaggage: env.boolean("ENABLE_RESPONSE_BAGGAGE", true, "tell the client about the destination"),
+  logFilter: env.string("RUST_LOG", "info", "log level, or scope=level pairs"),
+  terminationGraceS: env.integer("TERMINATION_GRACE_PERIOD_SECONDS", 0, "of our pod; 0 = not given"),
+  terminationDeadline: env.string("CONNECTION_TERMINATION_DEADLINE", "", "when draining ends"),
+  adminPort: env.integer("AMBIT_ADMIN_PORT", 15000, "loopback admin", 0, 65_535),
+  statsPort: env.integer("AMBIT_STATS_PORT", 15020, "metrics", 0, 65_535),
+  readinessPort: env.integer("AMBIT_READINESS_PORT", 15021, "readiness", 0, 65_535),
+} as const;
+
+/** Switches of the real ztunnel that we do not have: a value other than these is refused, never ignored. */
+const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
+  PROXY_MODE: ["shared"], ENABLE_PROXY: ["true"], XDS_ON_DEMAND: ["false"], FAKE_CA: ["false"], LOCAL_XDS: [], LOCAL_XDS_PATH: [],
+  TLS12_ENABLED: ["false"], COMPLIANCE_POLICY: [], CRL_PATH: [], UNSTABLE_ENABLE_SOCKS5: ["false"], LOCALHOST_APP_TUNNEL: ["true"],
+  USER_TIMEOUT_ENABLED: ["false"], LOG_FORMAT: ["json"], ISTIO_META_DNS_CAPTURE: ["false"], PROXY_CONFIG: [],
+};
+
+export interface Config {
+  readonly podSocket: string;
+  readonly portReuse: boolean;
+  readonly packetMark: number;
+  readonly ipv6: boolean;
+  readonly clusterId: string;
+  readonly network: string;
+  readonly nodeName: string;
+  readonly podName: string;
+  readonly podNamespace: string;
+  readonly instanceIp: string | undefined;
+  readonly serviceAccount: string;
+  readonly xds: ControlPlaneConfig;
+  readonly ca: ControlPlaneConfig;
+  readonly secretTtlMs: number;
+  readonly maxStreams: number;
+  readonly poolReleaseMs: number;
+  readonly streamWindow: number;
+  readonly connectionWindow: number;
+  readonly frameSize: number;
+  readonly originalSource: boolean;
+  readonly responseBaggage: boolean;
+  readonly logFilter: string;
+  readonly drainMs: number;
+  readonly nodeMetadata: Readonly<Record<string, unknown>>;
+  readonly adminPort: number;
+  readonly statsPort: number;
+  readonly readinessPort: number;
+}
+
+export interface ControlPlaneConfig {
+  readonly address: string;
+  readonly roots: string;
+  readonly token: string;
+  readonly altHostname: string | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Throws one error that names every bad variable. */
+export function readConfig(source: Environment): Config {
+  const refused = Object.entries(UNSUPPORTED).filter(([name, allowed]) => (source[name] ?? "") !== "" && !allowed.includes(source[name] ?? ""));
+  if (refused.length > 0) throw new Error(`bad configuration:\n  ${refused.map(([name]) => `${name}=${source[name]} is not supported`).join("\n  ")}`);
+  const e = readEnv(SCHEMA, source);
+  const inCluster = (source["KUBERNETES_SERVICE_HOST"] ?? "") !== "";
+  const fallback = inCluster ? "https://istiod.istio-system.svc:15012" : "https://localhost:15012";
+  const xdsAddress = e.xdsAddress || fallback;
+  return Object.freeze({
+    podSocket: e.podSocket, portReuse: e.portReuse, packetMark: e.packetMark, ipv6: e.ipv6,
+    clusterId: e.clusterId || e.clusterIdShort, network: e.network, nodeName: e.nodeName,
+    podName: e.podName, podNamespace: e.podNamespace, instanceIp: e.instanceIp || undefined, serviceAccount: e.serviceAccount,
+    xds: { address: xdsAddress, roots: e.xdsRootCa, token: e.authToken, altHostname: e.altXdsHostname || undefined, headers: headers(source, "XDS_HEADER_") },
+    ca: { address: e.caAddress || xdsAddress, roots: e.caRootCa, token: e.authToken, altHostname: e.altCaHostname || undefined, headers: headers(source, "CA_HEADER_") },
+    secretTtlMs: e.secretTtlMs, maxStreams: e.maxStreams, poolReleaseMs: e.poolReleaseMs,
+    streamWindow: e.streamWindow, connectionWindow: e.connectionWindow, frameSize: e.frameSize,
+    originalSource: e.originalSource, responseBaggage: e.responseBaggage, logFilter: e.logFilter,
+    drainMs: drainDeadline(e.terminationDeadline, e.terminationGraceS), nodeMetadata: metadata(source),
+    adminPort: e.adminPort, statsPort: e.statsPort, readinessPort: e.readinessPort,
+  });
+}
+
+const DRAIN_DEFAULT_MS = 5_000;
+
+/** Some seconds of the pod's grace period are kept for closing, so that the kernel never ends us first. */
+function drainDeadline(explicit: string, graceS: number): number {
+  if (explicit !== "") return parseDuration(explicit);
+  if (graceS === 0) return DRAIN_DEFAULT_MS;
+  return 1000 * Math.max(1, graceS > 10 ? graceS - 5 : graceS - 1);
+}
+
+function headers(source: Environment, prefix: string): Record<string, string> {
+  return Object.fromEntries(Object.entries(source).filter(([k, v]) => k.startsWith(prefix) && v !== undefined).map(([k, v]) => [k.slice(prefix.length).toLowerCase(), v ?? ""]));
+}
+
+function metadata(source: Environment): Record<string, unknown> {
+  const out: Record<string, unknown> = {};
+  for (const [name, value] of Object.entries(source)) {
+    if (value === undefined) continue;
+    if (name.startsWith("ISTIO_METAJSON_")) out[name.slice("ISTIO_METAJSON_".length)] = JSON.parse(value) as unknown;
+    else if (name.startsWith("ISTIO_META_")) out[name.slice("ISTIO_META_".length)] = value;
+  }
+  return out;
+}

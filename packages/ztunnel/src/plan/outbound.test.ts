@@ -1,0 +1,128 @@
+import assert from "node:assert/strict";
+import { formatIdentity, formatSocketAddress } from "@ambit/core";
+import { workload } from "@ambit/proto";
+import { seededRandom } from "@ambit/runtime";
+import type { OutboundFacts } from "../facts.ts";
+import { at, ip, member, octets, pod, stateOf, svc, waypointAt, type World } from "../state/wire.fixture.ts";
+import { planOutbound, type OutboundPlan } from "./outbound.ts";
+
+const { LoadBalancing_Mode: Mode, LoadBalancing_Scope: Scope, LoadBalancing_HealthPolicy: Health, TunnelProtocol, WorkloadStatus, NetworkMode } = workload;
+const CLIENT = pod("client", "10.0.0.1");
+
+function plan(world: World, to: string, facts: Partial<OutboundFacts> = {}, seed = 1): OutboundPlan {
+  const state = stateOf({ ...world, workloads: [CLIENT, ...(world.workloads ?? [])] });
+  return planOutbound(state.view(), {
+    pod: { name: "client", namespace: "ns", serviceAccount: "client" }, source: at("10.0.0.1:40000"), listener: at("127.0.0.1:15001"),
+    original: at(to), network: "", gathered: { hosts: new Map() }, ...facts,
+  }, seededRandom(seed));
+}
+
+/** Three strings: protocol, tunnel target, next hop. Or `deny CODE`, `need KIND`. */
+function line(p: OutboundPlan): string {
+  if (p.kind === "deny") return `deny ${p.code}`;
+  if (p.kind === "need") return p.need.kind === "dns" ? `need dns ${p.need.hostname}` : `need ${p.need.kind}`;
+  if (p.kind === "passthrough") return `tcp - ${formatSocketAddress(p.nextHop)}`;
+  const target = p.target.kind === "address" ? formatSocketAddress(p.target.address) : `${p.target.hostname}:${p.target.port}`;
+  return `${p.hop === "waypoint" ? "waypoint" : "hbone"} ${target} ${formatSocketAddress(p.nextHop)}`;
+}
+
+const server = (more = {}) => pod("server", "10.0.0.2", { services: member("web"), ...more });
+const WEB = svc("web", "10.96.0.1");
+const WAYPOINT_POD = pod("wp", "10.0.0.9", { tunnelProtocol: TunnelProtocol.NONE, services: member("wp", { 15008: 15008 }) });
+const WAYPOINT = svc("wp", "10.96.0.9", { ports: [{ servicePort: 15008, targetPort: 15008 }] });
+
+describe("planOutbound: where a connection goes", () => {
+  const cases: [string, World, string, string][] = [
+    ["an address nobody in the mesh claims", {}, "1.2.3.4:443", "tcp - 1.2.3.4:443"],
+    ["a workload that speaks HBONE", { workloads: [server()] }, "10.0.0.2:8080", "hbone 10.0.0.2:8080 10.0.0.2:15008"],
+    ["a workload that does not", { workloads: [server({ tunnelProtocol: TunnelProtocol.NONE })] }, "10.0.0.2:8080", "tcp - 10.0.0.2:8080"],
+    ["a service with an HBONE endpoint", { workloads: [server()], services: [WEB] }, "10.96.0.1:80", "hbone 10.0.0.2:8080 10.0.0.2:15008"],
+    ["a service with a plain endpoint", { workloads: [server({ tunnelProtocol: TunnelProtocol.NONE })], services: [WEB] }, "10.96.0.1:80", "tcp - 10.0.0.2:8080"],
+    ["the endpoint's port map beats the service's target", { workloads: [server({ services: member("web", { 80: 9999 }) })], services: [WEB] }, "10.96.0.1:80", "hbone 10.0.0.2:9999 10.0.0.2:15008"],
+    ["a service without endpoints", { services: [WEB] }, "10.96.0.1:80", "deny no-healthy-endpoint"],
+    ["a port that the service does not have", { workloads: [server()], services: [WEB] }, "10.96.0.1:81", "deny no-such-port"],
+    ["only unhealthy endpoints", { workloads: [server({ status: WorkloadStatus.UNHEALTHY })], services: [WEB] }, "10.96.0.1:80", "deny no-healthy-endpoint"],
+    ["unhealthy endpoints that are allowed", { workloads: [server({ status: WorkloadStatus.UNHEALTHY })], services: [svc("web", "10.96.0.1", { loadBalancing: { healthPolicy: Health.ALLOW_ALL } })] }, "10.96.0.1:80", "hbone 10.0.0.2:8080 10.0.0.2:15008"],
+    ["an unhealthy workload by its own address", { workloads: [server({ status: WorkloadStatus.UNHEALTHY })] }, "10.0.0.2:8080", "hbone 10.0.0.2:8080 10.0.0.2:15008"],
+    ["a zero-capacity endpoint", { workloads: [server({ capacity: 0 })], services: [WEB] }, "10.96.0.1:80", "deny no-healthy-endpoint"],
+    ["a passthrough service", { workloads: [server()], services: [svc("web", "10.96.0.1", { loadBalancing: { mode: Mode.PASSTHROUGH } })] }, "10.96.0.1:80", "tcp - 10.96.0.1:80"],
+    ["strict locality that nobody meets", { workloads: [server({ node: "n2" })], services: [svc("web", "10.96.0.1", { loadBalancing: { mode: Mode.STRICT, routingPreference: [Scope.NODE] } })] }, "10.96.0.1:80", "deny no-healthy-endpoint"],
+    ["failover prefers the same node", { workloads: [server({ node: "n2" }), pod("near", "10.0.0.3", { services: member("web") })], services: [svc("web", "10.96.0.1", { loadBalancing: { mode: Mode.FAILOVER, routingPreference: [Scope.NODE] } })] }, "10.96.0.1:80", "hbone 10.0.0.3:8080 10.0.0.3:15008"],
+    ["a host-network endpoint, reached through its service", { workloads: [server({ networkMode: NetworkMode.HOST_NETWORK, tunnelProtocol: TunnelProtocol.NONE })], services: [WEB] }, "10.96.0.1:80", "tcp - 10.0.0.2:8080"],
+    ["a host-network workload does not own its address", { workloads: [server({ networkMode: NetworkMode.HOST_NETWORK })] }, "10.0.0.2:22", "tcp - 10.0.0.2:22"],
+    ["a CIDR VIP", { workloads: [server()], services: [svc("web", "", { addresses: [{ network: "", address: octets("10.97.0.0"), length: 16 }] })] }, "10.97.3.4:80", "hbone 10.0.0.2:8080 10.0.0.2:15008"],
+    ["a VIP that only its own namespace may see", { workloads: [server()], services: [svc("web", "10.96.0.1", { namespace: "other", visibility: workload.Service_Visibility.NAMESPACE })] }, "10.96.0.1:80", "tcp - 10.96.0.1:80"],
+  ];
+  for (const [name, world, to, expected] of cases) it(name, () => assert.equal(line(plan(world, to)), expected));
+});
+
+describe("planOutbound: waypoints", () => {
+  const world = (service = {}, more: World = {}): World => ({
+    workloads: [server(), WAYPOINT_POD, ...(more.workloads ?? [])], services: [svc("web", "10.96.0.1", service), WAYPOINT, ...(more.services ?? [])],
+  });
+  const direct = (w = {}): World => ({ workloads: [server({ services: {}, waypoint: waypointAt("wp"), ...w }), WAYPOINT_POD], services: [WAYPOINT] });
+  const cases: [string, World, string, string][] = [
+    ["a service's waypoint, although its pod has tunnel NONE", world({ waypoint: waypointAt("wp") }), "10.96.0.1:80", "waypoint 10.96.0.1:80 10.0.0.9:15008"],
+    ["a service's waypoint does not take pod traffic", world({ waypoint: waypointAt("wp") }), "10.0.0.2:8080", "hbone 10.0.0.2:8080 10.0.0.2:15008"],
+    ["a workload's waypoint takes pod traffic", direct(), "10.0.0.2:8080", "waypoint 10.0.0.2:8080 10.0.0.9:15008"],
+    ["a workload's waypoint does not take service traffic", { workloads: [server({ waypoint: waypointAt("wp") }), WAYPOINT_POD], services: [WEB, WAYPOINT] }, "10.96.0.1:80", "hbone 10.0.0.2:8080 10.0.0.2:15008"],
+    ["a waypoint that nobody knows fails closed", world({ waypoint: waypointAt("gone") }), "10.96.0.1:80", "deny unknown-waypoint"],
+    ["a waypoint without instances fails closed", { workloads: [server()], services: [svc("web", "10.96.0.1", { waypoint: waypointAt("wp") }), WAYPOINT] }, "10.96.0.1:80", "deny unknown-waypoint"],
+    ["weights: all on the canary", world({ waypoint: waypointAt("gone"), weightedWaypoints: [{ destination: waypointAt("gone"), weight: 0 }, { destination: waypointAt("wp"), weight: 100 }] }), "10.96.0.1:80", "waypoint 10.96.0.1:80 10.0.0.9:15008"],
+    ["weights: all zero fails closed", world({ waypoint: waypointAt("wp"), weightedWaypoints: [{ destination: waypointAt("wp"), weight: 0 }] }), "10.96.0.1:80", "deny unknown-waypoint"],
+    ["a waypoint by address of its VIP", world({ waypoint: { destination: { case: "address", value: { network: "", address: octets("10.96.0.9") } }, hboneMtlsPort: 15008 } }), "10.96.0.1:80", "waypoint 10.96.0.1:80 10.0.0.9:15008"],
+    ["a waypoint by address of its pod", world({ waypoint: { destination: { case: "address", value: { network: "", address: octets("10.0.0.9") } }, hboneMtlsPort: 15008 } }), "10.96.0.1:80", "waypoint 10.96.0.1:80 10.0.0.9:15008"],
+    ["a waypoint that is a workload with that hostname", { workloads: [server(), pod("wp", "10.0.0.9", { hostname: "wp.host" })], services: [svc("web", "10.96.0.1", { waypoint: waypointAt("wp.host") })] }, "10.96.0.1:80", "waypoint 10.96.0.1:80 10.0.0.9:15008"],
+  ];
+  for (const [name, w, to, expected] of cases) it(name, () => assert.equal(line(plan(w, to)), expected));
+
+  it("a waypoint's own connections to what it fronts go straight there", () => {
+    const p = plan(direct(), "10.0.0.2:8080", { pod: { name: "wp", namespace: "ns", serviceAccount: "wp" }, source: at("10.0.0.9:40000") });
+    assert.equal(line(p), "hbone 10.0.0.2:8080 10.0.0.2:15008");
+  });
+  it("the waypoint's identity from another address is not the waypoint", () => {
+    const p = plan(direct(), "10.0.0.2:8080", { pod: { name: "wp", namespace: "ns", serviceAccount: "wp" }, source: at("10.0.0.77:40000") });
+    assert.equal(line(p), "waypoint 10.0.0.2:8080 10.0.0.9:15008");
+  });
+});
+
+describe("planOutbound: self-calls, unknown sources, names, networks", () => {
+  it("refuses our own ports on loopback", () => { for (const port of [15001, 15006, 15008]) assert.equal(line(plan({}, `127.0.0.1:${port}`)), "deny self-call"); });
+  it("refuses a listener that was dialled directly", () => assert.equal(line(plan({}, "10.0.0.1:15001", { listener: at("10.0.0.1:15001") })), "deny self-call"));
+  it("lets another pod's 15008 be dialled", () => assert.equal(line(plan({}, "10.0.0.5:15008")), "tcp - 10.0.0.5:15008"));
+  it("needs its own workload first", () => assert.equal(line(plan({}, "1.2.3.4:80", { pod: { name: "later", namespace: "ns", serviceAccount: "x" } })), "need own-workload"));
+  it("its own name with another service account is not it", () => assert.equal(line(plan({}, "1.2.3.4:80", { pod: { name: "client", namespace: "ns", serviceAccount: "other" } })), "need own-workload"));
+
+  const named: World = { workloads: [pod("ext", "", { hostname: "db.example", tunnelProtocol: TunnelProtocol.NONE, services: member("db") })], services: [svc("db", "240.240.0.1")] };
+  it("needs DNS for a workload without addresses", () => assert.equal(line(plan(named, "240.240.0.1:80")), "need dns db.example"));
+  it("uses the answer of the same family", () => assert.equal(line(plan(named, "240.240.0.1:80", { gathered: { hosts: new Map([["db.example", [ip("2001:db8::1"), ip("5.6.7.8")]]]) } })), "tcp - 5.6.7.8:8080"));
+  it("else the answer of the other", () => assert.equal(line(plan(named, "240.240.0.1:80", { gathered: { hosts: new Map([["db.example", [ip("2001:db8::1")]]]) } })), "tcp - [2001:db8::1]:8080"));
+  it("fails on an empty answer", () => assert.equal(line(plan(named, "240.240.0.1:80", { gathered: { hosts: new Map([["db.example", []]]) } })), "deny dns-failed"));
+
+  it("refuses to cross networks", () => assert.equal(line(plan({ workloads: [server({ network: "n2" })], services: [WEB] }, "10.96.0.1:80")), "deny unsupported"));
+  it("a service's families restrict the address", () => assert.equal(line(plan({ workloads: [server()], services: [svc("web", "10.96.0.1", { ipFamilies: workload.IPFamilies.IPV6_ONLY })] }, "10.96.0.1:80")), "deny no-healthy-endpoint"));
+});
+
+describe("planOutbound: whom to expect, and why", () => {
+  it("the endpoint's identity and what the service vouches for; junk is skipped", () => {
+    const sans = ["spiffe://cluster.local/ns/remote/sa/web", "not-an-id", "spiffe://cluster.local/ns/ns/sa/server"];
+    const p = plan({ workloads: [server()], services: [svc("web", "10.96.0.1", { subjectAltNames: sans })] }, "10.96.0.1:80");
+    assert.ok(p.kind === "tunnel");
+    assert.deepEqual(p.expect.map(formatIdentity), ["spiffe://cluster.local/ns/ns/sa/server", "spiffe://cluster.local/ns/remote/sa/web"]);
+  });
+  it("the waypoint's identity at a waypoint hop, not the destination's", () => {
+    const p = plan({ workloads: [server(), WAYPOINT_POD], services: [svc("web", "10.96.0.1", { waypoint: waypointAt("wp") }), WAYPOINT] }, "10.96.0.1:80");
+    assert.ok(p.kind === "tunnel");
+    assert.deepEqual(p.expect.map(formatIdentity), ["spiffe://cluster.local/ns/ns/sa/wp"]);
+    assert.equal(p.service?.hostname, "web");
+  });
+  it("says why", () => {
+    const p = plan({ workloads: [server()], services: [WEB] }, "10.96.0.1:80");
+    assert.deepEqual(p.because.map((b) => b.step), ["source", "original destination", "endpoint", "protocol"]);
+  });
+  it("spreads over endpoints", () => {
+    const world = { workloads: [server(), pod("two", "10.0.0.3", { services: member("web") })], services: [WEB] };
+    const seen = new Set(Array.from({ length: 40 }, (_, i) => line(plan(world, "10.96.0.1:80", {}, i))));
+    assert.equal(seen.size, 2);
+  });
+});

@@ -1,0 +1,116 @@
+// Owns the telemetry of one connection: its counters while it lives and its one access line when it ends.
+import { faultRow, formatIdentity, formatSocketAddress, MeshError, type FaultCode, type SocketAddress } from "@ambit/core";
+import { errorText, type Clock, type Fields, type Logger } from "@ambit/runtime";
+import type { Parties, TrafficCounters, TrafficMetrics } from "./traffic-metrics.ts";
+
+export interface RecordFacts extends Parties {
+  readonly src: SocketAddress;
+  readonly dst: SocketAddress;
+  /** The authority of the tunnel, if there is one. */
+  readonly hboneAddr: string | undefined;
+  /** Correlates the lines of both ztunnels. */
+  readonly traceId: string | undefined;
+}
+
+export interface Outcome {
+  readonly code?: FaultCode;
+  readonly error?: string;
+  /** The policy (and rule) that decided a denial. */
+  readonly fields?: Fields;
+}
+
+export interface Telemetry {
+  readonly metrics: TrafficMetrics;
+  /** Scope `access`. */
+  readonly access: Logger;
+  readonly clock: Clock;
+}
+
+/** Made when enough is known; disposed when the connection is over. Nobody set an outcome: it was drained. */
+export class ConnectionRecord implements Disposable {
+  readonly #t: Telemetry;
+  readonly #facts: RecordFacts;
+  readonly #startedMs: number;
+  #counters: TrafficCounters | undefined;
+  #received = 0;
+  #sent = 0;
+  #outcome: Outcome | undefined;
+  #over = false;
+
+  constructor(telemetry: Telemetry, facts: RecordFacts) {
+    this.#t = telemetry;
+    this.#facts = facts;
+    this.#startedMs = telemetry.clock.monotonic();
+  }
+
+  /** Bytes will be forwarded from now on. */
+  opened(): void {
+    this.#counters = this.#t.metrics.open(this.#facts);
+    if (this.#t.access.enabled("debug")) this.#t.access.debug("connection opened", this.#fields());
+  }
+
+  /** From the client towards the server. */
+  received(bytes: number): void {
+    this.#received += bytes;
+    this.#counters?.received.inc(bytes);
+  }
+
+  /** From the server towards the client. */
+  sent(bytes: number): void {
+    this.#sent += bytes;
+    this.#counters?.sent.inc(bytes);
+  }
+
+  /** The first outcome stands. */
+  finish(outcome: Outcome): void {
+    this.#outcome ??= outcome;
+  }
+
+  fail(error: unknown, fallback: FaultCode): void {
+    this.finish({ code: error instanceof MeshError ? error.code : fallback, error: errorText(error) });
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#over) return;
+    this.#over = true;
+    const outcome = this.#outcome ?? { code: "drained", error: "connection closed due to connection drain" };
+    if (this.#counters !== undefined) this.#t.metrics.close(this.#facts, this.#counters);
+    else if (outcome.code !== undefined) this.#t.metrics.failed(this.#facts, faultRow(outcome.code).flag);
+    this.#line(outcome);
+  }
+
+  #line(outcome: Outcome): void {
+    // Seen from the local workload: what the client sends is "sent" on the source's side and "received" on the destination's.
+    const [up, down] = [this.#received, this.#sent];
+    const fields = {
+      ...this.#fields(),
+      ...(this.#facts.reporter === "source" ? { bytes_sent: up, bytes_recv: down } : { bytes_sent: down, bytes_recv: up }),
+      duration: `${Math.round(this.#t.clock.monotonic() - this.#startedMs)}ms`,
+      ...(outcome.error === undefined ? {} : { error: outcome.error }), ...(outcome.code === undefined ? {} : { code: outcome.code }), ...outcome.fields,
+    };
+    const failed = outcome.error !== undefined;
+    this.#t.access[failed ? "error" : "info"]("connection complete", fields);
+  }
+
+  #fields(): Fields {
+    const f = this.#facts;
+    return {
+      "src.addr": formatSocketAddress(f.src),
+      ...given("src.workload", f.source?.name), ...given("src.namespace", f.source?.namespace),
+      ...given("src.identity", f.mutualTls && f.sourceIdentity ? formatIdentity(f.sourceIdentity) : undefined), ...given("src.cluster", f.source?.clusterId),
+      "dst.addr": formatSocketAddress(f.dst),
+      ...given("dst.hbone_addr", f.hboneAddr), ...given("dst.service", f.service?.hostname),
+      ...given("dst.workload", f.destination?.name), ...given("dst.namespace", f.destination?.namespace),
+      ...given("dst.identity", f.mutualTls && f.destinationIdentity ? formatIdentity(f.destinationIdentity) : undefined), ...given("dst.cluster", f.destination?.clusterId),
+      direction: f.reporter === "source" ? "outbound" : "inbound",
+      ...given("id", f.traceId),
+    };
+  }
+}
+
+/** For a connection that died before its parties were known. */
+export function earlyDenial(access: Logger, src: string, dst: string, direction: "inbound" | "outbound", outcome: Outcome): void {
+  access.warn("connection failed", { "src.addr": src, "dst.addr": dst, direction, error: outcome.error, code: outcome.code });
+}
+
+const given = (key: string, value: string | undefined): Fields => (value === undefined || value === "" ? {} : { [key]: value });

@@ -1,0 +1,92 @@
+// Owns the metric families of ztunnel and the labels of a connection. Names and labels are Istio's.
+import { formatIdentity, type Flag, type Identity, type Service, type Workload } from "@ambit/core";
+import type { Counter, Labels, Metrics } from "@ambit/runtime";
+
+export type Reporter = "source" | "destination";
+
+/** What is known of one connection, for labels and for its access line. */
+export interface Parties {
+  readonly reporter: Reporter;
+  readonly source: Workload | undefined;
+  readonly sourceIdentity: Identity | undefined;
+  readonly destination: Workload | undefined;
+  readonly destinationIdentity: Identity | undefined;
+  readonly service: Service | undefined;
+  readonly mutualTls: boolean;
+}
+
+const UNKNOWN = "unknown";
+const or = (value: string | undefined): string => (value === undefined || value === "" ? UNKNOWN : value);
+const uri = (id: Identity | undefined): string => (id === undefined ? UNKNOWN : formatIdentity(id));
+
+export function trafficLabels(p: Parties, flag: Flag): Labels {
+  const { source: s, destination: d } = p;
+  return {
+    reporter: p.reporter,
+    source_workload: or(s?.workloadName), source_canonical_service: or(s?.canonicalName), source_canonical_revision: or(s?.canonicalRevision),
+    source_workload_namespace: or(s?.namespace), source_principal: uri(p.sourceIdentity), source_app: or(s?.canonicalName),
+    source_version: or(s?.canonicalRevision), source_cluster: or(s?.clusterId),
+    destination_service: or(p.service?.hostname), destination_service_namespace: or(p.service?.namespace), destination_service_name: or(p.service?.name),
+    destination_workload: or(d?.workloadName), destination_canonical_service: or(d?.canonicalName), destination_canonical_revision: or(d?.canonicalRevision),
+    destination_workload_namespace: or(d?.namespace), destination_principal: uri(p.destinationIdentity), destination_app: or(d?.canonicalName),
+    destination_version: or(d?.canonicalRevision), destination_cluster: or(d?.clusterId),
+    request_protocol: "tcp", response_flags: flag, connection_security_policy: p.mutualTls ? "mutual_tls" : UNKNOWN,
+    ...place("source", s), ...place("destination", d),
+  };
+}
+
+function place(side: Reporter, w: Workload | undefined): Labels {
+  return {
+    ...(w === undefined || w.locality.region === "" ? {} : { [`${side}_region`]: w.locality.region }),
+    ...(w === undefined || w.locality.zone === "" ? {} : { [`${side}_zone`]: w.locality.zone }),
+  };
+}
+
+/** The handles of one connection: resolved once, then only incremented. */
+export interface TrafficCounters {
+  readonly opened: Counter;
+  readonly closed: Counter;
+  readonly received: Counter;
+  readonly sent: Counter;
+}
+
+export class TrafficMetrics {
+  readonly #opened; readonly #closed; readonly #failed; readonly #received; readonly #sent; readonly #sockets;
+  readonly onDemandDns; readonly xdsTerminations; readonly xdsMessages; readonly xdsBytes;
+  readonly activeProxies; readonly pendingProxies; readonly proxiesStarted; readonly proxiesStopped;
+
+  constructor(m: Metrics) {
+    this.#opened = m.counter("istio_tcp_connections_opened_total", "Connections opened.");
+    this.#closed = m.counter("istio_tcp_connections_closed_total", "Connections closed.");
+    this.#failed = m.counter("istio_tcp_connections_failed_total", "Connections that failed before any byte was forwarded.");
+    this.#received = m.counter("istio_tcp_received_bytes_total", "Bytes from the client towards the server.");
+    this.#sent = m.counter("istio_tcp_sent_bytes_total", "Bytes from the server towards the client.");
+    this.#sockets = m.gauge("istio_tcp_sockets_open", "Open sockets of user connections.");
+    this.onDemandDns = m.counter("istio_on_demand_dns_total", "DNS lookups of workloads that are known by hostname.");
+    this.xdsTerminations = m.counter("istio_xds_connection_terminations_total", "Ended control plane streams.");
+    this.xdsMessages = m.counter("istio_xds_message_total", "Pushes received.");
+    this.xdsBytes = m.counter("istio_xds_message_bytes_total", "Resource bytes received.");
+    this.activeProxies = m.gauge("workload_manager_active_proxy_count", "Pods that are served.").with({});
+    this.pendingProxies = m.gauge("workload_manager_pending_proxy_count", "Pods that could not be served yet.").with({});
+    this.proxiesStarted = m.counter("workload_manager_proxies_started_total", "Pod proxies started.").with({});
+    this.proxiesStopped = m.counter("workload_manager_proxies_stopped_total", "Pod proxies stopped.").with({});
+    m.gauge("istio_build", "Component and version.").with({ component: "ztunnel", tag: "ambit" }).set(1);
+  }
+
+  open(p: Parties): TrafficCounters {
+    const labels = trafficLabels(p, "-");
+    const counters = { opened: this.#opened.with(labels), closed: this.#closed.with(labels), received: this.#received.with(labels), sent: this.#sent.with(labels) };
+    counters.opened.inc();
+    this.#sockets.with({ reporter: p.reporter }).add(1);
+    return counters;
+  }
+
+  close(p: Parties, counters: TrafficCounters): void {
+    counters.closed.inc();
+    this.#sockets.with({ reporter: p.reporter }).add(-1);
+  }
+
+  failed(p: Parties, flag: Flag): void {
+    this.#failed.with(trafficLabels(p, flag)).inc();
+  }
+}

@@ -9,17 +9,16 @@ const MANIFESTS = join(import.meta.dirname, "../../../manifests");
 const READY_TIMEOUT_MS = 90_000;
 export const FIELD_MANAGER = "ambit";
 
-/** Everything under the named folders of manifests/, in name order; namespaces and CRDs go first anyway. */
+/** Every YAML file in the named folders of manifests/, in name order; CRDs and namespaces are applied first anyway. */
 export function readManifests(...folders: string[]): KubeObject[] {
-  return folders.flatMap((folder) => {
-    const dir = join(MANIFESTS, folder);
-    return readdirSync(dir).filter((f) => f.endsWith(".yaml")).sort().flatMap((f) => parseManifests(readFileSync(join(dir, f), "utf8"), join("manifests", folder, f)));
-  });
+  return folders.flatMap((folder) =>
+    readdirSync(join(MANIFESTS, folder)).filter((f) => f.endsWith(".yaml")).sort()
+      .flatMap((f) => parseManifests(readFileSync(join(MANIFESTS, folder, f), "utf8"), join("manifests", folder, f))));
 }
 
 export async function installMesh(client: KubeClient, onStep: (text: string) => void): Promise<void> {
   onStep("installing CRDs, cluster DNS and the mesh");
-  await applyManifests(client, readManifests("crds", "lab", "."), { fieldManager: FIELD_MANAGER });
+  await applyManifests(client, readManifests("crds/gateway-api", "crds/istio", "lab", "."), { fieldManager: FIELD_MANAGER });
 }
 
 export interface Rollout { readonly name: string; readonly ready: number; readonly wanted: number }

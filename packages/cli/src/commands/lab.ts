@@ -185,7 +185,7 @@ async function exec(where: string, command: string[], options: { state?: string 
 
 async function imageAdd(name: string, options: { command: string[]; state?: string }): Promise<void> {
   const { addCommandImage } = await import("@ambit/lab/images");
-  await addCommandImage(layoutOf(stateDir(options.state), 1).images, { name, command: options.command });
+  addCommandImage(layoutOf(stateDir(options.state), 1).images, { name, command: options.command });
   print(`image ${name} runs: ${options.command.join(" ")}\n`);
 }
 
@@ -193,7 +193,7 @@ async function imageLoad(file: string, options: { state?: string }): Promise<voi
   const { loadImageArchive } = await import("@ambit/lab/images");
   try {
     const loaded = await loadImageArchive(layoutOf(stateDir(options.state), 1).images, file);
-    print(`loaded ${loaded.join(", ")}\n`);
+    print(`loaded ${loaded.map((image) => image.name).join(", ")}\n`);
   } catch (error) {
     throw new UsageError(`${file}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
   }

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { KubeClient, parseKubeconfig } from "@ambit/kube";
 import { systemClock } from "@ambit/runtime";
-import { addCommandImage } from "../node/images/registry.ts";
+import { addCommandImage } from "../node/images/store.ts";
 import { ensurePki } from "../pki.ts";
 import { APISERVER_PORT, CLUSTER_DNS, FABRIC_ADDRESS, fabricScript, layoutOf, nodeScript, SERVICE_CIDR, type LabLayout } from "./layout.ts";
 import { Supervised } from "./processes.ts";
@@ -44,7 +44,7 @@ async function main(): Promise<void> {
   buildFabric(layout);
   for (const dir of [layout.data, layout.images, layout.logs, layout.pki]) mkdirSync(dir, { recursive: true });
   await ensurePki(layout.pki, { nodes: layout.nodes.map((n) => n.name) });
-  await addImages(layout);
+  addImages(layout);
 
   say({ kind: "step", text: "starting the API server" });
   const start = (name: string, command: string[], env?: Record<string, string>) =>
@@ -83,13 +83,13 @@ function ip(args: readonly string[], script: string): void {
 }
 
 /** The mesh's own programs and the sample, as images whose root file system is this machine's. */
-async function addImages(layout: LabLayout): Promise<void> {
+function addImages(layout: LabLayout): void {
   const image = (name: string, script: string) => addCommandImage(layout.images, { name, command: node(script) });
-  await image("ambit/istiod-lite:lab", "istiod-lite/src/main.ts");
-  await image("ambit/ztunnel:lab", "ztunnel/src/main.ts");
-  await image("ambit/cni:lab", "cni/src/main.ts");
-  await image("ambit/coredns:lab", "lab/src/dns/main.ts");
-  await image("ambit/sample:lab", "lab/src/sample/main.ts");
+  image("ambit/istiod-lite:lab", "istiod-lite/src/main.ts");
+  image("ambit/ztunnel:lab", "ztunnel/src/main.ts");
+  image("ambit/cni:lab", "cni/src/main.ts");
+  image("ambit/coredns:lab", "lab/src/dns/main.ts");
+  image("ambit/sample:lab", "lab/src/sample/main.ts");
 }
 
 async function apiserverReady(layout: LabLayout): Promise<void> {

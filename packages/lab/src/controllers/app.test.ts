@@ -1,0 +1,101 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { KINDS, KubeClient, loadClientConfig, Reflector, type EndpointSlice, type Kind, type KubeObject, type Pod } from "@ambit/kube";
+import { createLogger, type Bound } from "@ambit/runtime";
+import { startApiServer, type RunningApiServer } from "../apiserver/server.ts";
+import { startControllers } from "./app.ts";
+import { startObedientNodes, type ObedientNodes } from "./obedient-nodes.ts";
+import type { DaemonSet, Deployment } from "./plan/model.ts";
+
+const log = createLogger("test", { write: () => undefined });
+/** Far more than any of these steps takes; only a broken controller meets it. */
+const PATIENCE_MS = 15_000;
+
+describe("the controllers against the API server", function () {
+  this.timeout(30_000);
+  let server: RunningApiServer;
+  let client: KubeClient;
+  let controllers: Bound;
+  let nodes: ObedientNodes;
+  let kubeconfig: string;
+
+  const run = (): Promise<Bound> => startControllers({ config: loadClientConfig({ kubeconfig }), log });
+
+  before(async () => {
+    server = await startApiServer();
+    kubeconfig = join(server.pkiDir, "test-controllers.kubeconfig");
+    await server.writeKubeconfig(kubeconfig, "system:kube-controller-manager");
+    client = new KubeClient(loadClientConfig({ kubeconfig: server.adminKubeconfig }));
+    controllers = await run();
+    nodes = await startObedientNodes(client, ["node-1", "node-2"]);
+  });
+  after(async () => {
+    await controllers.drain();
+    await nodes.stop();
+    client.close();
+    await server.close();
+  });
+
+  /** Resolves with the objects of the namespace as soon as they satisfy `ok`; fails with what they are. */
+  async function until<T extends KubeObject>(kind: Kind, namespace: string | undefined, what: string, ok: (objects: T[]) => boolean): Promise<T[]> {
+    const reflector = new Reflector<T>(client, kind, namespace === undefined ? {} : { namespace });
+    const timeout = AbortSignal.timeout(PATIENCE_MS);
+    try {
+      return await new Promise<T[]>((resolve, reject) => {
+        const check = (): void => { if (reflector.synced && ok(reflector.items())) resolve(reflector.items()); };
+        reflector.handle({ onAdd: check, onUpdate: check, onDelete: check, onSynced: check }).start();
+        timeout.addEventListener("abort", () => reject(new Error(`${what}: ${JSON.stringify(reflector.items().map((o) => [o.metadata.name, o["spec"], o["status"]])).slice(0, 3000)}`)));
+      });
+    } finally {
+      await reflector.stop();
+    }
+  }
+  const make = (kind: Kind, name: string, namespace: string, spec: object) =>
+    client.create(kind, namespace, { apiVersion: kind.group === "" ? "v1" : `${kind.group}/v1`, kind: kind.kind, metadata: { name, namespace }, spec });
+  const template = (app: string, image = "v1") => ({ metadata: { labels: { app } }, spec: { containers: [{ name: "c", image, ports: [{ name: "http", containerPort: 8080 }] }] } });
+  const namespace = (name: string) => client.create(KINDS.namespaces, undefined, { apiVersion: "v1", kind: "Namespace", metadata: { name } });
+
+  it("gives every namespace its ServiceAccount and the root CA", async () => {
+    await namespace("given");
+    await until(KINDS.serviceAccounts, "given", "default account", (all) => all.some((a) => a.metadata.name === "default"));
+    const [map] = await until(KINDS.configMaps, "given", "root CA", (all) => all.some((a) => a.metadata.name === "kube-root-ca.crt"));
+    assert.equal((map?.["data"] as Record<string, string>)["ca.crt"], server.ca);
+  });
+
+  it("rolls a Deployment out, up and over, with its Service's endpoints following", async () => {
+    await namespace("shop");
+    await until(KINDS.serviceAccounts, "shop", "default account", (all) => all.length > 0);
+    await make(KINDS.services, "web", "shop", { selector: { app: "web" }, ports: [{ name: "http", port: 80, targetPort: "http" }] });
+    await make(KINDS.deployments, "web", "shop", { replicas: 3, selector: { matchLabels: { app: "web" } }, template: template("web") });
+    const done = (replicas: number, generation: number) => ([d]: Deployment[]): boolean =>
+      d?.status?.availableReplicas === replicas && d.status.updatedReplicas === replicas && d.status.replicas === replicas && (d.status.observedGeneration ?? 0) >= generation;
+    await until(KINDS.deployments, "shop", "3 available", done(3, 1));
+    const ready = (n: number) => (slices: EndpointSlice[]): boolean => slices.flatMap((s) => s.endpoints ?? []).filter((e) => e.conditions?.ready === true).length === n;
+    const [slice] = await until(KINDS.endpointSlices, "shop", "3 endpoints", ready(3));
+    assert.deepEqual(slice?.ports, [{ name: "http", port: 8080, protocol: "TCP" }]);
+
+    await client.patch(KINDS.deployments, "shop", "web", { spec: { replicas: 5 } }, { subresource: "scale" });
+    await until(KINDS.deployments, "shop", "5 available", done(5, 2));
+    const pods = await client.list<Pod>(KINDS.pods, "shop");
+    assert.equal(Math.abs(pods.items.filter((p) => p.spec.nodeName === "node-1").length * 2 - 5), 1, "spread over both nodes");
+
+    await client.patch(KINDS.deployments, "shop", "web", { spec: { template: template("web", "v2") } });
+    await until(KINDS.deployments, "shop", "5 of v2", done(5, 3));
+    const after = await until<Pod>(KINDS.pods, "shop", "only v2", (all) => all.length === 5 && all.every((p) => p.spec.containers[0]?.image === "v2"));
+    assert.equal(after.length, 5);
+    await until(KINDS.endpointSlices, "shop", "5 endpoints", ready(5));
+  });
+
+  it("puts a DaemonSet's pod on every node, also after a restart of the controllers", async () => {
+    await namespace("daemons");
+    await until(KINDS.serviceAccounts, "daemons", "default account", (all) => all.length > 0);
+    await make(KINDS.daemonSets, "agent", "daemons", { selector: { matchLabels: { app: "agent" } }, template: template("agent") });
+    const available = (n: number) => ([d]: DaemonSet[]): boolean => d?.status?.["numberAvailable"] === n && d.status["updatedNumberScheduled"] === n;
+    await until(KINDS.daemonSets, "daemons", "2 daemons", available(2));
+    await controllers.drain();
+    controllers = await run();
+    await client.patch(KINDS.daemonSets, "daemons", "agent", { spec: { template: template("agent", "v2") } });
+    const pods = await until<Pod>(KINDS.pods, "daemons", "both replaced", (all) => all.length === 2 && all.every((p) => p.spec.containers[0]?.image === "v2" && p.spec.nodeName !== undefined));
+    assert.deepEqual(pods.map((p) => p.spec.nodeName).sort(), ["node-1", "node-2"]);
+  });
+});

@@ -75,11 +75,12 @@ export class Exchange {
     this.send(code, "application/json", typeof body === "string" ? body : JSON.stringify(body));
   }
 
-  send(code: number, contentType: string, text: string): void {
+  send(code: number, contentType: string, text: string, caching = "no-cache, private"): void {
     if (this.response.headersSent || isClosed(this.response)) return;
     const bytes = Buffer.from(text);
     const headers = this.headers(contentType);
     headers["content-length"] = String(bytes.length);
+    headers["cache-control"] = caching;
     this.response.writeHead(code, headers as Record<string, string>);
     this.response.end(this.request.method === "HEAD" ? undefined : bytes);
   }

@@ -112,6 +112,9 @@ export const coreRows: readonly Row[] = [
     returnsDeleted: true,
     nameRule: "label-1035",
     defaults: defaultService,
+    prepare: (object, before) => {
+      if (before === null) object["status"] = { loadBalancer: {} };
+    },
     validate: validateService,
     fields: (object) => ({ "spec.clusterIP": text(object, "spec", "clusterIP"), "spec.type": text(object, "spec", "type") }),
     fieldNames: ["spec.clusterIP", "spec.type"],

@@ -14,6 +14,7 @@ import { ApiError, badRequest, unsupportedMediaType } from "../status.ts";
 import type { Entry } from "../storage/store.ts";
 import { takeIn } from "./intake.ts";
 import { readWriteOptions } from "./options.ts";
+import { apply } from "./apply.ts";
 import { update, type Write } from "./write.ts";
 
 const JSON_PATCH = "application/json-patch+json";
@@ -61,6 +62,7 @@ function runEngine(type: string, document: JsonObject, patch: unknown, schema: R
 
 export function patch(request: PatchRequest, subresource: string): { entry: Entry; created: boolean } {
   const { api, exchange, row, target } = request;
+  if (mediaType(exchange.request) === APPLY_PATCH) return apply(request, subresource);
   const options = readWriteOptions(exchange.query, exchange.userAgent);
   const change = patchDocument(request, schemaOf(row));
   const warn = (text: string) => exchange.warn(text);

@@ -43,7 +43,10 @@ export function create(write: Write, object: JsonObject): Entry {
   metadata["creationTimestamp"] = timestamp(api.now());
   if (row.generation) metadata["generation"] = 1;
   else delete metadata["generation"];
-  if (row.status !== null && !row.status.atCreate) delete object["status"];
+  if (row.status !== null && !row.status.atCreate) {
+    if (row.custom === null) object["status"] = {};
+    else delete object["status"];
+  }
   const stored = settle(write, object, null);
   const key = keyOf(row, write.namespace, asString(metadataOf(stored)["name"]));
   if (api.store.get(row.bucket, key) !== undefined) throw alreadyExists(row, asString(metadataOf(stored)["name"]));

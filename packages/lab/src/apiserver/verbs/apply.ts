@@ -1,0 +1,80 @@
+// Owns server-side apply: the applied configuration of one manager merged into the live object, or conflicts.
+import { timestamp } from "../context.ts";
+import { decodeObject, mediaType } from "../http/body.ts";
+import type { Exchange } from "../http/exchange.ts";
+import { cloneJson, isObject, type JsonObject } from "../json.ts";
+import { applyServerSide, type Conflict } from "../patch/apply.ts";
+import { apiVersionOf, keyOf, type Row } from "../registry/row.ts";
+import { schemaOf } from "../registry/schemas.ts";
+import { ApiError, badRequest, invalid, notFound, required } from "../status.ts";
+import type { Entry } from "../storage/store.ts";
+import { checkName, takeIn } from "./intake.ts";
+import { metadataOf } from "./metadata.ts";
+import { readWriteOptions, type WriteOptions } from "./options.ts";
+import type { PatchRequest } from "./patch.ts";
+import { create, update, type Write } from "./write.ts";
+
+export function apply(request: PatchRequest, subresource: string): { entry: Entry; created: boolean } {
+  const { api, exchange, row, target } = request;
+  const options = readWriteOptions(exchange.query, exchange.userAgent);
+  if ((exchange.query.get("fieldManager") ?? "") === "") {
+    const subject = { group: "meta.k8s.io", resource: "patchoptions", kind: "PatchOptions" };
+    throw invalid(subject, "", [required("fieldManager", "is required for apply patch")]);
+  }
+  const applied = readApplied(exchange, request, options);
+  const warn = (text: string) => exchange.warn(text);
+  const write: Write = { api, row, namespace: target.namespace, name: target.name, user: exchange.user, options, warn, managed: true };
+  const merge = (live: JsonObject | null) => merged(request, live, applied, options, subresource);
+  if (api.store.get(row.bucket, keyOf(row, target.namespace, target.name)) !== undefined) {
+    return { entry: update(write, subresource, merge), created: false };
+  }
+  if (subresource !== "") throw notFound(row, target.name);
+  if (metadataOf(applied)["uid"] !== undefined) {
+    throw new ApiError(409, "Conflict", `uid mismatch: the provided object specified uid ${String(metadataOf(applied)["uid"])}, and no existing object was found`);
+  }
+  return { entry: create(write, merge(null)), created: true };
+}
+
+function readApplied(exchange: Exchange, request: PatchRequest, options: WriteOptions): JsonObject {
+  const { row, target, body } = request;
+  const given = decodeObject(body, mediaType(exchange.request));
+  for (const field of ["apiVersion", "kind"]) {
+    if (typeof given[field] !== "string" || given[field] === "") throw badRequest(`an applied configuration needs ${field}`);
+  }
+  const managed = isObject(given["metadata"]) ? given["metadata"]["managedFields"] : undefined;
+  if (Array.isArray(managed) && managed.length > 0) throw badRequest("metadata.managedFields must be nil");
+  const applied = takeIn(exchange, row, target, given, options.fieldValidation);
+  checkName(applied, target.name);
+  return applied;
+}
+
+function merged(request: PatchRequest, live: JsonObject | null, applied: JsonObject, options: WriteOptions, subresource: string): JsonObject {
+  const { api, row, target } = request;
+  const result = applyServerSide({
+    live,
+    applied: cloneJson(applied),
+    manager: options.fieldManager,
+    force: options.force,
+    subresource,
+    apiVersion: apiVersionOf(row),
+    schema: schemaOf(row),
+    now: timestamp(api.now()),
+  });
+  if (result.ok) return cloneJson(result.object);
+  if ("invalid" in result) throw badRequest(`failed to apply: ${result.invalid}`);
+  throw conflicts(row, target.name, result.conflicts);
+}
+
+/** Upstream's text: managers with their fields, so that kubectl can print its advice. */
+function conflicts(row: Row, name: string, found: readonly Conflict[]): ApiError {
+  const causes = found.map(({ field, message }) => ({ reason: "FieldManagerConflict", message, field }));
+  const details: JsonObject = { name, kind: row.resource, causes };
+  if (row.group !== "") details["group"] = row.group;
+  const plural = found.length === 1 ? "conflict" : "conflicts";
+  const byManager = new Map<string, string[]>();
+  for (const { message, field } of found) byManager.set(message, [...(byManager.get(message) ?? []), field]);
+  const [only] = byManager;
+  const single = found.length === 1 && only !== undefined;
+  const text = single ? `${only[0]}: ${only[1][0]}` : [...byManager].map(([message, fields]) => `${message}:\n${fields.map((f) => `- ${f}`).join("\n")}`).join("\n");
+  return new ApiError(409, "Conflict", `Apply failed with ${found.length} ${plural}: ${text}`, details);
+}

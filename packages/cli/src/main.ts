@@ -5,6 +5,7 @@ import { errorText } from "@ambit/runtime";
 import { addLab } from "./commands/lab.ts";
 import { addStatus } from "./commands/status.ts";
 import { addVersion } from "./commands/version.ts";
+import { addWhy } from "./commands/why.ts";
 import { addZtunnel } from "./commands/ztunnel.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -12,6 +13,7 @@ const program = new Command("ambit").description("An ambient service mesh: no si
 program.enablePositionalOptions().showHelpAfterError("(add --help for usage)").exitOverride();
 addLab(program);
 addStatus(program);
+addWhy(program);
 addZtunnel(program);
 addVersion(program);
 

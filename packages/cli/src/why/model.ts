@@ -1,0 +1,36 @@
+// Owns the way from Kubernetes objects to what a ztunnel would know: the control plane's own collections and encoders, then
+// ztunnel's own decoder. Nothing here decides.
+import { describeProblems, policyKey } from "@ambit/core";
+import type { KubeObject } from "@ambit/kube";
+import { admit, buildMesh, encodeAddress, encodePolicy, type SourceName } from "@ambit/istiod-lite/pure";
+import { prepareAddresses, preparePolicies, ProxyState } from "@ambit/ztunnel/pure";
+
+/** Kinds that shape the mesh at L4, by the source they enter through. */
+export const SOURCE_OF: Readonly<Record<string, SourceName>> = {
+  Pod: "pods", Service: "services", Namespace: "namespaces", Node: "nodes", EndpointSlice: "endpointSlices",
+  Gateway: "gateways", GatewayClass: "gatewayClasses", AuthorizationPolicy: "authorizationPolicies", PeerAuthentication: "peerAuthentications",
+};
+const SETTINGS = { rootNamespace: "istio-system", trustDomain: "cluster.local", clusterId: "Kubernetes", clusterDomain: "cluster.local" };
+
+export interface Model { readonly state: ProxyState; readonly problems: readonly string[] }
+
+export function modelOf(objects: readonly KubeObject[]): Model {
+  const mesh = buildMesh(SETTINGS);
+  const problems: string[] = [];
+  mesh.batch(() => {
+    for (const object of objects) {
+      const source = SOURCE_OF[object.kind ?? ""];
+      if (source === undefined) continue;
+      const wrong = admit(source, object);
+      if (wrong.length > 0) problems.push(`${object.kind} ${object.metadata.namespace ?? ""}/${object.metadata.name}: ${describeProblems(wrong)}`);
+      else mesh.sources[source].set(object as never);
+    }
+  });
+  const state = new ProxyState("");
+  const policies = preparePolicies({ upserts: mesh.authorizations.list().map((p) => ({ name: policyKey(p), bytes: encodePolicy(p) })), removed: [] });
+  const addresses = prepareAddresses({ upserts: mesh.addresses.list().map((a) => ({ name: a.name, bytes: encodeAddress(a) })), removed: [] });
+  state.apply(policies.batch);
+  state.apply(addresses.batch);
+  problems.push(...[...policies.rejects, ...addresses.rejects].map((r) => `${r.path}: ${r.message}`));
+  return { state, problems };
+}

@@ -8,6 +8,8 @@ export interface ByteStreamHandler {
   onEnd(): void;
   /** After `write` returned false: there is room again. */
   onDrain(): void;
+  /** After `end`: everything written, and the end, went to the transport. */
+  onFinish?(): void;
   /** Once, last: everything is over. No error when both halves ended or it was destroyed without a reason; else that reason, or a StreamFault. */
   onClose(error?: Error): void;
 }

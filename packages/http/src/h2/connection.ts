@@ -67,6 +67,11 @@ export class H2Connection<C> {
     return this.#state === "open" && !this.goneAway && this.#receiver.nextId <= STREAM_ID_MAX && this.openStreams < this.peerMaxStreams;
   }
 
+  /** After `drain`: the peer knows that nothing new is taken, and nothing is under way. */
+  get drained(): boolean {
+    return this.#state === "draining" && this.openStreams === 0 && (this.role === "client" || this.#receiver.lastNamed);
+  }
+
   /** Octets that wait for `takeOutput`. */
   get pendingOutput(): number {
     return this.#sender.output.octets;
@@ -175,9 +180,9 @@ export class H2Connection<C> {
     this.#end(code);
   }
 
-  /** The transport is gone: `onReset` for every stream. */
+  /** The transport is gone: `onReset` with CONNECT_ERROR for every stream. */
   lost(): void {
-    if (this.#state !== "closed") this.#end(ErrorCode.CANCEL);
+    if (this.#state !== "closed") this.#end(ErrorCode.CONNECT_ERROR);
   }
 
   #fail(error: ConnectionError): void {

@@ -24,6 +24,8 @@ export class Receiver<C> implements FrameSink {
   goneAway = false;
   /** The peer's first SETTINGS have come. */
   settingsSeen = false;
+  /** Draining: our second GOAWAY named the last stream; later ones are refused. */
+  lastNamed = false;
   /** Highest stream the peer opened. */
   lastPeerId = 0;
   /** Client: the id that our next stream gets. */
@@ -37,8 +39,6 @@ export class Receiver<C> implements FrameSink {
   readonly #control = new Budget(CONTROL_BURST, CONTROL_PER_SECOND);
   readonly #resets = new Budget(RESET_BURST, RESET_PER_SECOND);
   #settingsUnacked = 1;
-  /** Our second GOAWAY named the last stream: later ones are refused. */
-  #lastNamed = false;
   /** The DATA frame being read belongs to this stream; `undefined`: to none that wants it. */
   #current: H2Stream<C> | undefined;
 
@@ -127,7 +127,7 @@ export class Receiver<C> implements FrameSink {
       throw new ConnectionError(ErrorCode.STREAM_CLOSED, `HEADERS on closed stream ${id}`);
     }
     this.lastPeerId = id;
-    if (this.#lastNamed || this.#table.open.size >= this.#limits.maxConcurrentStreams) return this.#refuse(id, ErrorCode.REFUSED_STREAM);
+    if (this.lastNamed || this.#table.open.size >= this.#limits.maxConcurrentStreams) return this.#refuse(id, ErrorCode.REFUSED_STREAM);
     if (fields === undefined) return this.#refuse(id, ErrorCode.ENHANCE_YOUR_CALM);
     const result = requestHead(fields);
     if ("malformed" in result) return this.#refuse(id, ErrorCode.PROTOCOL_ERROR);
@@ -188,8 +188,8 @@ export class Receiver<C> implements FrameSink {
     this.#spendControl();
     if (!ack) return this.#sender.ping(payload, true);
     if (!payload.every((octet, i) => octet === DRAIN_PING[i])) return this.#events.onPong?.();
-    if (this.#client || this.#lastNamed) return;
-    this.#lastNamed = true;
+    if (this.#client || this.lastNamed) return;
+    this.lastNamed = true;
     this.#sender.goaway(this.lastPeerId, ErrorCode.NO_ERROR, "");
   }
 

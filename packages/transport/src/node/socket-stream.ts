@@ -39,6 +39,7 @@ class SocketStream implements ByteStream {
     socket.on("error", (error) => (this.#error ??= streamFault(error)));
     socket.on("close", () => this.#onClose());
     socket.on("drain", () => this.#handler?.onDrain());
+    socket.on("finish", () => this.#handler?.onFinish?.());
     socket.on("end", () => this.#onEnd());
     this.#peerEnded = socket.readableEnded;
     if (socket.destroyed) queueMicrotask(() => this.#onClose());

@@ -1,0 +1,96 @@
+import assert from "node:assert/strict";
+import { randomBytes } from "node:crypto";
+import { byteStreamCompliance, Recorder, sendAll } from "@ambit/testkit";
+import type { ByteStream } from "@ambit/transport";
+import { copyBidirectional } from "./copy.ts";
+import { keyFor, Rig, sha } from "./tunnel.fixture.ts";
+
+const WINDOW = 4 << 20;
+
+async function pair(rig: Rig): Promise<{ left: ByteStream; right: ByteStream }> {
+  let onAccepted: (stream: ByteStream) => void = () => {};
+  const right = new Promise<ByteStream>((resolve) => (onAccepted = resolve));
+  const port = await rig.serve((request) => onAccepted(request.accept()));
+  const { stream } = await rig.pool().open(keyFor(port), { authority: "10.0.0.1:80", headers: {} });
+  return { left: stream, right: await right };
+}
+
+// Stalled: the stream's window at the peer, one output's worth here, and what the sockets between hold.
+byteStreamCompliance("a tunnel stream", async () => {
+  const rig = new Rig();
+  const { left, right } = await pair(rig);
+  return { left, right, close: () => rig.end() };
+}, { resets: true, stalledMax: WINDOW + (2 << 20) });
+
+byteStreamCompliance("a tunnel stream seen from the server", async () => {
+  const rig = new Rig();
+  const { left, right } = await pair(rig);
+  return { left: right, right: left, close: () => rig.end() };
+}, { resets: true, stalledMax: WINDOW + (2 << 20) });
+
+describe("tunnels", () => {
+  let rig: Rig;
+  beforeEach(() => { rig = new Rig(); });
+  afterEach(() => rig.end());
+
+  const echo = (stream: ByteStream): void => stream.attach({ onData: (b) => { if (!stream.write(b)) stream.pause(); }, onEnd: () => stream.end(), onDrain: () => stream.resume(), onClose: () => {} });
+
+  it("carry headers, authority and identities both ways", async () => {
+    const seen: unknown[] = [];
+    const port = await rig.serve((r) => {
+      seen.push(r.authority, r.target, r.headers.get("baggage"), r.headers.get("forwarded"), r.peer.identity.serviceAccount);
+      r.accept({ baggage: "service.name=b" }).end();
+    });
+    const opened = await rig.pool().open(keyFor(port), { authority: "web.default.svc.cluster.local:80", headers: { baggage: "service.name=a", forwarded: 'for="10.0.0.5:4";host=x' } });
+    assert.deepEqual(seen, ["web.default.svc.cluster.local:80", { kind: "hostname", hostname: "web.default.svc.cluster.local", port: 80 }, "service.name=a", 'for="10.0.0.5:4";host=x', "client"]);
+    assert.equal(opened.responseHeaders.get("baggage"), "service.name=b");
+  });
+
+  it("carry 64 MB each way with a hash and half-closes", async () => {
+    const port = await rig.serve((r) => echo(r.accept()));
+    const { stream } = await rig.pool().open(keyFor(port), { authority: "10.0.0.1:80", headers: {} });
+    const body = randomBytes(64 << 20);
+    const recorder = new Recorder(stream);
+    await sendAll(stream, recorder, body, 100_000);
+    stream.end();
+    await recorder.closed;
+    assert.deepEqual([recorder.octets, recorder.ended, recorder.error], [body.length, true, undefined]);
+    assert.equal(recorder.digest(), sha(body));
+  });
+
+  it("carry 1,000 streams at once over ten pooled connections", async () => {
+    const port = await rig.serve((r) => echo(r.accept()));
+    const pool = rig.pool();
+    const streams = await Promise.all(Array.from({ length: 1000 }, () => pool.open(keyFor(port), { authority: "10.0.0.1:80", headers: {} })));
+    assert.equal(rig.dials, 10);
+    assert.deepEqual(pool.tunnels().map((t) => t.openStreams), new Array(10).fill(100));
+    await Promise.all(streams.map(async ({ stream }, i) => {
+      const recorder = new Recorder(stream);
+      stream.write(Buffer.from(`stream ${i}`));
+      stream.end();
+      await recorder.closed;
+      assert.equal(recorder.text, `stream ${i}`);
+    }));
+    assert.deepEqual(pool.tunnels().map((t) => t.openStreams), new Array(10).fill(0));
+    await pool.open(keyFor(port), { authority: "10.0.0.1:80", headers: {} });
+    assert.equal(rig.dials, 10);
+  });
+
+  it("join two sockets through two ends, octets counted", async () => {
+    const app = await rig.listen((s) => { s.resume(); s.on("data", (d) => s.write(d)); s.on("end", () => s.end()); });
+    const { fromSocket } = await import("@ambit/transport");
+    const results: Promise<unknown>[] = [];
+    const port = await rig.serve((r) => results.push(copyBidirectional(r.accept(), fromSocket(rig.dialSocket(app)))));
+    const pool = rig.pool();
+    const inlet = await rig.listen((s) => void pool.open(keyFor(port), { authority: "10.0.0.1:80", headers: {} }).then(({ stream }) => results.push(copyBidirectional(fromSocket(s), stream))));
+    const stream = fromSocket(rig.dialSocket(inlet));
+    const recorder = new Recorder(stream);
+    const body = randomBytes(5_000_000);
+    await sendAll(stream, recorder, body, 65_536);
+    stream.end();
+    await recorder.closed;
+    assert.equal(recorder.digest(), sha(body));
+    const done = { aToB: body.length, bToA: body.length, endedBy: "a", error: undefined };
+    assert.deepEqual(await Promise.all(results), [done, done]);
+  });
+});

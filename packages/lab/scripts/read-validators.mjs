@@ -38,8 +38,10 @@ export function schemaOf(path) {
 function position(file, name) {
   const imported = file.imports.get(name);
   if (imported !== undefined) {
-    if (!imported.startsWith("./")) return { external: imported };
-    return schemaOf(join(dirname(file.path), imported));
+    if (imported.startsWith("./")) return schemaOf(join(dirname(file.path), imported));
+    // Another package of the same family, installed beside this one.
+    const folder = file.path.slice(0, file.path.indexOf("@kubernetes-models"));
+    return schemaOf(join(folder, `${imported.replace(/\.js$/, "")}.js`));
   }
   const schema = {};
   let pending = [];

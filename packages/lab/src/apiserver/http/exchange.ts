@@ -75,9 +75,9 @@ export class Exchange {
     this.send(code, "application/json", typeof body === "string" ? body : JSON.stringify(body));
   }
 
-  send(code: number, contentType: string, text: string, caching = "no-cache, private"): void {
+  send(code: number, contentType: string, body: string | Uint8Array, caching = "no-cache, private"): void {
     if (this.response.headersSent || isClosed(this.response)) return;
-    const bytes = Buffer.from(text);
+    const bytes = typeof body === "string" ? Buffer.from(body) : body;
     const headers = this.headers(contentType);
     headers["content-length"] = String(bytes.length);
     headers["cache-control"] = caching;

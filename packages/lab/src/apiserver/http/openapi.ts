@@ -1,6 +1,8 @@
 // Owns the addresses of OpenAPI documents, made once per state of the registry.
 import type { Api } from "../context.ts";
 import { documentHash, openapiV2, openapiV3, openapiV3Index } from "../openapi/documents.ts";
+import { encodeOpenapiV2, OPENAPI_V2_PROTOBUF, OPENAPI_V2_PROTOBUF_LABEL } from "../openapi/protobuf.ts";
+import type { JsonObject } from "../json.ts";
 import type { Registry } from "../registry/registry.ts";
 import { noSuchResource, notAcceptable } from "../status.ts";
 import { clauses } from "./negotiate.ts";
@@ -16,9 +18,14 @@ const cache = new WeakMap<Registry, Cached>();
 
 export function serveOpenApi(api: Api, exchange: Exchange, path: string): void {
   const accept = exchange.request.headers.accept;
+  exchange.response.setHeader("vary", "Accept");
+  // kubectl up to 1.26, and every Go client of the discovery package, reads version 2 in protobuf only.
+  if (path === "/openapi/v2" && clauses(accept ?? "").some((clause) => clause.type === OPENAPI_V2_PROTOBUF)) {
+    const document = JSON.parse(textOf(api.registry, path, () => openapiV2(kinds(api)))) as JsonObject; // made by openapiV2
+    return exchange.send(200, OPENAPI_V2_PROTOBUF_LABEL, encodeOpenapiV2(document));
+  }
   const json = clauses(accept ?? "*/*").some((clause) => ["application/json", "application/*", "*/*"].includes(clause.type));
   if (!json) throw notAcceptable("application/json");
-  exchange.response.setHeader("vary", "Accept");
   if (path === "/openapi/v2") return sendText(exchange, textOf(api.registry, path, () => openapiV2(kinds(api))), "");
   if (path === "/openapi/v3") return sendText(exchange, textOf(api.registry, path, () => openapiV3Index(kinds(api))), "");
   if (!path.startsWith("/openapi/v3/")) throw noSuchResource();

@@ -46,6 +46,8 @@ function shell(name: string, definition: Definition): Building {
   if (name === INT_OR_STRING) return { "x-kubernetes-int-or-string": true, nullable: true };
   if (name === QUANTITY || FREE_FORM.test(name)) return { "x-kubernetes-preserve-unknown-fields": true, nullable: true };
   const copy: Building = { ...definition, nullable: true };
+  // What "required" means in a status is that servers always write it; writers may leave counts of zero out.
+  if (name.endsWith("Status")) delete copy["required"];
   if (definition["properties"] !== undefined) copy["properties"] = {};
   return copy;
 }

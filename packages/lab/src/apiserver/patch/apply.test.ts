@@ -112,12 +112,14 @@ describe("server-side apply", () => {
     const one = update(null, whole({ spec: { replicas: 1 } }), { manager: "kubectl" });
     assert.deepEqual(tryApply(one, { spec: { replicas: 2 } }), {
       ok: false,
-      conflicts: [{ manager: "kubectl", field: ".spec.replicas", message: 'conflict with "kubectl" using apps/v1: .spec.replicas' }],
+      conflicts: [{ manager: "kubectl", field: ".spec.replicas", message: 'conflict with "kubectl" using apps/v1' }],
     });
     const two = apply(null, template({ name: "a", image: "1" }));
     const refused = tryApply(two, template({ name: "a", image: "2" }), { manager: "n" });
     assert.ok(!refused.ok && "conflicts" in refused);
-    assert.deepEqual(refused.conflicts.map((c) => c.message), ['conflict with "m": .spec.template.spec.containers[name="a"].image']);
+    assert.deepEqual(refused.conflicts, [
+      { manager: "m", field: '.spec.template.spec.containers[name="a"].image', message: 'conflict with "m"' },
+    ]);
   });
 
   it("force takes the field over", () => {
@@ -146,6 +148,16 @@ describe("server-side apply", () => {
     const refused = tryApply(whole({ spec: { replicas: 1 } }), { spec: { replicas: 2 } });
     assert.ok(!refused.ok && "conflicts" in refused);
     assert.deepEqual(refused.conflicts.map((c) => c.manager), ["before-first-apply"]);
+  });
+
+  it("kubectl takes over what its client-side apply had set, and nothing else", () => {
+    const annotation = JSON.stringify(whole({ spec: { replicas: 1 } }));
+    const annotations = { "kubectl.kubernetes.io/last-applied-configuration": annotation };
+    const metadata = { name: "x", namespace: "d", annotations };
+    const one = update(null, whole({ metadata, spec: { replicas: 1, paused: true } }), { manager: "kubectl-client-side-apply" });
+    assert.deepEqual(apply(one, { spec: { replicas: 2 } }, { manager: "kubectl" })["spec"], { replicas: 2, paused: true });
+    assert.equal(tryApply(one, { spec: { replicas: 2 } }, { manager: "other" }).ok, false);
+    assert.equal(tryApply(one, { spec: { paused: false } }, { manager: "kubectl" }).ok, false);
   });
 
   it("atomic parts are owned whole", () => {

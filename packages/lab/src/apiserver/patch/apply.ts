@@ -1,5 +1,5 @@
 // Owns server-side apply and the bookkeeping of who manages which field of an object.
-import { equalJson, isObject, type JsonObject } from "../json.ts";
+import { equalJson, findForeignJson, isObject, type Json, type JsonObject } from "../json.ts";
 import type { Schema } from "../schema/structural.ts";
 import { difference, emptySet, equalSets, intersection, isEmptySet, pathsOf, union, type FieldSet } from "./field-set.ts";
 import { asksForReset, entryId, managedOnly, readEntries, writeEntries, type Entries, type Entry } from "./managed-fields.ts";
@@ -11,10 +11,15 @@ import {
 /** Stands for whoever wrote the fields of an object that has no managed fields yet. */
 const BEFORE_FIRST_APPLY = "before-first-apply";
 
+/** The field manager of kubectl's server-side apply, and the annotation that its client-side apply leaves. */
+const KUBECTL = "kubectl";
+const LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration";
+
 export interface Conflict {
   manager: string;
   /** Such as `.spec.replicas`. */
   field: string;
+  /** Who holds the field, such as `conflict with "kubectl" using apps/v1`. */
   message: string;
 }
 
@@ -63,7 +68,8 @@ export function applyServerSide(input: {
   if (last !== undefined) merged = pruneUnowned(merged, last.set, entries, schema);
   const change = compareValues(live, merged, schema);
   const conflicts = conflictsOf(entries, id, change);
-  if (conflicts.size > 0 && !input.force) return { ok: false, conflicts: describe(conflicts, entries) };
+  const moved = input.manager === KUBECTL && onlyLastApplied(live, conflicts, schema);
+  if (conflicts.size > 0 && !input.force && !moved) return { ok: false, conflicts: describe(conflicts, entries) };
   takeFromOthers(entries, id, change);
   const unchanged = input.live !== null && equalJson(live, merged);
   const sameClaim = equalSets(last?.set ?? emptySet(), set) && (last?.apiVersion ?? input.apiVersion) === input.apiVersion;
@@ -145,6 +151,26 @@ function conflictsOf(entries: Entries, self: string, change: Comparison): Map<st
   return conflicts;
 }
 
+/**
+ * Whether all that conflicts was set by kubectl's own client-side apply: a user who changes over to server-side apply
+ * takes it along, as in Kubernetes.
+ */
+function onlyLastApplied(live: JsonObject, conflicts: ReadonlyMap<string, FieldSet>, schema: Schema): boolean {
+  const metadata = live["metadata"];
+  const annotations = isObject(metadata) ? metadata["annotations"] : undefined;
+  const text = isObject(annotations) && Object.hasOwn(annotations, LAST_APPLIED) ? annotations[LAST_APPLIED] : undefined;
+  if (typeof text !== "string") return false;
+  let configuration: Json;
+  try {
+    configuration = JSON.parse(text) as Json;
+  } catch {
+    return false;
+  }
+  if (findForeignJson(configuration) !== null || !isObject(configuration)) return false;
+  const set = fieldsOf(configuration, schema, false);
+  return [...conflicts.values()].every((taken) => isEmptySet(difference(taken, set)));
+}
+
 function takeFromOthers(entries: Entries, self: string, change: Comparison): void {
   const lost = union(union(change.added, change.modified), change.removed);
   for (const [id, entry] of entries) {
@@ -164,7 +190,7 @@ function describe(conflicts: ReadonlyMap<string, FieldSet>, entries: Entries): C
     const using = entry.operation === "Update" ? ` using ${entry.apiVersion}` : "";
     for (const path of pathsOf(set)) {
       const field = showPath(path);
-      const message = `conflict with ${JSON.stringify(entry.manager)}${subresource}${using}: ${field}`;
+      const message = `conflict with ${JSON.stringify(entry.manager)}${subresource}${using}`;
       described.push({ manager: entry.manager, field, message });
     }
   }

@@ -1,6 +1,6 @@
 // Composition root of the control plane: sources → collections → push, beside it the authority; returns what is bound and how it ends.
-import { loadClientConfig, KubeClient, type ClientConfig } from "@ambit/kube";
-import { commonRoutes, json, LogLevels, Metrics, Readiness, serveHttp, systemClock, type BoundServer, type Clock, type Logger, type Routes } from "@ambit/runtime";
+import { LeaderElection, loadClientConfig, KubeClient, type ClientConfig } from "@ambit/kube";
+import { commonRoutes, json, LogLevels, Metrics, newUuid, Readiness, serveHttp, systemClock, type BoundServer, type Clock, type Logger, type Routes } from "@ambit/runtime";
 import { createXdsServer, type XdsServer } from "@ambit/xds";
 import { createCaService } from "./ca/service.ts";
 import { createServingCertificate, servingNames } from "./ca/serving.ts";
@@ -15,6 +15,8 @@ import { startGrpc } from "./push/service.ts";
 import { obtainAuthority } from "./root-secret.ts";
 import { createInbox } from "./sources/inbox.ts";
 import { watchKubernetes } from "./sources/kubernetes.ts";
+import { keepTrustAnchor } from "./status/trust-anchor.ts";
+import { createStatusWriter } from "./status/writer.ts";
 
 export interface AppOptions {
   readonly config: Config;
@@ -36,6 +38,8 @@ export interface App {
   drain(): Promise<void>;
 }
 
+/** One leader for everything that is written: conditions and trust anchors. */
+const LEASE = "istio-status-leader";
 const TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews";
 
 export async function build(o: AppOptions): Promise<App> {
@@ -82,6 +86,21 @@ export async function build(o: AppOptions): Promise<App> {
     const debug = await bind("127.0.0.1", config.debugPort, { ...common, ...debugRoutes(mesh, xds, config) });
     serving();
 
+    const status = createStatusWriter({
+      client, desired: mesh.statuses, objects: mesh.sources, clock, log: log.child("status") });
+    ending.push(() => status.stop());
+    const anchor = keepTrustAnchor({ client, namespaces: mesh.sources.namespaces, rootsPem: () => authority.rootsPem, clock, log: log.child("status") });
+    ending.push(() => anchor.stop());
+    const election = new LeaderElection({
+      client, namespace: config.namespace, name: LEASE, identity: `${config.podName}_${newUuid()}`, clock, log: log.child("leader"),
+      onChange: (leading) => {
+        anchor.lead(leading);
+        if (leading) status.resume(status.keys());
+        else status.pause();
+      },
+    });
+    ending.push(() => election.stop());
+
     const sources = watchKubernetes({ client, inbox, clock, log: log.child("sources") });
     ending.push(() => sources.stop());
     void sources.whenSynced().then(() => {
@@ -89,6 +108,7 @@ export async function build(o: AppOptions): Promise<App> {
       inbox.open();
       ticker.flush();
       synced();
+      election.start();
       log.info("ready", { addresses: mesh.addresses.size, policies: mesh.authorizations.size, grpc_port: grpc.port });
     });
     return { grpcPort: grpc.port, httpPort: http.port, monitoringPort: monitoring.port, debugPort: debug.port, mesh, rootsPem: authority.rootsPem, readiness, drain };

@@ -5,11 +5,14 @@ import type { EndpointSlice, KubeObject, Pod, Service as KubeService } from "@am
 import { serviceAddress, workloadAddress, type Address } from "./addresses.ts";
 import { manualSliceOf, sliceWorkloads } from "./endpoint-slices.ts";
 import { namespaceOf, nodeOf } from "./namespaces.ts";
-import { levelsOf, peerAuthOf, portPolicyOf, staticStrictOf, type PeerAuthInfo } from "./peer-authentication.ts";
+import { levelsOf, peerAuthOf, portPolicyOf, staticStrictOf } from "./peer-authentication.ts";
 import { podWorkload, type WorkloadInputs } from "./pods.ts";
-import { policyOf, type PolicyInfo } from "./policies.ts";
+import { policyOf } from "./policies.ts";
+import { entryOf, entryServices, entryWorkloads, hostWinner } from "./service-entries.ts";
 import { serviceOf, type ServiceInfo } from "./services.ts";
 import type { Settings } from "./settings.ts";
+import { workloadEntryOf } from "./workload-entries.ts";
+import { entryStatus, peerAuthStatus, policyStatus, serviceStatus, workloadEntryStatus, type DesiredStatus } from "../status/conditions.ts";
 import { waypointOf } from "./waypoints.ts";
 
 /** Where objects enter, by kind. */
@@ -23,6 +26,8 @@ export interface Sources {
   readonly gatewayClasses: Source<KubeObject>;
   readonly authorizationPolicies: Source<KubeObject>;
   readonly peerAuthentications: Source<KubeObject>;
+  readonly serviceEntries: Source<KubeObject>;
+  readonly workloadEntries: Source<KubeObject>;
 }
 
 export interface Mesh {
@@ -33,10 +38,8 @@ export interface Mesh {
   readonly podsByAccount: Index<Pod>;
   /** What ztunnels are sent, under `namespace/name`. */
   readonly authorizations: Collection<Policy>;
-  /** For conditions. */
-  readonly services: Collection<ServiceInfo>;
-  readonly policies: Collection<PolicyInfo>;
-  readonly peerAuths: Collection<PeerAuthInfo>;
+  /** Conditions as they should stand, per object and field manager. */
+  readonly statuses: Collection<DesiredStatus>;
 }
 
 const keyOf = (o: KubeObject): string => (o.metadata.namespace === undefined ? o.metadata.name : `${o.metadata.namespace}/${o.metadata.name}`);
@@ -51,6 +54,7 @@ export function buildMesh(settings: Settings): Mesh {
     pods: source("Pod"), services: source("Service"), namespaces: source("Namespace"), nodes: source("Node"), endpointSlices: source("EndpointSlice"),
     gateways: source("Gateway"), gatewayClasses: source("GatewayClass"),
     authorizationPolicies: source("AuthorizationPolicy"), peerAuthentications: source("PeerAuthentication"),
+    serviceEntries: source("ServiceEntry"), workloadEntries: source("WorkloadEntry"),
   };
   const byName = { key: (o: { name: string }) => o.name };
   const byKey = { key: (o: { key: string }) => o.key };
@@ -60,7 +64,15 @@ export function buildMesh(settings: Settings): Mesh {
   const nodes = g.derive("nodes", sources.nodes, byName, nodeOf);
   const waypoints = g.derive("waypoints", sources.gateways, byKey, waypointOf(sources.gatewayClasses));
 
-  const services = g.derive("services", sources.services, byKey, serviceOf({ settings, namespaces, waypoints }));
+  const serviceInputs = { settings, namespaces, waypoints };
+  const kubeServices = g.derive("kubernetes services", sources.services, byKey, serviceOf(serviceInputs));
+  const kubeByHost = g.index("kubernetes services by host", kubeServices, (s) => [s.service.hostname]);
+  const entries = g.derive("service entries", sources.serviceEntries, byKey, entryOf(serviceInputs));
+  const claims = g.derive("hosts of service entries", entries, { key: (s: ServiceInfo) => `${s.owner.name} ${s.key}` }, entryServices(serviceInputs));
+  const claimsByHost = g.index("service entries by host", claims, (s) => [s.service.hostname]);
+  const rivals = g.group("service entries by key", claims, (s) => [s.key]);
+  const entryWinners = g.derive("services of service entries", rivals, byKey, hostWinner(kubeServices, kubeByHost, claims, claimsByHost));
+  const services = g.join("services", [kubeServices, entryWinners]);
   const selectingServices = g.index("services by namespace", services, (s) => (s.selector === undefined ? [] : [s.service.namespace]));
   const slices = g.derive("manual endpoint slices", sources.endpointSlices, byKey, manualSliceOf({ settings, services, namespaces }));
   const slicesByPod = g.index("slices by pod", slices, (s) => s.pods.map((p) => `${s.namespace}/${p.name}`));
@@ -74,7 +86,10 @@ export function buildMesh(settings: Settings): Mesh {
   const byUid = { key: (w: Workload) => w.uid };
   const podWorkloads = g.derive("pod workloads", sources.pods, byUid, podWorkload(inputs));
   const endpointWorkloads = g.derive("slice workloads", slices, byUid, sliceWorkloads({ settings, namespaces }));
-  const workloads = g.join("workloads", [podWorkloads, endpointWorkloads]);
+  const inlineWorkloads = g.derive("service entry workloads", entries, byUid, entryWorkloads(inputs));
+  const workloadEntries = g.derive("workload entries", sources.workloadEntries, byKey, workloadEntryOf(inputs));
+  const entryWorkloadsOnly = g.derive("workload entry workloads", workloadEntries, byUid, (_ctx, e) => e.workload);
+  const workloads = g.join("workloads", [podWorkloads, endpointWorkloads, inlineWorkloads, entryWorkloadsOnly]);
 
   const addresses = g.join<Address>("addresses", [
     g.derive("workload addresses", workloads, byName, (_ctx, w) => workloadAddress(w)),
@@ -90,5 +105,12 @@ export function buildMesh(settings: Settings): Mesh {
   ]);
 
   const podsByAccount = g.index("pods by account", sources.pods, (p) => [`${p.spec.nodeName ?? ""}/${p.metadata.namespace ?? ""}/${p.spec.serviceAccountName || "default"}`]);
-  return { sources, podsByAccount, batch: (change) => g.batch(change), addresses, authorizations, services, policies, peerAuths };
+  const statuses = g.join("statuses", [
+    g.derive("policy statuses", policies, byKey, (_ctx, p) => policyStatus(p)),
+    g.derive("peer authentication statuses", peerAuths, byKey, (_ctx, p) => peerAuthStatus(p)),
+    g.derive("service statuses", kubeServices, byKey, (_ctx, s) => serviceStatus(s)),
+    g.derive("service entry statuses", entries, byKey, (_ctx, e) => entryStatus(e)),
+    g.derive("workload entry statuses", workloadEntries, byKey, (_ctx, e) => workloadEntryStatus(e)),
+  ]);
+  return { sources, podsByAccount, batch: (change) => g.batch(change), addresses, authorizations, statuses };
 }

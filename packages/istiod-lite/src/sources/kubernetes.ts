@@ -18,6 +18,7 @@ const BUILT_IN: Readonly<Partial<Record<SourceName, Kind>>> = {
 const CUSTOM: Readonly<Partial<Record<SourceName, Kind>>> = {
   gateways: KINDS.gateways, gatewayClasses: KINDS.gatewayClasses,
   authorizationPolicies: KINDS.authorizationPolicies, peerAuthentications: KINDS.peerAuthentications,
+  serviceEntries: KINDS.serviceEntries, workloadEntries: KINDS.workloadEntries,
 };
 /** Served versions that have the same shape, best first. */
 const VERSIONS = ["v1", "v1beta1", "v1alpha3"];

@@ -1,0 +1,57 @@
+// Owns the writing of conditions: what the graph wants, compared with what stands, applied by one field manager each. Leader only.
+import type { Collection } from "@ambit/collections";
+import { isNotFound, KINDS, type Kind, type KubeClient, type KubeObject } from "@ambit/kube";
+import type { Clock, Logger } from "@ambit/runtime";
+import type { DesiredStatus, StandingCondition, StatusKind } from "./conditions.ts";
+import { keysOf, STATUS_KINDS, statusToApply } from "./conditions.ts";
+import { createWorker, type Worker } from "./worker.ts";
+
+export interface StatusWriterOptions {
+  readonly client: KubeClient;
+  readonly desired: Collection<DesiredStatus>;
+  /** Objects as last seen. */
+  readonly objects: Readonly<Record<StatusKind, Collection<KubeObject>>>;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** Watches the desired conditions; `resume` with all keys when leadership begins, `pause` when it ends. */
+export function createStatusWriter(o: StatusWriterOptions): Worker & { keys(): string[] } {
+  const worker = createWorker({ name: "status", clock: o.clock, log: o.log, reconcile: (key) => write(o, key) });
+  o.desired.onChange((changes) => { for (const c of changes) if (c.after !== undefined) worker.add(c.key); });
+  // A new generation, or a condition that someone else took away.
+  for (const kind of STATUS_KINDS)
+    o.objects[kind].onChange((changes) => {
+      for (const { after } of changes)
+        if (after !== undefined) for (const key of keysOf(kind, after.metadata.namespace ?? "", after.metadata.name)) worker.add(key);
+    });
+  return { ...worker, keys: () => o.desired.keys() };
+}
+
+async function write(o: StatusWriterOptions, key: string): Promise<void> {
+  const want = o.desired.get(key);
+  const object = want === undefined ? undefined : o.objects[want.kind].get(`${want.namespace}/${want.name}`);
+  if (want === undefined || object === undefined || object.metadata.deletionTimestamp !== undefined) return;
+  const status = statusToApply(want, standingOn(object), object.metadata.generation, new Date(o.clock.now()).toISOString().replace(/\.\d+Z$/, "Z"));
+  if (status === undefined) return;
+  const kind: Kind = KINDS[want.kind];
+  const body = {
+    apiVersion: object.apiVersion ?? (kind.group === "" ? kind.version : `${kind.group}/${kind.version}`), kind: kind.kind,
+    // A uid keeps a successor of the same name from getting its predecessor's conditions.
+    metadata: { name: want.name, namespace: want.namespace, ...(object.metadata.uid === undefined ? {} : { uid: object.metadata.uid }) },
+    status,
+  };
+  const version = (object.apiVersion ?? "").split("/").at(-1) ?? kind.version;
+  try {
+    await o.client.patch({ ...kind, version }, want.namespace, want.name, body, { type: "apply", subresource: "status", fieldManager: want.manager, force: true });
+    o.log.debug("conditions written", { key, conditions: want.conditions.map((c) => `${c.type}=${c.status}`).join() });
+  } catch (error) {
+    if (!isNotFound(error)) throw error;
+  }
+}
+
+function standingOn(object: KubeObject): StandingCondition[] {
+  const status = object["status"];
+  const conditions = typeof status === "object" && status !== null ? (status as Record<string, unknown>)["conditions"] : undefined;
+  return Array.isArray(conditions) ? conditions.filter((c): c is StandingCondition => typeof c === "object" && c !== null) : [];
+}

@@ -7,12 +7,14 @@ import { check } from "./check.ts";
 
 const ROOT = join(import.meta.dirname, "..");
 
+const SPECS = ["packages/*/src/**/*.test.ts", "test/**/*.test.ts"];
+
 const checks = check();
 const failedChecks = checks.filter((c) => !c.ok).length;
 
 const scratch = mkdtempSync(join(tmpdir(), "ambit-test-"));
 const report = join(scratch, "report.json");
-const mocha = spawnSync(process.execPath, [join(ROOT, "node_modules/mocha/bin/mocha.js"), "--reporter", join(ROOT, "scripts/reporter.mjs"), "--reporter-option", `output=${report}`, ...process.argv.slice(2)], { cwd: ROOT, stdio: "inherit" });
+const mocha = spawnSync(process.execPath, [join(ROOT, "node_modules/mocha/bin/mocha.js"), "--reporter", join(ROOT, "scripts/reporter.mjs"), "--reporter-option", `output=${report}`, ...(process.argv.length > 2 ? process.argv.slice(2) : SPECS)], { cwd: ROOT, stdio: "inherit" });
 
 interface Report { passes: number; failures: number }
 let counted: Report | undefined;

@@ -2,3 +2,4 @@
 export { fakeCa, type FakeCa, type FakeCert, type LeafOptions } from "./fake-ca.ts";
 export { byteStreamCompliance, type StreamPair, type StreamTraits } from "./compliance/byte-stream.ts";
 export { Recorder, sendAll, turns } from "./compliance/recorder.ts";
+export { checkGolden, goldenCases, type GoldenInput } from "./golden.ts";

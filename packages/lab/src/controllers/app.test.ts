@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { join } from "node:path";
 import { KINDS, KubeClient, loadClientConfig, Reflector, type EndpointSlice, type Kind, type KubeObject, type Pod } from "@ambit/kube";
-import { createLogger, type Bound } from "@ambit/runtime";
+import { createLogger, LogLevels, type Bound } from "@ambit/runtime";
 import { startApiServer, type RunningApiServer } from "../apiserver/server.ts";
 import { startControllers } from "./app.ts";
 import { startObedientNodes, type ObedientNodes } from "./obedient-nodes.ts";
 import type { DaemonSet, Deployment } from "./plan/model.ts";
 
-const log = createLogger("test", { write: () => undefined });
+const log = createLogger("test", process.env["TEST_LOG"] === undefined ? { write: () => undefined } : { levels: new LogLevels("debug") });
+const TOY: Kind = { group: "example.com", version: "v1", plural: "toys", kind: "Toy", namespaced: true };
 /** Far more than any of these steps takes; only a broken controller meets it. */
 const PATIENCE_MS = 15_000;
 
@@ -97,5 +98,48 @@ describe("the controllers against the API server", function () {
     await client.patch(KINDS.daemonSets, "daemons", "agent", { spec: { template: template("agent", "v2") } });
     const pods = await until<Pod>(KINDS.pods, "daemons", "both replaced", (all) => all.length === 2 && all.every((p) => p.spec.containers[0]?.image === "v2" && p.spec.nodeName !== undefined));
     assert.deepEqual(pods.map((p) => p.spec.nodeName).sort(), ["node-1", "node-2"]);
+  });
+
+  it("empties a namespace of everything, custom resources included, and lets it go", async () => {
+    await client.create(KINDS.customResourceDefinitions, undefined, {
+      apiVersion: "apiextensions.k8s.io/v1", kind: "CustomResourceDefinition", metadata: { name: "toys.example.com" },
+      spec: {
+        group: "example.com", scope: "Namespaced", names: { plural: "toys", singular: "toy", kind: "Toy" },
+        versions: [{ name: "v1", served: true, storage: true, schema: { openAPIV3Schema: { type: "object", "x-kubernetes-preserve-unknown-fields": true } } }],
+      },
+    });
+    await until(KINDS.customResourceDefinitions, undefined, "established", (all) =>
+      all.some((c) => (c["status"] as { conditions?: { type: string; status: string }[] } | undefined)?.conditions?.some((x) => x.type === "Established" && x.status === "True")));
+    await namespace("doomed");
+    await until(KINDS.serviceAccounts, "doomed", "default account", (all) => all.length > 0);
+    await make(KINDS.deployments, "web", "doomed", { replicas: 2, selector: { matchLabels: { app: "web" } }, template: template("web") });
+    await client.create(TOY, "doomed", { apiVersion: "example.com/v1", kind: "Toy", metadata: { name: "bear" } });
+    await until<Pod>(KINDS.pods, "doomed", "2 pods run", (all) => all.filter((p) => p.status?.phase === "Running").length === 2);
+    await client.delete(KINDS.namespaces, undefined, "doomed");
+    await until(KINDS.namespaces, undefined, "namespace gone", (all) => all.every((n) => n.metadata.name !== "doomed"));
+    assert.equal((await client.list(KINDS.pods, "doomed")).items.length, 0);
+    assert.equal((await client.list(TOY, "doomed")).items.length, 0);
+  });
+
+  it("collects what an owner leaves behind: in the background, in the foreground, or not at all", async () => {
+    await namespace("owners");
+    await until(KINDS.serviceAccounts, "owners", "default account", (all) => all.length > 0);
+    for (const [policy, left] of [["Background", 0], ["Foreground", 0], ["Orphan", 2]] as const) {
+      const name = `web-${policy.toLowerCase()}`;
+      await make(KINDS.deployments, name, "owners", { replicas: 2, selector: { matchLabels: { app: name } }, template: template(name) });
+      const mine = (all: Pod[]): Pod[] => all.filter((p) => p.metadata.labels?.["app"] === name);
+      await until<Pod>(KINDS.pods, "owners", `${name} runs`, (all) => mine(all).filter((p) => p.status?.phase === "Running").length === 2);
+      await client.delete(KINDS.deployments, "owners", name, { propagationPolicy: policy });
+      await until(KINDS.deployments, "owners", `${name} is gone`, (all) => all.every((d) => d.metadata.name !== name));
+      const sets = await until(KINDS.replicaSets, "owners", `${policy} decides on the set`, (all) => all.filter((s) => s.metadata.name.startsWith(name)).length === (left === 0 ? 0 : 1));
+      await until<Pod>(KINDS.pods, "owners", `${policy} decides on the pods`, (all) => mine(all).length === left);
+      if (left > 0) assert.deepEqual(sets.find((s) => s.metadata.name.startsWith(name))?.metadata.ownerReferences ?? [], []);
+    }
+  });
+
+  it("collects a custom resource whose owner never existed", async () => {
+    const ownerReferences = [{ apiVersion: "v1", kind: "ConfigMap", name: "nobody", uid: "00000000-0000-0000-0000-000000000000" }];
+    await client.create(TOY, "owners", { apiVersion: "example.com/v1", kind: "Toy", metadata: { name: "stray", ownerReferences } });
+    await until(TOY, "owners", "stray is gone", (all) => all.length === 0);
   });
 });

@@ -2,11 +2,18 @@
 import type { ClientConfig } from "@ambit/kube";
 import { systemClock, systemRandom, type Bound, type Clock, type Logger, type Random } from "@ambit/runtime";
 import { runDaemonSets } from "./daemon-sets.ts";
+import { runDisruptionBudgets } from "./disruption-budgets.ts";
+import { Discovered } from "./discovered.ts";
 import { ControllerEnv } from "./engine/env.ts";
 import { runEndpointSlices } from "./endpoint-slices.ts";
+import { runGarbageCollector } from "./garbage.ts";
+import { runJobs } from "./jobs.ts";
 import { runNamespaceDefaults } from "./namespace-defaults.ts";
+import { runNamespaceLifecycle } from "./namespace-lifecycle.ts";
+import { runNodeLifecycle } from "./node-lifecycle.ts";
 import { runDeployments, runReplicaSets } from "./replica-sets.ts";
 import { runScheduler } from "./scheduler.ts";
+import { runStatefulSets } from "./stateful-sets.ts";
 
 export interface ControllersOptions {
   readonly config: ClientConfig;
@@ -23,7 +30,14 @@ export async function startControllers({ config, log, clock = systemClock, rando
   runReplicaSets(env);
   runDeployments(env);
   runDaemonSets(env);
+  runStatefulSets(env);
+  runJobs(env);
   runEndpointSlices(env);
+  runNodeLifecycle(env);
+  runDisruptionBudgets(env);
+  const discovered = new Discovered(env);
+  runGarbageCollector(env, discovered);
+  runNamespaceLifecycle(env, discovered);
   await env.start();
   log.info("controllers ready");
   return { drain: () => env.stop() };

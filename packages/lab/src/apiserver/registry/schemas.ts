@@ -47,7 +47,9 @@ export function pruneUnknown(row: Row, object: JsonObject): { value: JsonObject;
 /** Problems the published schema of a built-in kind finds (required members and the like). */
 export function schemaProblems(row: Row, object: JsonObject, before: JsonObject | null): FieldProblem[] {
   if (row.custom !== null) return row.custom.validate(object, before ?? undefined);
-  return compiledOf(row)?.validate(object, before ?? undefined) ?? [];
+  const problems = compiledOf(row)?.validate(object, before ?? undefined) ?? [];
+  // Go's types fill the counters of a status with zero, so nobody has to send them.
+  return problems.filter((problem) => problem.type !== "FieldValueRequired" || !problem.field.startsWith("status"));
 }
 
 function withoutNulls(value: unknown): unknown {

@@ -43,7 +43,8 @@ export function shapeMetadata(object: JsonObject): string[] {
     const isCount = key === "generation" || key === "deletionGracePeriodSeconds";
     if (isCount && !Number.isSafeInteger(value)) throw mistyped(`metadata.${key}`, "an integer");
     if (key === "labels" || key === "annotations") {
-      metadata[key] = stringMap(value, `metadata.${key}`);
+      const map = stringMap(value, `metadata.${key}`);
+      if (Object.keys(map).length > 0) metadata[key] = map;
       continue;
     }
     if (key === "finalizers") checkItems(value, "metadata.finalizers", "string");

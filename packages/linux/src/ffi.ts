@@ -38,7 +38,8 @@ export const C = {
   POLLIN: 1, POLLERR: 8, POLLHUP: 16,
 } as const;
 
-const ERRNO_NAMES = new Map(Object.entries(constants.errno).map(([name, n]) => [n, name]));
+// Two names of one number: EAGAIN, as Node's own errors say, not its alias EWOULDBLOCK.
+const ERRNO_NAMES = new Map(Object.entries(constants.errno).toReversed().map(([name, n]) => [n, name]));
 
 /** A system call that failed: `code` is the errno's name, as Node's own errors have it. */
 export class SyscallError extends Error {

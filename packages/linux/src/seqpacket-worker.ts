@@ -4,10 +4,11 @@ import { parentPort, receiveMessageOnPort, workerData } from "node:worker_thread
 import { C, errno, errnoName, sys } from "./ffi.ts";
 import { PacketReader } from "./message.ts";
 
-export type Command = { kind: "watch"; fd: number } | { kind: "close"; fd: number } | { kind: "stop" };
+export type Command = { kind: "watch"; fd: number } | { kind: "unwatch"; fd: number } | { kind: "stop" };
 export type Report =
   | { kind: "connection"; fd: number }
   | { kind: "packet"; fd: number; data: Uint8Array; fds: number[]; truncated: boolean }
+  /** Not watched any more. The main thread closes it: only then may its number name something else. */
   | { kind: "end"; fd: number; error: string | undefined };
 
 /** The thread looks up at least this often, so that ending the process never waits longer for it. */
@@ -25,7 +26,7 @@ function obey(): boolean {
     const command = m.message as Command;
     if (command.kind === "stop") return false;
     if (command.kind === "watch") watched.add(command.fd);
-    else if (watched.delete(command.fd)) sys.close(command.fd);
+    else if (watched.has(command.fd)) end(command.fd, undefined);
   }
   return true;
 }
@@ -45,7 +46,6 @@ function readAll(fd: number): void {
 
 function end(fd: number, error: string | undefined): void {
   watched.delete(fd);
-  sys.close(fd);
   report({ kind: "end", fd, error });
 }
 
@@ -66,6 +66,6 @@ while (obey()) {
     } else readAll(fd);
   });
 }
-for (const fd of watched) sys.close(fd);
+for (const fd of [...watched]) end(fd, undefined);
 if (listenFd >= 0) sys.close(listenFd);
 sys.close(wakeFd);

@@ -66,7 +66,14 @@ function newSocket(): number {
   return check(sys.socket(C.AF_UNIX, C.SOCK_SEQPACKET | C.SOCK_CLOEXEC, 0), "socket");
 }
 
-interface Open { handler: ChannelHandler | undefined; queued: Report[]; readonly ended: () => void }
+interface Open {
+  handler: ChannelHandler | undefined;
+  /** What arrived before there was a handler. */
+  queued: Report[];
+  /** Closed by our side: nothing is delivered any more, and the descriptor goes when the thread has let go of it. */
+  closed: boolean;
+  readonly ended: () => void;
+}
 
 /** One thread in poll(2) for a listener and its connections. */
 class Poller {
@@ -99,10 +106,10 @@ class Poller {
     return channel;
   }
 
+  /** Ends every connection; resolves when the thread is gone. */
   async stop(): Promise<void> {
     if (!this.#stopped) {
       this.#stopped = true;
-      for (const fd of [...this.#open.keys()]) this.#deliver({ kind: "end", fd, error: undefined });
       this.#command({ kind: "stop" });
     }
     await this.#exited;
@@ -114,11 +121,11 @@ class Poller {
   }
 
   #channel(fd: number, ended: () => void): Channel {
-    const open: Open = { handler: undefined, queued: [], ended };
+    const open: Open = { handler: undefined, queued: [], closed: false, ended };
     this.#open.set(fd, open);
     return {
       send: (bytes, fds) => {
-        if (this.#open.get(fd) !== open) throw new Error("the channel is closed");
+        if (open.closed || this.#open.get(fd) !== open) throw new Error("the channel is closed");
         sendPacket(fd, bytes, fds);
       },
       setHandler: (handler) => {
@@ -128,24 +135,24 @@ class Poller {
         for (const report of queued) this.#hand(handler, report);
       },
       close: () => {
-        if (this.#open.get(fd) !== open) return;
-        this.#open.delete(fd);
-        this.#command({ kind: "close", fd });
-        ended();
+        if (open.closed) return;
+        open.closed = true;
+        this.#command({ kind: "unwatch", fd });
       },
     };
   }
 
   #deliver(report: Exclude<Report, { kind: "connection" }>): void {
     const open = this.#open.get(report.fd);
-    if (open === undefined) {
-      // Raced with our own close: its descriptors would leak.
+    if (report.kind === "end" && open !== undefined) {
+      this.#open.delete(report.fd);
+      sys.close(report.fd);
+      open.ended();
+    }
+    if (open === undefined || open.closed) {
+      // Nobody will take these descriptors.
       if (report.kind === "packet") for (const fd of report.fds) sys.close(fd);
       return;
-    }
-    if (report.kind === "end") {
-      this.#open.delete(report.fd);
-      open.ended();
     }
     if (open.handler === undefined) open.queued.push(report);
     else this.#hand(open.handler, report);

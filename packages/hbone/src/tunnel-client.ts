@@ -141,10 +141,11 @@ class PendingOpen implements StreamOwner {
   onReset(code: number, processed: boolean, error: Error | undefined): void {
     this.#stop();
     if (!processed) return this.#reject(new NotProcessed(`the tunnel's peer refused the stream: ${errorCodeName(code)}`));
-    if (error === undefined) return this.#reject(new MeshError("upstream-reset", `the tunnel's peer reset the stream before its answer: ${errorCodeName(code)}`));
     if (error instanceof MeshError) return this.#reject(error);
-    const where = this.#tunnel.h2.settled ? "before its answer" : "during the HTTP/2 handshake";
-    this.#reject(new MeshError(this.#tunnel.h2.settled ? "upstream-reset" : "h2-handshake", `the tunnel broke ${where}: ${error.message}`, { cause: error }));
+    const settled = this.#tunnel.h2.settled;
+    const what = error === undefined ? `reset by the peer: ${errorCodeName(code)}` : error.message;
+    this.#reject(new MeshError(settled ? "upstream-reset" : "h2-handshake", `the tunnel stream broke ${settled ? "before its answer" : "during the HTTP/2 handshake"}: ${what}`,
+      error === undefined ? {} : { cause: error }));
   }
 
   onData(): void {}

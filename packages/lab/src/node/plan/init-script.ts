@@ -1,0 +1,110 @@
+// Owns the shell script that makes one container: mounts, the new root, and at last the user's command with its privileges.
+import type { MountLine } from "./fstab.ts";
+
+export interface InitPlan {
+  /** The container's own folder (host path): fstab files, dev/, rootfs/, pid, started. */
+  readonly dir: string;
+  /** Folder of the tool bundle (host path). */
+  readonly tools: string;
+  readonly loader: string;
+  /** Where the old root waits inside the new one, below /dev; unguessable, because an image's symlinks may point anywhere. */
+  readonly oldRoot: string;
+  readonly hostname: string;
+  readonly directories: readonly string[];
+  readonly files: readonly string[];
+  readonly readOnlyRoot: boolean;
+  readonly openFiles: number;
+  readonly process: ProcessPlan;
+}
+export interface ProcessPlan {
+  readonly setpriv: readonly string[];
+  readonly cwd: string;
+  readonly env: Readonly<Record<string, string>>;
+  readonly argv: readonly string[];
+}
+
+/** Where a container sees the tool bundle. */
+export const TOOLS_INSIDE = "/dev/.ambit";
+
+export const quote = (s: string): string => (/^[A-Za-z0-9_@%+=:,./-]+$/.test(s) ? s : `'${s.replaceAll("'", "'\\''")}'`);
+
+/** The command line that drops privileges and runs a process inside a container's namespaces. */
+export function processArgv(loader: string, p: ProcessPlan): string[] {
+  const tool = (name: string) => [`${TOOLS_INSIDE}/${loader}`, "--library-path", TOOLS_INSIDE, `${TOOLS_INSIDE}/${name}`];
+  return [...tool("setpriv"), ...p.setpriv, ...tool("env"), "-i", "-C", p.cwd, ...Object.entries(p.env).map(([k, v]) => `${k}=${v}`), ...p.argv];
+}
+
+/**
+ * Runs as pid 1 of new pid, mount, uts and ipc namespaces in the pod's network. Descriptors: 1 and 2 the set-up log, 3 and 4 the
+ * container's output. What comes before `started` is set-up: a failure there is a start error, not the command's.
+ */
+export function renderInitScript(p: InitPlan): string {
+  const old = `/dev/${p.oldRoot}`;
+  const root = `${p.dir}/rootfs`;
+  const words = (list: readonly string[]) => list.map(quote).join(" ");
+  const lines = [
+    "set -eu",
+    // The first field is this process' id as the kubelet sees it: /proc is still the old one.
+    `read -r stat < /proc/self/stat`,
+    `echo "$stat" > ${quote(`${p.dir}/pid`)}`,
+    `mount -a -T ${quote(`${p.dir}/fstab-root`)}`,
+    `pivot_root ${quote(root)} ${quote(`${root}${old}`)}`,
+    "cd /",
+    `tool() { t=$1; shift; ${old}${quote(p.tools)}/${p.loader} --library-path ${old}${quote(p.tools)} ${old}${quote(p.tools)}/$t "$@"; }`,
+    `echo ${quote(p.hostname)} > /proc/sys/kernel/hostname`,
+    ...(p.directories.length === 0 ? [] : [`tool mkdir -p ${words(p.directories)}`]),
+    ...(p.files.length === 0 ? [] : [`for f in ${words(p.files)}; do [ -e "$f" ] || : > "$f"; done`]),
+    `tool mount -a -T ${old}${quote(`${p.dir}/fstab`)}`,
+    ...(p.readOnlyRoot ? ["tool mount -o remount,ro,bind /"] : []),
+    `ulimit -n ${p.openFiles}`,
+    "umask 022",
+    `: > ${old}${quote(`${p.dir}/started`)}`,
+    `${TOOLS_INSIDE}/${p.loader} --library-path ${TOOLS_INSIDE} ${TOOLS_INSIDE}/umount -l ${old}`,
+    "exec >&3 2>&4 3>&- 4>&-",
+    `exec ${words(processArgv(p.loader, p.process))}`,
+  ];
+  return `${lines.join("\n")}\n`;
+}
+
+/** Device files every container has; each is bound from the machine's. */
+export const DEVICES = ["null", "zero", "full", "random", "urandom", "tty"];
+export const PRIVILEGED_DEVICES = ["net/tun", "fuse", "kmsg", "kvm", "vhost-net", "loop-control"];
+
+export interface RootPlan {
+  readonly dir: string;
+  readonly lowers: readonly { readonly path: string; readonly lower: string }[];
+  readonly privileged: boolean;
+  /** A root that is the machine's own: its /run is not for pods to see. */
+  readonly ownRun: boolean;
+  readonly overlayOptions: readonly string[];
+}
+
+/** The mounts that make the new root, before the pivot. */
+export function rootMounts(p: RootPlan): MountLine[] {
+  const root = `${p.dir}/rootfs`;
+  return [
+    ...p.lowers.map((l, i): MountLine => ({
+      source: "overlay", target: l.path === "/" ? root : `${root}${l.path}`, type: "overlay",
+      options: [`lowerdir=${l.lower}`, `upperdir=${p.dir}/upper/${i}`, `workdir=${p.dir}/work/${i}`, ...p.overlayOptions],
+    })),
+    ...(p.ownRun ? [{ source: "tmpfs", target: `${root}/run`, type: "tmpfs", options: ["mode=755", "nosuid", "nodev"] }] : []),
+    { source: "proc", target: `${root}/proc`, type: "proc", options: ["nosuid", "nodev", "noexec"] },
+    { source: `${p.dir}/dev`, target: `${root}/dev`, type: "none", options: ["bind"] },
+    { source: "sysfs", target: `${root}/sys`, type: "sysfs", options: ["nosuid", "nodev", "noexec", ...(p.privileged ? [] : ["ro"])] },
+  ];
+}
+
+/** The mounts made inside the new root, so that an image's symlinks cannot lead out of it. `bind` sources are host paths. */
+export function innerMounts(p: { readonly oldRoot: string; readonly tools: string; readonly devices: readonly string[]; readonly privileged: boolean; readonly binds: readonly Bind[] }): MountLine[] {
+  const old = `/dev/${p.oldRoot}`;
+  const protectedPaths = p.privileged ? [] : ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs"];
+  return [
+    { source: `${old}${p.tools}`, target: TOOLS_INSIDE, type: "none", options: ["bind", "ro"] },
+    ...p.devices.map((d): MountLine => ({ source: `${old}/dev/${d}`, target: `/dev/${d}`, type: "none", options: ["bind"] })),
+    { source: "devpts", target: "/dev/pts", type: "devpts", options: ["newinstance", "ptmxmode=0666", "mode=0620", "nosuid", "noexec"] },
+    { source: "tmpfs", target: "/dev/shm", type: "tmpfs", options: ["mode=1777", "size=64m", "nosuid", "nodev"] },
+    ...protectedPaths.map((path): MountLine => ({ source: path, target: path, type: "none", options: ["bind", "ro"] })),
+    ...p.binds.map((b): MountLine => ({ source: `${old}${b.source}`, target: b.target, type: "none", options: [b.file ? "bind" : "rbind", b.propagate ? "rslave" : "rprivate", ...(b.readOnly ? ["ro"] : [])] })),
+  ];
+}
+export interface Bind { readonly source: string; readonly target: string; readonly readOnly: boolean; readonly file: boolean; readonly propagate: boolean }

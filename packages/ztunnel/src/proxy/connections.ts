@@ -1,5 +1,5 @@
 // Owns the list of live connections: each is on it before its policy is checked, and its end can be ordered from outside.
-import { authorize, decisivePolicy, denialText, type AuthzFacts, type Denial, type SocketAddress, type Workload } from "@ambit/core";
+import { authorize, decisivePolicy, denialText, MeshError, type AuthzFacts, type Denial, type SocketAddress, type Workload } from "@ambit/core";
 import type { StateView } from "../state/view.ts";
 
 const PERMIT = Symbol("permit");
@@ -16,22 +16,31 @@ export interface LiveConnection {
   readonly protocol: "HBONE" | "TCP";
 }
 
-/** Why a live connection was ended from outside. */
-export interface Ending { readonly reason: "policy" | "pod" | "drain"; readonly error: Error }
+/** Why a live connection was ended from outside: the reason of its signal. */
+export class Ended extends MeshError {
+  /** The verdict that ended it, if policy did. */
+  readonly verdict: Denial | undefined;
+  constructor(verdict?: Denial) {
+    super(verdict === undefined ? "drained" : "policy-revoked", verdict === undefined ? DRAINED : POLICY_CHANGE);
+    this.verdict = verdict;
+  }
+}
 
 export interface Live extends Disposable {
   readonly connection: LiveConnection;
-  /** Aborted, with an Ending as reason, when it must stop now. */
+  /** Aborted, with an Ended as reason, when it must stop now. */
   readonly ended: AbortSignal;
 }
 
 interface Entry { readonly live: Live; readonly abort: AbortController; readonly check: { readonly workload: Workload; readonly facts: AuthzFacts } | undefined }
 
+const DRAINED = "connection closed due to connection drain";
 export const POLICY_CHANGE = "connection closed due to policy change";
 export const REJECTION = "connection closed due to policy rejection";
 
 export class Connections {
   readonly #entries = new Set<Entry>();
+  #idle: (() => void)[] = [];
 
   /** On the list and allowed, or refused. Registering and checking are one synchronous step: no policy change fits between. */
   admit(view: StateView, connection: LiveConnection, workload: Workload, facts: AuthzFacts): { live: Live; permit: Permit } | { denied: Denial } {
@@ -57,22 +66,27 @@ export class Connections {
       const verdict = authorize(view.policiesFor(workload), entry.check.facts);
       if (verdict.kind === "allow") continue;
       ended++;
-      this.#end(entry, "policy", new PolicyEnded(verdict));
+      this.#end(entry, verdict);
     }
     return ended;
   }
 
   endPod(pod: string): void {
-    for (const entry of this.#entries) if (entry.live.connection.pod === pod) this.#end(entry, "pod", new Error("connection closed due to connection drain"));
+    for (const entry of this.#entries) if (entry.live.connection.pod === pod) this.#end(entry);
   }
 
   endAll(): void {
-    for (const entry of this.#entries) this.#end(entry, "drain", new Error("connection closed due to connection drain"));
+    for (const entry of this.#entries) this.#end(entry);
   }
 
   list(pod?: string): LiveConnection[] {
     const all = [...this.#entries].map((e) => e.live.connection);
     return pod === undefined ? all : all.filter((c) => c.pod === pod);
+  }
+
+  /** Resolves when no connection is live. */
+  whenIdle(): Promise<void> {
+    return this.#entries.size === 0 ? Promise.resolve() : new Promise((resolve) => this.#idle.push(resolve));
   }
 
   get size(): number {
@@ -81,23 +95,20 @@ export class Connections {
 
   #register(connection: LiveConnection, check: Entry["check"]): Live {
     const abort = new AbortController();
-    const live: Live = { connection, ended: abort.signal, [Symbol.dispose]: () => void this.#entries.delete(entry) };
+    const live: Live = { connection, ended: abort.signal, [Symbol.dispose]: () => this.#remove(entry) };
     const entry: Entry = { live, abort, check };
     this.#entries.add(entry);
     return live;
   }
 
-  #end(entry: Entry, reason: Ending["reason"], error: Error): void {
-    this.#entries.delete(entry);
-    entry.abort.abort({ reason, error } satisfies Ending);
+  #end(entry: Entry, verdict?: Denial): void {
+    this.#remove(entry);
+    entry.abort.abort(new Ended(verdict));
   }
-}
 
-export class PolicyEnded extends Error {
-  readonly verdict: Denial;
-  constructor(verdict: Denial) {
-    super(POLICY_CHANGE);
-    this.verdict = verdict;
+  #remove(entry: Entry): void {
+    if (!this.#entries.delete(entry) || this.#entries.size > 0) return;
+    for (const wake of this.#idle.splice(0)) wake();
   }
 }
 

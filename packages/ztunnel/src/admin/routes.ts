@@ -1,0 +1,80 @@
+// Owns the administrative HTTP surface of ztunnel: the dump, the explanation, the way to stop.
+import { existsSync, readdirSync, readFileSync } from "node:fs";
+import { parseIp, parseSocketAddress, type SocketAddress, type Workload } from "@ambit/core";
+import { parseAuthority } from "@ambit/hbone";
+import { json, text, type Metrics, type Reply, type Routes } from "@ambit/runtime";
+import type { Config } from "../config.ts";
+import { explainConnection } from "../plan/explain.ts";
+import type { Connections } from "../proxy/connections.ts";
+import type { PodInfo, StateView } from "../state/view.ts";
+import { dumpCertificates, dumpPods, dumpPolicies, dumpServices, dumpStaged, dumpWorkloads, type DumpedCertificate } from "./dump.ts";
+
+export interface AdminSources {
+  readonly config: Config;
+  readonly view: () => StateView;
+  readonly rejectedPolicies: () => Iterable<{ readonly key: string }>;
+  readonly pods: () => readonly { readonly uid: string; readonly state: "Up" | "Pending"; readonly info: PodInfo }[];
+  readonly connections: Connections;
+  readonly certificates: () => readonly DumpedCertificate[];
+  readonly random: () => number;
+  readonly quit: () => void;
+}
+
+const PATHS = ["/config_dump", "/debug/connections", "/debug/explain?source=NAMESPACE/NAME&destination=HOST:PORT", "/logging (POST)", "/quitquitquit (POST)", "/metrics", "/healthz/ready"];
+
+export function adminRoutes(s: AdminSources): Routes {
+  return {
+    "GET /": () => ({ type: "text/html; charset=utf-8", body: `<!doctype html><title>ztunnel</title><ul>${PATHS.map((p) => `<li>${p}</li>`).join("")}</ul>\n` }),
+    "GET /config_dump": () => json(configDump(s)),
+    "GET /debug/connections": () => json(dumpPods(podsWithConnections(s))),
+    "GET /debug/explain": (query) => explain(s, query),
+    "POST /quitquitquit": () => { s.quit(); return text("shutdown now\n"); },
+  };
+}
+
+function configDump(s: AdminSources): Record<string, unknown> {
+  const view = s.view();
+  return {
+    certificates: dumpCertificates(s.certificates()), config: s.config, policies: dumpPolicies(view), rejectedPolicies: [...s.rejectedPolicies()].map((r) => r.key).sort(),
+    services: dumpServices(view), stagedServices: dumpStaged(view), staticConfig: {}, version: { version: "ambit", name: "ztunnel" },
+    workloadState: dumpPods(podsWithConnections(s)), workloads: dumpWorkloads(view),
+  };
+}
+
+const podsWithConnections = (s: AdminSources) =>
+  s.pods().map((p) => ({ uid: p.uid, state: p.state, info: { ...p.info }, connections: s.connections.list(p.uid) }));
+
+function explain(s: AdminSources, query: URLSearchParams): Reply {
+  const view = s.view();
+  const source = findWorkload(view, query.get("source") ?? "");
+  if (source === undefined) return text(`no workload "${query.get("source") ?? ""}": source is NAMESPACE/NAME, a uid or an address\n`, 400);
+  const destination = findDestination(view, query.get("destination") ?? "", source.namespace);
+  if (destination === undefined) return text(`"${query.get("destination") ?? ""}" is neither ADDRESS:PORT nor the HOSTNAME:PORT of a service with a VIP\n`, 400);
+  return json(explainConnection({ view, source, destination, network: s.config.network, random: s.random }));
+}
+
+function findWorkload(view: StateView, name: string): Workload | undefined {
+  const ip = parseIp(name);
+  if (ip.ok) return view.workloadAt("", ip.value);
+  return view.workload(name) ?? [...view.workloads()].find((w) => `${w.namespace}/${w.name}` === name);
+}
+
+function findDestination(view: StateView, name: string, namespace: string): SocketAddress | undefined {
+  const address = parseSocketAddress(name);
+  if (address.ok) return address.value;
+  const authority = parseAuthority(name);
+  if (!authority.ok || authority.value.kind !== "hostname") return undefined;
+  const vip = view.servicesNamed(authority.value.hostname, namespace)[0]?.vips[0];
+  return vip && { ip: vip.cidr.ip, port: authority.value.port };
+}
+
+/** Descriptors in use: the bound that a proxy meets first. */
+export function watchDescriptors(metrics: Metrics): void {
+  const open = metrics.gauge("process_open_fds", "Open file descriptors.").with({});
+  const max = metrics.gauge("process_max_fds", "File descriptors allowed.").with({});
+  metrics.onCollect(() => {
+    if (!existsSync("/proc/self/fd")) return;
+    open.set(readdirSync("/proc/self/fd").length);
+    max.set(Number(/Max open files\s+(\d+)/.exec(readFileSync("/proc/self/limits", "utf8"))?.[1] ?? 0));
+  });
+}

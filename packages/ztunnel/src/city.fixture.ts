@@ -1,0 +1,237 @@
+// Owns the small city of the tests: pods as real network namespaces on one bridge, a node agent, a control plane and one ztunnel,
+// all in this process. Needs root. Every namespace carries the prefix `zt-test-`.
+import { execFileSync } from "node:child_process";
+import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
+import type { Server as NetServer, Socket } from "node:net";
+import { once } from "node:events";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { create, toBinary } from "@bufbuild/protobuf";
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+import { zds } from "@ambit/proto";
+import { hostKernel, listenSeqpacket, type Channel, type ChannelServer, type Netns } from "@ambit/linux";
+import { createLogger, LogLevels, Metrics, seededRandom, systemClock } from "@ambit/runtime";
+import { ADDRESS_TYPE, AUTHORIZATION_TYPE, createXdsServer, type ResourceSource, type ServedResource, type XdsServer } from "@ambit/xds";
+import { fakeCa } from "@ambit/testkit";
+import { build, type BoundZtunnel, type Certificates } from "./app.ts";
+import { readConfig } from "./config.ts";
+import { addressBytes, at, ip, policyBytes, type WirePolicy, type WireService, type WireWorkload } from "./state/wire.fixture.ts";
+
+const sh = (...command: string[]): void => void execFileSync(command[0] ?? "", command.slice(1), { stdio: ["ignore", "ignore", "pipe"] });
+
+/** The rules of protocol §5.6 that plain IPv4 needs. */
+const RULES = `
+table inet zt-mangle {
+  chain pre { type filter hook prerouting priority -150; meta mark & 0xfff == 0x539 ct mark set ct mark & 0xfffff000 | 0x111; }
+  chain out { type route hook output priority -150; ct mark & 0xfff == 0x111 meta mark set ct mark; }
+}
+table inet zt-nat {
+  chain pre { type nat hook prerouting priority -100; ip daddr != 127.0.0.1 tcp dport != 15008 meta mark & 0xfff != 0x539 redirect to :15006; }
+  chain out { type nat hook output priority -100;
+    meta l4proto tcp meta mark & 0xfff == 0x111 accept
+    oifname "lo" ip daddr != 127.0.0.1 accept
+    ip daddr != 127.0.0.1 meta l4proto tcp meta mark & 0xfff != 0x539 redirect to :15001
+  }
+}`;
+
+export interface CityPod { readonly name: string; readonly address: string; readonly netns: Netns; readonly path: string }
+
+/** What a test serves over xDS, changed by hand. */
+class Shelf implements ResourceSource {
+  readonly typeUrl: string;
+  readonly versioned = true;
+  readonly #all = new Map<string, ServedResource>();
+  readonly #listeners = new Set<(changed: ReadonlySet<string>, removed: ReadonlySet<string>) => void>();
+  #version = 0;
+
+  constructor(typeUrl: string) { this.typeUrl = typeUrl; }
+  put(name: string, bytes: Uint8Array): void {
+    this.#all.set(name, { name, bytes, version: String(++this.#version), aliases: [] });
+    for (const tell of this.#listeners) tell(new Set([name]), new Set());
+  }
+  drop(name: string): void {
+    this.#all.delete(name);
+    for (const tell of this.#listeners) tell(new Set(), new Set([name]));
+  }
+  all(): Iterable<ServedResource> { return this.#all.values(); }
+  get(name: string): readonly ServedResource[] { const r = this.#all.get(name); return r === undefined ? [] : [r]; }
+  onChange(listener: (changed: ReadonlySet<string>, removed: ReadonlySet<string>) => void): () => void {
+    this.#listeners.add(listener);
+    return () => void this.#listeners.delete(listener);
+  }
+}
+
+export class City {
+  readonly ca = fakeCa();
+  readonly lines: Record<string, unknown>[] = [];
+  readonly #prefix = `zt-test-${process.pid}`;
+  readonly #dir = mkdtempSync(join(tmpdir(), "zt-test-"));
+  readonly #pods = new Map<string, CityPod>();
+  readonly #addresses = new Shelf(ADDRESS_TYPE);
+  readonly #policies = new Shelf(AUTHORIZATION_TYPE);
+  readonly #servers: NetServer[] = [];
+  readonly #sockets = new Set<Socket>();
+  #grpc: Server | undefined;
+  #xds: XdsServer | undefined;
+  #agent: ChannelServer | undefined;
+  #channel: Channel | undefined;
+  #acks: ((error: string) => void)[] = [];
+  #waiters: (() => void)[] = [];
+  zt: BoundZtunnel | undefined;
+
+  get ztunnel(): BoundZtunnel {
+    if (this.zt === undefined) throw new Error("no ztunnel is running");
+    return this.zt;
+  }
+
+  async start(): Promise<void> {
+    sh("ip", "netns", "add", `${this.#prefix}-sw`);
+    sh("ip", "-n", `${this.#prefix}-sw`, "link", "add", "br0", "type", "bridge");
+    sh("ip", "-n", `${this.#prefix}-sw`, "link", "set", "br0", "up");
+    this.#xds = createXdsServer({
+      sources: [this.#policies, this.#addresses], log: createLogger("xds", { levels: new LogLevels("error") }), clock: systemClock, metrics: new Metrics(),
+      authenticate: () => Promise.resolve({ identity: { trustDomain: "cluster.local", namespace: "istio-system", serviceAccount: "ztunnel" } }),
+    });
+    const grpc = (this.#grpc = new Server());
+    grpc.addService(this.#xds.definition, this.#xds.implementation);
+    this.#xdsPort = await new Promise<number>((resolve, reject) =>
+      grpc.bindAsync("127.0.0.1:0", ServerCredentials.createInsecure(), (error, port) => (error === null ? resolve(port) : reject(error))));
+    this.#agent = listenSeqpacket(join(this.#dir, "ztunnel.sock"), 1024, (channel) => this.#serveAgent(channel));
+  }
+  #xdsPort = 0;
+
+  async startZtunnel(more: Record<string, string> = {}): Promise<BoundZtunnel> {
+    const config = readConfig({
+      INPOD_UDS: join(this.#dir, "ztunnel.sock"), NODE_NAME: "n1", XDS_ADDRESS: `http://127.0.0.1:${this.#xdsPort}`, AUTH_TOKEN: "token", RUST_LOG: "debug",
+      AMBIT_ADMIN_PORT: "0", AMBIT_STATS_PORT: "0", AMBIT_READINESS_PORT: "0", ...more,
+    });
+    const log = createLogger("ztunnel", { levels: new LogLevels("debug"), write: (line) => {
+      const record = JSON.parse(line) as Record<string, unknown>;
+      this.lines.push(record);
+      if (process.env["ZT_TEST_LOG"] !== undefined) process.stderr.write(line);
+      for (const wake of this.#waiters.splice(0)) wake();
+    } });
+    this.zt = await build(config, { random: seededRandom(1), log, certificates: this.#certificates() });
+    return this.zt;
+  }
+
+  /** A namespace with an address on the bridge; `enrolled` redirects its traffic (the agent is told by `add`). */
+  async pod(name: string, address: string, enrolled = true): Promise<CityPod> {
+    const ns = `${this.#prefix}-${name}`;
+    const sw = `${this.#prefix}-sw`;
+    sh("ip", "netns", "add", ns);
+    sh("ip", "-n", sw, "link", "add", `v-${name}`, "type", "veth", "peer", "name", "eth0", "netns", ns);
+    sh("ip", "-n", sw, "link", "set", `v-${name}`, "master", "br0", "up");
+    for (const args of [["link", "set", "lo", "up"], ["addr", "add", `${address}/24`, "dev", "eth0"], ["link", "set", "eth0", "up"], ["route", "add", "default", "dev", "eth0"]]) sh("ip", "-n", ns, ...args);
+    const path = `/var/run/netns/${ns}`;
+    const pod: CityPod = { name, address, path, netns: hostKernel.openNetns(path) };
+    this.#pods.set(name, pod);
+    if (enrolled) {
+      sh("ip", "-n", ns, "route", "add", "local", "0.0.0.0/0", "dev", "lo", "table", "100");
+      sh("ip", "-n", ns, "rule", "add", "fwmark", "0x111/0xfff", "lookup", "100", "pref", "32764");
+      await hostKernel.applyRules(pod.netns, RULES);
+    }
+    return pod;
+  }
+
+  put(...items: ({ workload: WireWorkload } | { service: WireService } | { policy: WirePolicy })[]): void {
+    for (const item of items) {
+      if ("workload" in item) this.#addresses.put(item.workload.uid ?? "", addressBytes({ case: "workload", value: item.workload }));
+      else if ("service" in item) this.#addresses.put(`${item.service.namespace}/${item.service.hostname}`, addressBytes({ case: "service", value: item.service }));
+      else this.#policies.put(`${item.policy.namespace}/${item.policy.name}`, policyBytes(item.policy));
+    }
+  }
+  dropPolicy(key: string): void { this.#policies.drop(key); }
+  dropAddress(name: string): void { this.#addresses.drop(name); }
+
+  /** Tells ztunnel about a pod as the node agent does; resolves with the acknowledgement's error text. */
+  add(pod: CityPod): Promise<string> {
+    const fd = openSync(pod.path, "r");
+    const sent = this.#ask({ case: "add", value: create(zds.AddWorkloadSchema, { uid: `uid-${pod.name}`, workloadInfo: { name: pod.name, namespace: "ns", serviceAccount: pod.name } }) }, [fd]);
+    closeSync(fd);
+    return sent;
+  }
+  del(pod: CityPod): Promise<string> { return this.#ask({ case: "del", value: create(zds.DelWorkloadSchema, { uid: `uid-${pod.name}` }) }); }
+  snapshotSent(): Promise<string> { return this.#ask({ case: "snapshotSent", value: create(zds.SnapshotSentSchema) }); }
+
+  async connected(): Promise<void> { while (this.#channel === undefined) await this.#turn(); }
+
+  #ask(payload: zds.WorkloadRequest["payload"] & {}, fds: number[] = []): Promise<string> {
+    return new Promise((resolve, reject) => {
+      if (this.#channel === undefined) return reject(new Error("no ztunnel is connected"));
+      this.#acks.push(resolve);
+      this.#channel.send(toBinary(zds.WorkloadRequestSchema, create(zds.WorkloadRequestSchema, { payload })), fds);
+    });
+  }
+
+  #serveAgent(channel: Channel): void {
+    channel.setHandler({
+      onPacket: (packet) => {
+        // The hello comes first; then each packet answers the oldest request.
+        if (this.#channel !== channel) this.#channel = channel;
+        else this.#acks.shift()?.(Buffer.from(packet.data.subarray(4)).toString());
+        for (const wake of this.#waiters.splice(0)) wake();
+      },
+      onEnd: () => { if (this.#channel === channel) this.#channel = undefined; },
+    });
+  }
+
+  /** An application's listener inside a pod. */
+  async listen(pod: CityPod, port: number, serve: (socket: Socket) => void): Promise<void> {
+    const server = hostKernel.listen(pod.netns, at(`0.0.0.0:${port}`), {});
+    server.on("connection", (socket) => { this.#keep(socket); serve(socket); });
+    if (!server.listening) await once(server, "listening");
+    this.#servers.push(server);
+  }
+
+  /** An application's connection from inside a pod; connected when it resolves. */
+  async dial(pod: CityPod, to: string): Promise<Socket> {
+    const [host = "", port = ""] = to.split(":");
+    const socket = this.#keep(hostKernel.dial(pod.netns, { ip: ip(host), port: Number(port) }, {}));
+    await once(socket, "connect");
+    return socket;
+  }
+
+  #keep(socket: Socket): Socket {
+    this.#sockets.add(socket);
+    socket.on("error", () => undefined);
+    socket.on("close", () => this.#sockets.delete(socket));
+    return socket;
+  }
+
+  /** Waits for a log line. */
+  async line(matches: (line: Record<string, unknown>) => boolean): Promise<Record<string, unknown>> {
+    for (;;) {
+      const found = this.lines.find(matches);
+      if (found !== undefined) return found;
+      await this.#turn();
+    }
+  }
+
+  #turn(): Promise<void> { return new Promise((resolve) => this.#waiters.push(resolve)); }
+
+  #certificates(): Certificates {
+    const made = new Map<string, { chainPem: string; keyPem: string; rootsPem: string }>();
+    return {
+      fetch: (identity) => {
+        const key = `${identity.namespace}/${identity.serviceAccount}`;
+        const leaf = made.get(key) ?? { ...this.ca.leaf(identity.namespace, identity.serviceAccount), rootsPem: this.ca.rootPem };
+        made.set(key, leaf);
+        return Promise.resolve({ identity, notBefore: 0, notAfter: 0, serial: "", fingerprint: "", chainPem: leaf.chainPem, keyPem: leaf.keyPem, rootsPem: leaf.rootsPem });
+      },
+      prefetch: () => undefined, forget: () => undefined, list: () => [], close: () => undefined,
+    };
+  }
+
+  async stop(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    for (const server of this.#servers) server.close();
+    await this.zt?.drain();
+    await this.#agent?.close();
+    this.#xds?.close();
+    this.#grpc?.forceShutdown();
+    for (const pod of this.#pods.values()) pod.netns[Symbol.dispose]();
+    for (const name of [...this.#pods.keys(), "sw"]) { try { sh("ip", "netns", "del", `${this.#prefix}-${name}`); } catch { /* was never made */ } }
+    rmSync(this.#dir, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,32 @@
+// Owns the last phase of every connection: bytes flow, are counted, and the end is recorded.
+import type { Clock } from "@ambit/runtime";
+import { copyBidirectional } from "@ambit/hbone";
+import type { ByteStream } from "@ambit/transport";
+import type { ConnectionRecord } from "../telemetry/connection-record.ts";
+import { describeDenial, Ended, type Live, type Permit } from "./connections.ts";
+
+/** `downstream` is the client's side. Inbound bytes need a permit; outbound ones are judged at the other end. */
+export async function forward(o: {
+  readonly downstream: ByteStream;
+  readonly upstream: ByteStream;
+  readonly live: Live;
+  readonly record: ConnectionRecord;
+  readonly clock: Clock;
+  readonly permit: Permit | "outbound";
+}): Promise<void> {
+  const { record } = o;
+  record.opened();
+  const result = await copyBidirectional(o.downstream, o.upstream, {
+    signal: o.live.ended, clock: o.clock,
+    onBytes: (direction, octets) => (direction === "ab" ? record.received(octets) : record.sent(octets)),
+  });
+  // Resets and abrupt closes while bytes flow are the applications' own affair; being ended by us is not.
+  if (result.endedBy !== "abort") return record.finish({});
+  recordEnding(record, result.error);
+}
+
+export function recordEnding(record: ConnectionRecord, error: unknown): void {
+  if (error instanceof Ended && error.verdict !== undefined)
+    return record.finish({ code: error.code, error: error.message, fields: describeDenial(error.verdict).fields });
+  record.fail(error, "drained");
+}

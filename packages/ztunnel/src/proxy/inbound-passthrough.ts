@@ -1,0 +1,47 @@
+// Owns plaintext connections that were captured on their way to a pod: policy without an identity, then bytes.
+import type { Socket } from "node:net";
+import { formatSocketAddress } from "@ambit/core";
+import { fromSocket, KEEPALIVE_IDLE_MS } from "@ambit/transport";
+import { planPassthrough, peerWorkload, type InboundPlan } from "../plan/inbound.ts";
+import { endsOf } from "../pod/pod-proxy.ts";
+import { ConnectionRecord, earlyDenial } from "../telemetry/connection-record.ts";
+import { describeDenial } from "./connections.ts";
+import { dialApplication } from "./dial-application.ts";
+import { forward, recordEnding } from "./forward.ts";
+import { refuse, type PodContext } from "./pod-context.ts";
+
+export async function servePlaintext(pod: PodContext, socket: Socket): Promise<void> {
+  const ends = endsOf(socket);
+  const original = pod.kernel.originalDestination(socket);
+  if (ends === undefined || original === undefined) return void socket.destroy();
+
+  const plan = await pod.needs.decide<InboundPlan>(pod.info, () =>
+    planPassthrough(pod.state.view(), { pod: pod.info, source: ends.peer, original, network: pod.config.network }));
+  if (plan.kind === "deny") {
+    refuse(socket);
+    return earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(original), "inbound", { code: plan.code, error: plan.message });
+  }
+
+  using record = new ConnectionRecord(pod.telemetry, {
+    reporter: "destination", src: ends.peer, dst: original, hboneAddr: undefined, traceId: undefined,
+    source: peerWorkload(pod.state.view(), pod.config.network, ends.peer.ip, undefined), sourceIdentity: undefined,
+    destination: plan.workload, destinationIdentity: undefined, service: plan.service, mutualTls: false,
+  });
+  const admitted = pod.connections.admit(pod.state.view(), {
+    pod: pod.uid, direction: "inbound", src: ends.peer, originalDst: formatSocketAddress(original), actualDst: plan.nextHop, protocol: "TCP",
+  }, plan.workload, { ...plan.authz, peer: undefined });
+  if ("denied" in admitted) {
+    refuse(socket);
+    return record.finish({ code: "policy-denied", ...describeDenial(admitted.denied) });
+  }
+  using live = admitted.live;
+
+  let application: Socket;
+  try {
+    application = await dialApplication(pod, plan, live.ended);
+  } catch (error) {
+    recordEnding(record, error);
+    return refuse(socket);
+  }
+  await forward({ downstream: fromSocket(socket, { keepAliveMs: KEEPALIVE_IDLE_MS }), upstream: fromSocket(application), live, record, clock: pod.clock, permit: admitted.permit });
+}

@@ -1,0 +1,114 @@
+// Owns tunnels that peers open to a pod: the handshake with the pod's identity, then each CONNECT in named phases.
+import type { Socket } from "node:net";
+import { faultRow, formatSocketAddress, MeshError, type FaultCode } from "@ambit/core";
+import { formatBaggage, parseForwarded, parseTraceparent, serveTunnels, type PeerInfo, type TunnelRequest } from "@ambit/hbone";
+import { errorText } from "@ambit/runtime";
+import { acceptTls, fromSocket } from "@ambit/transport";
+import { peerWorkload, planInbound, type ForwardPlan, type InboundPlan } from "../plan/inbound.ts";
+import { endsOf } from "../pod/pod-proxy.ts";
+import { baggageOf } from "../telemetry/baggage-of.ts";
+import { ConnectionRecord, earlyDenial } from "../telemetry/connection-record.ts";
+import { describeDenial } from "./connections.ts";
+import { dialApplication } from "./dial-application.ts";
+import { forward, recordEnding } from "./forward.ts";
+import { ownWorkload } from "./needs.ts";
+import { fingerprintOf, h2Limits, refuse, type Ends, type PodContext, type VerifiedPeer } from "./pod-context.ts";
+import { verifyTrustDomain } from "./peer-identity.ts";
+import { proxyHeader } from "./proxy-header.ts";
+
+/** One TCP connection to 15008. */
+export async function serveTunnel(pod: PodContext, socket: Socket): Promise<void> {
+  const ends = endsOf(socket);
+  if (ends === undefined) return void socket.destroy();
+  let accepted: Awaited<ReturnType<typeof acceptTls<VerifiedPeer>>>;
+  try {
+    accepted = await handshake(pod, socket);
+  } catch (error) {
+    refuse(socket);
+    const code: FaultCode = error instanceof MeshError ? error.code : "tls-handshake";
+    return earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(ends.local), "inbound", { code, error: errorText(error) });
+  }
+  const { identity, fingerprint } = accepted.peer;
+  const peer: PeerInfo = { identity, certificateFingerprint: fingerprint, remote: ends.peer, local: ends.local };
+  const session = serveTunnels(accepted.stream, peer, {
+    clock: pod.clock, limits: h2Limits(pod.config),
+    onBadRequest: (why) => earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(ends.local), "inbound", { code: "bad-authority", error: why }),
+  }, (request) => {
+    serveConnect(pod, request, ends).catch((error: unknown) => {
+      pod.log.error("defect: a tunnel stream failed in an unforeseen way", { pod: pod.uid, error: errorText(error) });
+      request.refuse(500);
+    });
+  });
+  pod.sessions.add(session);
+  await session.closed;
+  pod.sessions.delete(session);
+}
+
+async function handshake(pod: PodContext, socket: Socket): ReturnType<typeof acceptTls<VerifiedPeer>> {
+  await ownWorkload(pod, pod.info);
+  const workload = pod.state.view().workloadOfPod(pod.info);
+  if (workload === undefined) throw new MeshError("unknown-source", `failed to fetch information about local workload: ${pod.info.namespace}/${pod.info.name} is not known`);
+  const credentials = await pod.contexts.credentials(workload.identity);
+  const verify = verifyTrustDomain(workload.identity.trustDomain);
+  return acceptTls<VerifiedPeer>(socket, {
+    credentials, clock: pod.clock,
+    verify: (leaf) => {
+      const id = verify(leaf);
+      return id.ok ? { ok: true, value: { identity: id.value, fingerprint: fingerprintOf(leaf) } } : id;
+    },
+  });
+}
+
+/** One CONNECT. Every way out before `accept` answers a status; after it, failures can only cut the stream. */
+async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends): Promise<void> {
+  const { peer } = request;
+  const forwarded = parseForwarded(request.headers.get("forwarded") ?? "");
+  const traceparent = parseTraceparent(request.headers.get("traceparent") ?? "");
+  const refuseWith = (code: FaultCode): void => request.refuse(faultRow(code).hbone ?? 503);
+
+  // Plan: does it belong here, and where does it go?
+  const plan = await pod.needs.decide<InboundPlan>(pod.info, () => planInbound(pod.state.view(), {
+    pod: pod.info, source: ends.peer, listener: ends.local, target: request.target, network: pod.config.network,
+    forwardedHost: forwarded.ok ? forwarded.value.host : undefined,
+  }));
+  if (pod.log.enabled("trace")) pod.log.trace("inbound plan", { kind: plan.kind, because: plan.because });
+  if (plan.kind === "deny") {
+    refuseWith(plan.code);
+    return earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(ends.local), "inbound", { code: plan.code, error: plan.message });
+  }
+
+  // Permit: on the list first, then judged, so that a policy change always finds it.
+  using record = new ConnectionRecord(pod.telemetry, {
+    reporter: "destination", src: ends.peer, dst: ends.local, hboneAddr: request.authority, traceId: traceparent.ok ? traceparent.value.traceId : undefined,
+    source: peerWorkload(pod.state.view(), pod.config.network, ends.peer.ip, peer.identity), sourceIdentity: peer.identity,
+    destination: plan.workload, destinationIdentity: plan.workload.identity, service: plan.service, mutualTls: true,
+  });
+  const admitted = pod.connections.admit(pod.state.view(), {
+    pod: pod.uid, direction: "inbound", src: ends.peer, originalDst: request.authority, actualDst: plan.nextHop, protocol: "HBONE",
+  }, plan.workload, { ...plan.authz, peer: peer.identity });
+  if ("denied" in admitted) {
+    refuseWith("policy-denied");
+    return record.finish({ code: "policy-denied", ...describeDenial(admitted.denied) });
+  }
+  using live = admitted.live;
+
+  // Dial: 200 promises that the application is there.
+  let application: Socket;
+  try {
+    application = await dialApplication(pod, plan, AbortSignal.any([live.ended, request.signal]));
+  } catch (error) {
+    const code = error instanceof MeshError ? error.code : "connect-refused";
+    refuseWith(code);
+    return recordEnding(record, error);
+  }
+
+  // The promise, then bytes.
+  const upstream = fromSocket(application);
+  writeProxyHeader(plan, upstream, ends, peer);
+  const downstream = request.accept(pod.config.responseBaggage ? { baggage: formatBaggage(baggageOf(plan.workload)) } : {});
+  await forward({ downstream, upstream, live, record, clock: pod.clock, permit: admitted.permit });
+}
+
+function writeProxyHeader(plan: ForwardPlan, upstream: ReturnType<typeof fromSocket>, ends: Ends, peer: PeerInfo): void {
+  if (plan.proxyHeader !== undefined) upstream.write(proxyHeader(ends.peer, plan.proxyHeader, peer.identity));
+}

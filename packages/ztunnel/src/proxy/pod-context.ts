@@ -1,0 +1,86 @@
+// Owns what the connections of one pod share: its namespace, its tunnels, and the process-wide parts they work with.
+import { createHash } from "node:crypto";
+import type { Socket } from "node:net";
+import { MeshError, type Identity, type SocketAddress } from "@ambit/core";
+import { createPool, type Pool, type TunnelSession } from "@ambit/hbone";
+import type { Kernel, Netns } from "@ambit/linux";
+import type { Clock, Logger, Random } from "@ambit/runtime";
+import { connectTls } from "@ambit/transport";
+import type { Config } from "../config.ts";
+import type { ProxyState } from "../state/proxy-state.ts";
+import type { PodInfo } from "../state/view.ts";
+import type { Telemetry } from "../telemetry/connection-record.ts";
+import type { Connections } from "./connections.ts";
+import { createDial, type Dial } from "./dial.ts";
+import type { Needs } from "./needs.ts";
+import { verifyExpected } from "./peer-identity.ts";
+import type { TlsContexts } from "./tls-contexts.ts";
+
+/** Of the whole process. */
+export interface ProxyPorts {
+  readonly config: Pick<Config, "network" | "packetMark" | "originalSource" | "responseBaggage" | "maxStreams" | "poolReleaseMs" | "streamWindow" | "connectionWindow" | "frameSize">;
+  readonly kernel: Pick<Kernel, "dial" | "originalDestination">;
+  readonly state: ProxyState;
+  readonly needs: Needs;
+  readonly contexts: TlsContexts;
+  readonly connections: Connections;
+  readonly telemetry: Telemetry;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+}
+
+export interface PodContext extends ProxyPorts {
+  readonly uid: string;
+  readonly info: PodInfo;
+  readonly dial: Dial;
+  readonly pool: Pool;
+  /** Aborted when the pod left: its namespace handle is closed, and the number may soon mean another file. */
+  readonly over: AbortController;
+  /** Tunnels that peers opened to this pod. */
+  readonly sessions: Set<TunnelSession>;
+}
+
+export function createPodContext(ports: ProxyPorts, uid: string, info: PodInfo, netns: Netns): PodContext {
+  const { config, contexts, clock } = ports;
+  const over = new AbortController();
+  const enter = createDial(ports.kernel, netns, config.packetMark, clock);
+  const dial: Dial = (to) => (over.signal.aborted ? Promise.reject(new MeshError("drained", "the pod left")) : enter(to));
+  const pool = createPool({
+    connect: async (key, signal) => {
+      const credentials = await contexts.credentials(key.source);
+      const socket = await dial({ to: key.nextHop, signal });
+      const { stream } = await connectTls(socket, { credentials, verify: verifyExpected(key.expected), clock, signal });
+      return stream;
+    },
+    maxStreams: config.maxStreams, unusedReleaseMs: config.poolReleaseMs, clock, limits: h2Limits(config),
+  });
+  return { ...ports, uid, info, dial, pool, over, sessions: new Set() };
+}
+
+export const h2Limits = (c: ProxyPorts["config"]) => ({ streamWindow: c.streamWindow, connectionWindow: c.connectionWindow, maxFrameSize: c.frameSize });
+
+/** Nothing new, and what is under way ends at once. */
+export function cutPod(pod: PodContext): void {
+  const reason = new MeshError("drained", "the pod left");
+  pod.over.abort(reason);
+  pod.connections.endPod(pod.uid);
+  for (const session of pod.sessions) session.destroy(reason);
+  pod.pool.closeWhere(() => true, reason);
+}
+
+/** Nothing new; what is under way may finish until the deadline. */
+export async function drainPod(pod: PodContext, deadlineMs: number): Promise<void> {
+  const reason = new MeshError("drained", `the tunnel was drained, ${deadlineMs} ms deadline`);
+  await Promise.all([pod.pool.drain(deadlineMs), ...[...pod.sessions].map((s) => s.drain(deadlineMs, reason))]);
+}
+
+export const fingerprintOf = (der: Uint8Array): string => createHash("sha256").update(der).digest("hex");
+
+/** The client sees a reset: it must not mistake a refusal for an orderly end. */
+export function refuse(socket: Socket): void {
+  if (!socket.destroyed) socket.resetAndDestroy();
+}
+
+export interface Ends { readonly peer: SocketAddress; readonly local: SocketAddress }
+export interface VerifiedPeer { readonly identity: Identity; readonly fingerprint: string }

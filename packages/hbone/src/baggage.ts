@@ -17,8 +17,10 @@ export interface Baggage {
 /** Seven names of 253 octets with their keys fit; a peer's header beyond that is not read. */
 const BAGGAGE_MAX = 4096;
 const VALUE_MAX = 253;
-/** The value alphabet of W3C Baggage without `%`: printable, and none of our separators. */
-const VALUE = /^[!#$&-+\--:<>-[\]-~]{1,253}$/;
+/** The value alphabet of W3C Baggage: printable, without blank, quote, comma, semicolon, backslash. Nothing is percent-decoded. */
+const VALUE = /^[!#-+\--:<-[\]-~]{1,253}$/;
+/** What we write has no separator of anybody's and no percent sign: every reader agrees on it. */
+const WRITTEN = /^[!#$&-+\--:<>-[\]-~]{1,253}$/;
 
 const KEYS = { "k8s.cluster.name": "cluster", "k8s.namespace.name": "namespace", "service.name": "service", "service.version": "version",
   "cloud.region": "region", "cloud.availability_zone": "zone" } as const;
@@ -28,7 +30,7 @@ export function formatBaggage(b: Baggage): string {
   const pairs: readonly (readonly [string, string | undefined])[] = [["k8s.cluster.name", b.cluster], ["k8s.namespace.name", b.namespace],
     [`k8s.${b.workload?.type ?? "pod"}.name`, b.workload?.name], ["service.name", b.service], ["service.version", b.version],
     ["cloud.region", b.region], ["cloud.availability_zone", b.zone]];
-  return pairs.filter(([, value]) => value !== undefined && VALUE.test(value)).map(([key, value]) => `${key}=${value}`).join(",");
+  return pairs.filter(([, value]) => value !== undefined && WRITTEN.test(value)).map(([key, value]) => `${key}=${value}`).join(",");
 }
 
 /** Unknown keys are passed over, as every baggage reader must; an empty value counts as unset; of a key that comes twice the first stands. */

@@ -22,6 +22,7 @@ export interface Admission {
 /** Completes or refuses (throws) an object about to be created. */
 export function admitCreate(request: Admission, object: JsonObject): void {
   if (request.row.namespaced) requireLiveNamespace(request, object);
+  if (request.row.custom !== null) requireLiveDefinition(request.api, request.row.custom.crd);
   if (request.row.bucket === "/pods") admitPod(request, object);
   if (request.row.bucket === "/namespaces") admitNamespace(object);
 }
@@ -51,4 +52,10 @@ function requireLiveNamespace(request: Admission, object: JsonObject): void {
   const details: JsonObject = { name, kind: row.resource, causes };
   if (row.group !== "") details["group"] = row.group;
   throw new ApiError(403, "Forbidden", `${what} "${name}" is forbidden: ${why}`, details);
+}
+
+function requireLiveDefinition(api: Api, crd: string): void {
+  const entry = api.store.get("apiextensions.k8s.io/customresourcedefinitions", crd);
+  if (entry !== undefined && metadataOf(entry.object)["deletionTimestamp"] === undefined) return;
+  throw new ApiError(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating");
 }

@@ -71,10 +71,9 @@ function kubeletPath(exchange: Exchange, target: ResourceRequest, pod: JsonObjec
   const names = [target.namespace, target.name].map(encodeURIComponent).join("/");
   const given = exchange.query;
   if (target.subresource === "portforward") {
-    const ports = new URLSearchParams();
-    for (const port of given.getAll("ports")) for (const one of port.split(",")) ports.append("port", one);
-    const query = ports.toString();
-    return `/portForward/${names}${query === "" ? "" : `?${query}`}`;
+    // As upstream has it: one parameter with all ports, which only WebSocket clients send.
+    const ports = given.getAll("ports").join(",");
+    return `/portForward/${names}${ports === "" ? "" : `?port=${encodeURIComponent(ports)}`}`;
   }
   const container = chooseContainer(pod, given.get("container") ?? "");
   const query = new URLSearchParams();

@@ -6,7 +6,7 @@ import { randomHex } from "@ambit/runtime";
 import { runCommand, SYSTEM_PATH, tryCommand } from "./command.ts";
 import type { NodeRoot } from "./node-root.ts";
 import { overlayPath, renderFstab } from "./plan/fstab.ts";
-import { DEVICES, innerMounts, PRIVILEGED_DEVICES, quote, renderInitScript, rootMounts, TOOLS_INSIDE, type Bind, type ProcessPlan } from "./plan/init-script.ts";
+import { DEVICES, innerMounts, PRIVILEGED_DEVICES, PROTECTED, renderInitScript, renderShimScript, rootMounts, TOOLS_INSIDE, type Bind, type ProcessPlan } from "./plan/init-script.ts";
 
 /** What is kept on disk of a run: enough to adopt it after the kubelet restarted, and to run commands in it. */
 export interface ContainerRecord {
@@ -32,8 +32,6 @@ export interface ContainerExit { readonly code: number; readonly finishedAtMs: n
 const OPEN_FILES = 1_048_576;
 /** How often an adopted run is checked for having vanished without a word (its shim was killed too). */
 const LOST_CHECK_MS = 2_000;
-/** 10 s: a log writer that was killed is back long before. */
-const LOG_WAIT_TRIES = 200;
 /** The exit code of a run that vanished. */
 const LOST_CODE = 137;
 
@@ -169,7 +167,7 @@ export async function startContainer(node: NodeRoot, plan: StartPlan): Promise<C
   const binds: Bind[] = [...plan.binds, { source: termination, target: plan.terminationMessagePath, readOnly: false, file: true, propagate: false }];
   const record: ContainerRecord = { id: `${randomHex(32)}`, name: plan.name, attempt: plan.attempt, imageId: plan.imageId, createdAtMs: Date.now(), process: plan.process, logFile: plan.logFile, netns: plan.netns };
   writeFileSync(join(dir, "fstab-root"), renderFstab(rootMounts({ dir, lowers, privileged: plan.privileged, ownRun: plan.imageRoot === undefined, overlayOptions: node.overlayOptions })));
-  writeFileSync(join(dir, "fstab"), renderFstab(innerMounts({ oldRoot, tools: node.tools, devices, privileged: plan.privileged, binds })));
+  writeFileSync(join(dir, "fstab"), renderFstab(innerMounts({ oldRoot, tools: node.tools, devices, readOnly: plan.privileged ? [] : PROTECTED.filter((f) => existsSync(f)), binds })));
   const files = binds.filter((b) => b.file).map((b) => b.target);
   const directories = [...new Set([...binds.filter((b) => !b.file).map((b) => b.target), ...files.map((f) => f.slice(0, f.lastIndexOf("/")) || "/"), plan.process.cwd])].filter((d) => d !== "/");
   writeFileSync(join(dir, "init.sh"), renderInitScript({
@@ -181,18 +179,9 @@ export async function startContainer(node: NodeRoot, plan: StartPlan): Promise<C
   requestLog(node, record, dir);
   const container = new Container(dir, record);
   const setup = openSync(join(dir, "setup.log"), "w", 0o600);
-  // The shim keeps the output pipes open, so that neither a restarting log writer nor a restarting kubelet breaks them.
-  const inNetns = plan.netns === undefined ? "" : `nsenter --net=${quote(plan.netns)} `;
-  const shim = [
-    `read -r stat < /proc/self/stat; echo "$stat" > ${quote(join(dir, "shim"))}`,
-    `exec 6<>${quote(join(dir, "stdout"))} 7<>${quote(join(dir, "stderr"))}`,
-    `${inNetns}unshare --pid --mount --uts --ipc --fork --kill-child --propagation slave sh ${quote(join(dir, "init.sh"))} 3>${quote(join(dir, "stdout"))} 4>${quote(join(dir, "stderr"))} 6>&- 7>&-`,
-    `echo $? > ${quote(join(dir, "exit"))}`,
-    // What a short command printed is in the pipes: they must stay open until the log writer has them.
-    `n=0; while [ ! -e ${quote(join(dir, "logging"))} ] && [ $n -lt ${LOG_WAIT_TRIES} ]; do sleep 0.05; n=$((n+1)); done`,
-  ].join("\n");
+  writeFileSync(join(dir, "shim.sh"), renderShimScript(dir, plan.netns), { mode: 0o600 });
   try {
-    const child = spawn("sh", ["-c", shim], { detached: true, stdio: ["ignore", setup, setup], env: { PATH: SYSTEM_PATH }, cwd: "/" });
+    const child = spawn("sh", [join(dir, "shim.sh")], { detached: true, stdio: ["ignore", setup, setup], env: { PATH: SYSTEM_PATH }, cwd: "/" });
     child.on("exit", () => container.shimEnded());
     child.on("error", () => container.shimEnded());
     child.unref();

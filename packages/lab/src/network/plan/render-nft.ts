@@ -43,7 +43,7 @@ export function renderServiceRules(f: RuleFacts): string {
     if (nodePorts.some((n) => n.startsWith(`${p.protocol} . ${p.hostPort} :`))) continue;
     nodePorts.push(`${p.protocol} . ${p.hostPort} : goto ${chain}`);
     hairpins.add(`${p.podIP} . ${p.podIP}`);
-    chains.push(renderChain(chain, false, `dnat to ${p.podIP}:${p.containerPort}`));
+    chains.push(renderChain(chain, false, `meta l4proto ${p.protocol} dnat to ${p.podIP}:${p.containerPort}`));
   }
   const lines = [
     `table ${TABLE} {}`,
@@ -97,10 +97,10 @@ function renderChain(name: string, masquerade: boolean, verdict: string): string
 
 function destination(d: FrontDoor): string {
   const [only] = d.targets;
-  if (d.targets.length === 1 && only !== undefined) return `dnat to ${only.ip}:${only.port}`;
+  if (d.targets.length === 1 && only !== undefined) return `meta l4proto ${d.protocol} dnat to ${only.ip}:${only.port}`;
   const entries = d.targets.map((t: Target, i) => `${i} : ${t.ip} . ${t.port}`).join(", ");
   const index = d.sticky ? `jhash ip saddr mod ${d.targets.length}` : `numgen random mod ${d.targets.length}`;
-  return `dnat ip to ${index} map { ${entries} }`;
+  return `meta l4proto ${d.protocol} dnat ip to ${index} map { ${entries} }`;
 }
 
 function map(head: string, type: string, elements: readonly string[]): string[] {

@@ -66,9 +66,31 @@ export function renderInitScript(p: InitPlan): string {
   return `${lines.join("\n")}\n`;
 }
 
+/** 10 s: a log writer that was killed is back long before. */
+const LOG_WAIT_TRIES = 200;
+
+/**
+ * The process that waits for a container and writes down how it ended. It keeps the output pipes open, so that neither a restarting
+ * log writer nor a restarting kubelet breaks them.
+ */
+export function renderShimScript(dir: string, netns: string | undefined): string {
+  const file = (name: string) => quote(`${dir}/${name}`);
+  return [
+    `read -r stat < /proc/self/stat; echo "$stat" > ${file("shim")}`,
+    `exec 6<>${file("stdout")} 7<>${file("stderr")}`,
+    `${netns === undefined ? "" : `nsenter --net=${quote(netns)} `}unshare --pid --mount --uts --ipc --fork --kill-child --propagation slave sh ${file("init.sh")} 3>${file("stdout")} 4>${file("stderr")} 6>&- 7>&-`,
+    `echo $? > ${file("exit")}`,
+    // What a short command printed is in the pipes: they must stay open until the log writer has them.
+    `n=0; while [ ! -e ${file("logging")} ] && [ $n -lt ${LOG_WAIT_TRIES} ]; do sleep 0.05; n=$((n+1)); done`,
+  ].join("\n").concat("\n");
+}
+
 /** Device files every container has; each is bound from the machine's. */
 export const DEVICES = ["null", "zero", "full", "random", "urandom", "tty"];
 export const PRIVILEGED_DEVICES = ["net/tun", "fuse", "kmsg", "kvm", "vhost-net", "loop-control"];
+
+/** Parts of /proc through which a root user without capabilities could still change the machine; those that exist are read-only. */
+export const PROTECTED = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs"];
 
 export interface RootPlan {
   readonly dir: string;
@@ -95,15 +117,14 @@ export function rootMounts(p: RootPlan): MountLine[] {
 }
 
 /** The mounts made inside the new root, so that an image's symlinks cannot lead out of it. `bind` sources are host paths. */
-export function innerMounts(p: { readonly oldRoot: string; readonly tools: string; readonly devices: readonly string[]; readonly privileged: boolean; readonly binds: readonly Bind[] }): MountLine[] {
+export function innerMounts(p: { readonly oldRoot: string; readonly tools: string; readonly devices: readonly string[]; readonly readOnly: readonly string[]; readonly binds: readonly Bind[] }): MountLine[] {
   const old = `/dev/${p.oldRoot}`;
-  const protectedPaths = p.privileged ? [] : ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/proc/bus", "/proc/fs"];
   return [
     { source: `${old}${p.tools}`, target: TOOLS_INSIDE, type: "none", options: ["bind", "ro"] },
     ...p.devices.map((d): MountLine => ({ source: `${old}/dev/${d}`, target: `/dev/${d}`, type: "none", options: ["bind"] })),
     { source: "devpts", target: "/dev/pts", type: "devpts", options: ["newinstance", "ptmxmode=0666", "mode=0620", "nosuid", "noexec"] },
     { source: "tmpfs", target: "/dev/shm", type: "tmpfs", options: ["mode=1777", "size=64m", "nosuid", "nodev"] },
-    ...protectedPaths.map((path): MountLine => ({ source: path, target: path, type: "none", options: ["bind", "ro"] })),
+    ...p.readOnly.map((path): MountLine => ({ source: path, target: path, type: "none", options: ["bind", "ro"] })),
     ...p.binds.map((b): MountLine => ({ source: `${old}${b.source}`, target: b.target, type: "none", options: [b.file ? "bind" : "rbind", b.propagate ? "rslave" : "rprivate", ...(b.readOnly ? ["ro"] : [])] })),
   ];
 }

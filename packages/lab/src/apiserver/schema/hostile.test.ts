@@ -6,9 +6,11 @@ import { compileSchema, SchemaError, type CompiledSchema, type Schema } from "./
 
 const json = fc.jsonValue({ maxDepth: 4 }) as fc.Arbitrary<Json>;
 
+const leaf: fc.Arbitrary<Schema> = fc.constantFrom<Schema[]>({ type: "string" }, { type: "integer" }, { "x-kubernetes-int-or-string": true });
+
 /** Schemas that are mostly right, with wrong values strewn in. */
 const { schema } = fc.letrec<{ schema: Schema }>((tie) => ({
-  schema: fc.record(
+  schema: fc.oneof({ maxDepth: 3, withCrossShrink: true }, leaf, fc.record(
     {
       type: fc.constantFrom<unknown>("object", "object", "array", "string", "integer", "number", "boolean", "text", 1),
       properties: fc.oneof({ weight: 5, arbitrary: fc.dictionary(fc.constantFrom("a", "b", "__proto__", "constructor"), tie("schema"), { maxKeys: 3 }) }, json),
@@ -32,7 +34,7 @@ const { schema } = fc.letrec<{ schema: Schema }>((tie) => ({
       "x-kubernetes-embedded-resource": fc.boolean(),
     },
     { requiredKeys: ["type"] },
-  ).map((value) => value as Schema),
+  ).map((value) => value as Schema)),
 }));
 
 function tryCompile(candidate: unknown): CompiledSchema | null {

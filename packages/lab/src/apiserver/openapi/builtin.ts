@@ -58,6 +58,8 @@ function follow(schema: Definition, shells: ReadonlyMap<string, Building>): Buil
   const base = typeof reference === "string" ? shells.get(reference) : undefined;
   if (typeof reference === "string" && base === undefined) throw new Error(`builtin-schemas.json lacks ${reference}`);
   const result: Building = { ...base, ...rest, nullable: true };
+  // Bytes are a list in Go and a string in JSON.
+  if (result["type"] !== "array") delete result["x-kubernetes-list-type"];
   for (const key of ["items", "additionalProperties"]) {
     const inner = result[key];
     if (typeof inner === "object" && inner !== null) result[key] = follow(inner as Definition, shells);

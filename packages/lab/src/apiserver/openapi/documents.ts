@@ -9,7 +9,15 @@ import { documentPath, type ServedKind } from "./served-kind.ts";
 export type { ServedKind } from "./served-kind.ts";
 
 /** Raised whenever documents are written differently for the same kinds: clients cache them by hash. */
-const REVISION = 1;
+const REVISION = 2;
+
+/** Operations on scale, eviction, binding and token send kinds of their own, wherever the resource is. */
+const FOREIGN: readonly ServedKind[] = [
+  { group: "autoscaling", version: "v1", kind: "Scale" },
+  { group: "policy", version: "v1", kind: "Eviction" },
+  { group: "", version: "v1", kind: "Binding" },
+  { group: "authentication.k8s.io", version: "v1", kind: "TokenRequest" },
+].map((gvk) => ({ ...gvk, resource: "", namespaced: true, status: null, scale: null, subresources: [], custom: null }));
 
 function info(): JsonObject {
   return { title: "Kubernetes", version: "v1.35.0" };
@@ -21,7 +29,7 @@ export function openapiV2(kinds: readonly ServedKind[]): JsonObject {
     swagger: "2.0",
     info: info(),
     paths: pathsFor(kinds, "v2"),
-    definitions: schemasFor(kinds, "v2"),
+    definitions: schemasFor([...kinds, ...FOREIGN], "v2"),
   };
 }
 
@@ -38,17 +46,11 @@ export function openapiV3Index(kinds: readonly ServedKind[]): JsonObject {
 export function openapiV3(path: string, kinds: readonly ServedKind[]): JsonObject | undefined {
   const served = kinds.filter((kind) => documentPath(kind) === path);
   if (served.length === 0) return undefined;
-  // Operations on scale, eviction and token refer to kinds of other groups.
-  const foreign = [
-    { group: "autoscaling", version: "v1", kind: "Scale" },
-    { group: "policy", version: "v1", kind: "Eviction" },
-    { group: "authentication.k8s.io", version: "v1", kind: "TokenRequest" },
-  ].map((gvk) => ({ ...gvk, resource: "", namespaced: true, status: null, scale: null, subresources: [], custom: null }));
   return {
     openapi: "3.0.0",
     info: info(),
     paths: pathsFor(served, "v3"),
-    components: { schemas: schemasFor([...served, ...foreign], "v3") },
+    components: { schemas: schemasFor([...served, ...FOREIGN], "v3") },
   };
 }
 

@@ -49,10 +49,8 @@ function istio(group, kind, plural, options) {
     folder: "istio",
     file: `${group}-${plural}.yaml`,
     labels: {},
-    source: (version) => ({
-      schema: `istio/_schemas/${group.split(".")[0].replace(/^./, (c) => c.toUpperCase())}IstioIo${version.replace(/^v/, "V")}${kind}.js`,
-      types: `istio/${group}/${version}/${kind}.d.ts`,
-    }),
+    source: (version) =>
+      `istio/_schemas/${group.split(".")[0].replace(/^./, (c) => c.toUpperCase())}IstioIo${version.replace(/^v/, "V")}${kind}.js`,
     ...options,
     overlays: { ...STATUS, ...options.overlays },
   };
@@ -297,7 +295,7 @@ function gateway(kind, plural, options) {
       "gateway.networking.k8s.io/bundle-version": "v1.5.0",
       "gateway.networking.k8s.io/channel": "experimental",
     },
-    source: (version) => ({ schema: `gateway-api/_schemas/IoK8sSigsGatewayApiApis${version.replace(/^v/, "V")}${kind}.js`, types: null }),
+    source: (version) => `gateway-api/_schemas/IoK8sSigsGatewayApiApis${version.replace(/^v/, "V")}${kind}.js`,
     ...options,
   };
 }

@@ -8,7 +8,7 @@ import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { dump } from "js-yaml";
 import { CRDS } from "./crd-table.mjs";
-import { descriptionsOf, schemaOf } from "./read-validators.mjs";
+import { schemaOf } from "./read-validators.mjs";
 
 const [models] = process.argv.slice(2);
 if (models === undefined) {
@@ -58,13 +58,11 @@ function definition(crd) {
 }
 
 function rootSchema(crd, version) {
-  const source = crd.source(version);
-  const schema = join(models, source.schema);
-  const raw = schemaOf(existsSync(schema) ? schema : join(models, crd.source(crd.versions[0]).schema));
+  const own = join(models, crd.source(version));
+  const raw = schemaOf(existsSync(own) ? own : join(models, crd.source(crd.versions[0])));
   const { apiVersion: _, kind: __, metadata: ___, ...properties } = raw.properties;
-  const descriptions = source.types === null ? new Map() : descriptionsOf(join(models, source.types));
   const used = new Set();
-  const root = structural({ type: "object", properties, required: raw.required }, "", { descriptions, overlays: crd.overlays, used });
+  const root = structural({ type: "object", properties, required: raw.required }, "", { overlays: crd.overlays, used });
   root.required = (root.required ?? []).filter((name) => !["apiVersion", "kind", "metadata"].includes(name));
   if (root.required.length === 0) delete root.required;
   for (const path of Object.keys(crd.overlays)) {
@@ -76,14 +74,13 @@ function rootSchema(crd, version) {
 /** Makes a schema structural, and adds its description and overlay. */
 function structural(schema, path, context) {
   const result = {};
-  const description = context.descriptions.get(path);
-  if (description) result.description = description;
+  if (schema.description !== undefined) result.description = schema.description;
   const either = schema.anyOf ?? [];
   const intOrString = either.length === 2 && either.every((member) => ["integer", "string"].includes(member.type));
   if (intOrString) result["x-kubernetes-int-or-string"] = true;
   else result.type = schema.type ?? "object";
   for (const [key, value] of Object.entries(schema)) {
-    if (key === "type" || (key === "anyOf" && intOrString)) continue;
+    if (key === "type" || key === "description" || (key === "anyOf" && intOrString)) continue;
     if (key === "properties") {
       result.properties = {};
       for (const [name, member] of Object.entries(value)) {
@@ -108,7 +105,7 @@ function structural(schema, path, context) {
 function checksOnly(schema) {
   const result = {};
   for (const [key, value] of Object.entries(schema)) {
-    if (key === "type") continue;
+    if (key === "type" || key === "description") continue;
     if (key === "anyOf" || key === "oneOf" || key === "allOf") result[key] = value.map(checksOnly);
     else if (key === "not" || key === "items") result[key] = checksOnly(value);
     else if (key === "properties") {

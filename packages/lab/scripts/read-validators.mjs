@@ -2,7 +2,7 @@
 //
 // Each function of such a file checks one schema position: what it reports tells the keywords, what it calls the
 // positions below. Descriptions come from the type declarations beside it.
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 
 const TOKEN =
@@ -29,10 +29,30 @@ function load(path) {
   return file;
 }
 
-/** The schema of a validator file. */
+/** The schema of a validator file, with the descriptions of the declarations beside it. */
 export function schemaOf(path) {
   const file = load(path);
-  return position(file, file.entry);
+  const schema = position(file, file.entry);
+  const types = declarationsOf(path);
+  if (types !== null) for (const [field, text] of descriptionsOf(types)) describe(schema, field.split("."), text);
+  return schema;
+}
+
+/** `_schemas/IoK8sSigsGatewayApiApisV1HTTPRouteSpec.js` is declared in `gateway.networking.k8s.io/v1/HTTPRouteSpec.d.ts`. */
+function declarationsOf(path) {
+  const folder = dirname(dirname(path));
+  const gateway = /IoK8sSigsGatewayApiApis(V\d+(?:(?:alpha|beta)\d+)?)(\w+)\.js$/.exec(path);
+  const istio = /\/(\w+?)IstioIo(V\d+(?:(?:alpha|beta)\d+)?)(\w+)\.js$/.exec(path);
+  let types = null;
+  if (gateway !== null) types = join(folder, "gateway.networking.k8s.io", gateway[1].toLowerCase(), `${gateway[2]}.d.ts`);
+  else if (istio !== null) types = join(folder, `${istio[1].toLowerCase()}.istio.io`, istio[2].toLowerCase(), `${istio[3]}.d.ts`);
+  return types !== null && existsSync(types) ? types : null;
+}
+
+function describe(schema, path, text) {
+  let at = schema;
+  for (const name of path) at = name === "*" ? (at?.items ?? at?.additionalProperties) : at?.properties?.[name];
+  if (at !== undefined && text !== "") at.description = text;
 }
 
 function position(file, name) {
@@ -80,7 +100,7 @@ function merge(schema, other) {
 }
 
 /** Descriptions in a declaration file, by path: `spec.rules.*.from`; list items and map values are `*`. */
-export function descriptionsOf(path) {
+function descriptionsOf(path) {
   const found = new Map();
   const stack = [];
   let doc = null;

@@ -1,5 +1,5 @@
 // Owns the least shape an object must have before translations may look at it: everything they take for granted, and no more.
-import { problem, type Problem } from "@ambit/core";
+import { err, ok, problem, type Problem, type Result } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
 import type { Sources } from "./graph.ts";
 
@@ -7,8 +7,27 @@ export type SourceName = keyof Sources;
 
 type Record_ = Readonly<Record<string, unknown>>;
 
-/** Empty: the object may enter. The API server checks all of this for its built-in kinds; files and permissive CRDs do not. */
-export function admit(source: SourceName, object: unknown): Problem[] {
+/** The object without null fields, or everything that keeps it out. The API server checks all of this for its built-in kinds; files and permissive CRDs do not. */
+export function admit(source: SourceName, raw: unknown): Result<KubeObject> {
+  const object = withoutNulls(raw);
+  const problems = problemsOf(source, object);
+  // Its shape is what was just checked.
+  return problems.length > 0 ? err(problems) : ok(object as KubeObject);
+}
+
+/** A field that is null is absent, as Kubernetes reads it; a null in a list is something else and stays. Copies only what it changes. */
+function withoutNulls(value: unknown): unknown {
+  if (typeof value !== "object" || value === null) return value;
+  if (Array.isArray(value)) {
+    const next = value.map(withoutNulls);
+    return next.some((v, i) => v !== value[i]) ? next : value;
+  }
+  const entries = Object.entries(value);
+  const next = entries.flatMap(([k, v]): [string, unknown][] => (v === null ? [] : [[k, withoutNulls(v)]]));
+  return next.length === entries.length && next.every(([, v], i) => v === entries[i]?.[1]) ? value : Object.fromEntries(next);
+}
+
+function problemsOf(source: SourceName, object: unknown): Problem[] {
   const out: Problem[] = [];
   const o = mapping(object, "", out);
   const meta = mapping(o?.["metadata"], "metadata", out);
@@ -32,7 +51,10 @@ const SHAPES: Partial<Readonly<Record<SourceName, (o: Record_, out: Problem[]) =
     text(spec ?? {}, "nodeName", "spec", out, false);
     text(spec ?? {}, "serviceAccountName", "spec", out, false);
     for (const list of ["containers", "initContainers"])
-      each(spec?.[list], `spec.${list}`, out, (c, at) => each(c["ports"], `${at}.ports`, out, (p, where) => port(p, "containerPort", where, out)));
+      each(spec?.[list], `spec.${list}`, out, (c, at) => each(c["ports"], `${at}.ports`, out, (p, where) => {
+        port(p, "containerPort", where, out);
+        for (const field of ["name", "protocol"]) text(p, field, where, out, false);
+      }));
     if (spec !== undefined && !Array.isArray(spec["containers"])) out.push(problem("spec.containers", "is missing"));
     each(status?.["podIPs"], "status.podIPs", out, (p, at) => text(p, "ip", at, out, true));
     text(status ?? {}, "podIP", "status", out, false);
@@ -47,7 +69,8 @@ const SHAPES: Partial<Readonly<Record<SourceName, (o: Record_, out: Problem[]) =
       port(p, "port", at, out);
       for (const field of ["name", "protocol", "appProtocol"]) text(p, field, at, out, false);
       const target = p["targetPort"];
-      if (target !== undefined && typeof target !== "string" && typeof target !== "number") out.push(problem(`${at}.targetPort`, "must be a number or a name"));
+      if (target !== undefined && typeof target !== "string" && !(typeof target === "number" && Number.isInteger(target) && target >= 0 && target <= 65_535))
+        out.push(problem(`${at}.targetPort`, "must be a port or the name of one"));
     });
   },
   endpointSlices: (o, out) => {
@@ -55,9 +78,15 @@ const SHAPES: Partial<Readonly<Record<SourceName, (o: Record_, out: Problem[]) =
       if (!Array.isArray(e["addresses"])) out.push(problem(`${at}.addresses`, "is missing"));
       texts(e["addresses"], `${at}.addresses`, out);
       mapping(e["conditions"], `${at}.conditions`, out);
-      mapping(e["targetRef"], `${at}.targetRef`, out);
+      const ref = mapping(e["targetRef"], `${at}.targetRef`, out) ?? {};
+      for (const field of ["kind", "name", "uid"]) text(ref, field, `${at}.targetRef`, out, false);
     });
-    each(o["ports"], "ports", out, () => undefined);
+    text(o, "addressType", "", out, true);
+    each(o["ports"], "ports", out, (p, at) => {
+      for (const field of ["name", "protocol"]) text(p, field, at, out, false);
+      // Without a number it stands for every port; there is nothing to map then.
+      if (p["port"] !== undefined) port(p, "port", at, out);
+    });
   },
 };
 
@@ -74,7 +103,7 @@ function mapping(value: unknown, path: string, out: Problem[], needed = false): 
 function text(from: Record_, field: string, path: string, out: Problem[], needed: boolean): void {
   const value = from[field];
   if (value === undefined && !needed) return;
-  if (typeof value !== "string" || (needed && value === "")) out.push(problem(`${path}.${field}`, value === undefined ? "is missing" : "must be a non-empty string"));
+  if (typeof value !== "string" || (needed && value === "")) out.push(problem(path === "" ? field : `${path}.${field}`, value === undefined ? "is missing" : "must be a non-empty string"));
 }
 
 function strings(value: unknown, path: string, out: Problem[]): void {

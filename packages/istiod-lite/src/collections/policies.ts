@@ -45,9 +45,9 @@ export function policyOf(settings: Settings) {
     const reader = new Reader();
     const spec = reader.object(o["spec"], "spec", ["selector", "targetRef", "targetRefs", "rules", "action", "provider"]) ?? {};
     const base = { key: policyKey({ namespace, name }), generation: o.metadata.generation ?? 0, uid: o.metadata.uid ?? "" };
-    const targeted = (spec["targetRef"] ?? undefined) !== undefined || (Array.isArray(spec["targetRefs"]) && spec["targetRefs"].length > 0);
+    const targeted = reader.map(spec["targetRef"], "spec.targetRef") !== undefined || (reader.list(spec["targetRefs"], "spec.targetRefs") ?? []).length > 0;
     const selector = selectorOf(reader, spec);
-    if (targeted && selector.kind === "all") return { ...base, policy: undefined, attachment: undefined, outcome: { kind: "for-waypoint" } };
+    if (targeted && (spec["selector"] ?? undefined) === undefined) return { ...base, policy: undefined, attachment: undefined, outcome: { kind: "for-waypoint" } };
     if (targeted) reader.refuse("spec.selector", "must not be given together with targetRefs");
 
     const action = reader.oneOf(spec["action"], "spec.action", ACTIONS) ?? "ALLOW";
@@ -112,7 +112,7 @@ function rulesOf(reader: Reader, value: unknown, namespace: string, action: Acti
     const clauses: (readonly Part[])[] = [
       entries(reader, fields["to"], `${path}.to`, "operation", (f, p) => operationMatch(reader, f, p)),
       entries(reader, fields["from"], `${path}.from`, "source", (f, p) => sourceMatch(reader, f, p, namespace)),
-      ...(reader.someOf(fields["when"], `${path}.when`) ?? []).map((w, k) => [conditionClause(reader, w, `${path}.when[${k}]`)]),
+      ...(reader.someOf(fields["when"], `${path}.when`) ?? []).map((w, k) => [conditionClause(reader, w, `${path}.when[${k}]`, namespace)]),
     ].filter((parts) => parts.length > 0);
     return action === "ALLOW" ? allowRule(path, clauses) : denyRule(path, clauses);
   });
@@ -133,16 +133,16 @@ function entries(reader: Reader, value: unknown, path: string, inner: string, tr
 /** A rule that L4 sees only in part must not allow more than the whole would: it is left out. */
 function allowRule(path: string, clauses: readonly (readonly Part[])[]): Translated {
   const l7 = clauses.flat().flatMap((p) => p.l7);
-  if (l7.length > 0) return { rule: undefined, remarks: [`ztunnel does not support HTTP attributes (${l7.join(", ")}): the rule ${path} is omitted, which allows less`] };
+  if (l7.length > 0) return { rule: undefined, remarks: [`ztunnel cannot check ${l7.join(", ")}: the rule ${path} is omitted, which allows less`] };
   return { rule: { clauses: clauses.map((parts): Clause => ({ matches: parts.flatMap((p) => (p.match === undefined ? [] : [p.match])) })) }, remarks: [] };
 }
 
-/** A DENY loses what L4 cannot see and so denies more. An alternative that is nothing but HTTP is always true: its clause constrains nothing. */
+/** A DENY loses what L4 cannot see and so denies more. An alternative that has no L4 part is always true: its clause constrains nothing. */
 function denyRule(path: string, clauses: readonly (readonly Part[])[]): Translated {
   const l7 = clauses.flat().flatMap((p) => p.l7);
   const kept = clauses.filter((parts) => parts.every((p) => p.match !== undefined));
   const rule: Rule = { clauses: kept.map((parts): Clause => ({ matches: parts.flatMap((p) => (p.match === undefined ? [] : [p.match])) })) };
   if (l7.length === 0) return { rule, remarks: [] };
-  const effect = rule.clauses.length === 0 ? "every connection is denied" : "the rule is enforced without them, which denies more";
-  return { rule, remarks: [`ztunnel does not support HTTP attributes (${l7.join(", ")}) of ${path}: ${effect}`] };
+  const effect = rule.clauses.length === 0 ? "every connection is denied" : `the rule ${path} is enforced without that, which denies more`;
+  return { rule, remarks: [`ztunnel cannot check ${l7.join(", ")}: ${effect}`] };
 }

@@ -14,7 +14,8 @@ const EMPTY: Match = {
 };
 
 const SOURCE_L4 = ["principals", "notPrincipals", "namespaces", "notNamespaces", "ipBlocks", "notIpBlocks", "serviceAccounts", "notServiceAccounts"];
-const SOURCE_L7 = ["requestPrincipals", "notRequestPrincipals", "remoteIpBlocks", "notRemoteIpBlocks"];
+/** HTTP attributes, and trust domains, for which the wire has no field. */
+const SOURCE_L7 = ["requestPrincipals", "notRequestPrincipals", "remoteIpBlocks", "notRemoteIpBlocks", "trustDomains", "notTrustDomains"];
 const OPERATION_L4 = ["ports", "notPorts"];
 const OPERATION_L7 = ["hosts", "notHosts", "methods", "notMethods", "paths", "notPaths"];
 
@@ -43,7 +44,7 @@ export function operationMatch(reader: Reader, fields: Fields, path: string): Pa
 }
 
 /** One `when` entry: key, values, notValues. */
-export function conditionClause(reader: Reader, value: unknown, path: string): Part {
+export function conditionClause(reader: Reader, value: unknown, path: string, namespace: string): Part {
   const none: Part = { match: undefined, l7: [] };
   const fields = reader.object(value, path, ["key", "values", "notValues"]);
   if (fields === undefined) {
@@ -66,15 +67,19 @@ export function conditionClause(reader: Reader, value: unknown, path: string): P
     case "destination.port": { const [a, b] = both<number>((t, at) => reader.port(t, at)); return l4({ destinationPorts: a, notDestinationPorts: b }); }
     case "source.namespace": { const [a, b] = both<StringMatch>((t, at) => stringMatch(reader, t, at)); return l4({ namespaces: a, notNamespaces: b }); }
     case "source.principal": { const [a, b] = both<StringMatch>((t, at) => stringMatch(reader, t, at)); return l4({ principals: a, notPrincipals: b }); }
+    case "source.serviceAccount": {
+      const [a, b] = both<ServiceAccountMatch>((t, at) => account(reader, t, at, namespace));
+      return l4({ serviceAccounts: a, notServiceAccounts: b });
+    }
     default:
-      // An HTTP attribute that exists is L7; a key that exists nowhere is a mistake.
-      if (!isHttpKey(key)) reader.refuse(`${path}.key`, `"${key}" is not an attribute of Istio's conditions`);
+      // An attribute that exists is for someone else; a key that exists nowhere is a mistake.
+      if (!isOtherKey(key)) reader.refuse(`${path}.key`, `"${key}" is not an attribute of Istio's conditions`);
       return { match: undefined, l7: [`${path}.key ${key}`] };
   }
 }
 
-const isHttpKey = (key: string): boolean =>
-  ["remote.ip", "request.auth.principal", "request.auth.audiences", "request.auth.presenter", "connection.sni"].includes(key)
+const isOtherKey = (key: string): boolean =>
+  ["remote.ip", "request.auth.principal", "request.auth.audiences", "request.auth.presenter", "connection.sni", "source.trustDomain"].includes(key)
   || /^(request\.headers|request\.auth\.claims|experimental\.envoy\.filters\.[a-z0-9_.]+)(\[[^\]]+\])+$/.test(key);
 
 const l4 = (fields: Partial<Match>): Part => ({ match: { ...EMPTY, ...fields }, l7: [] });

@@ -35,10 +35,10 @@ export function createInbox(mesh: Mesh, log: Logger): Inbox {
   };
   return {
     put: (source, object) => {
-      const problems = admit(source, object);
-      if (problems.length > 0) log.warn("object refused, the last good one stays", { object: nameOf(object), error: describeProblems(problems) });
-      // Its shape was just checked.
-      else later(() => mesh.sources[source].set(object as never));
+      const admitted = admit(source, object);
+      if (!admitted.ok) log.warn("object refused, the last good one stays", { object: nameOf(object), error: describeProblems(admitted.error) });
+      // Each source has its own type; the shape is admitted.
+      else later(() => mesh.sources[source].set(admitted.value as never));
     },
     remove: (source, key) => later(() => mesh.sources[source].delete(key)),
     open: () => {

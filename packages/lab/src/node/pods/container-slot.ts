@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { errorText } from "@ambit/runtime";
 import { Container, startContainer, type ContainerExit, type ContainerRecord, type StartPlan } from "../container.ts";
 import { captureIn } from "../exec.ts";
+import type { NodeRoot } from "../node-root.ts";
 import { runHandler, type HandlerTarget } from "../handlers.ts";
 import { findImage, homeOf, imageUser, type Image } from "../images/store.ts";
 import { CRASH, nextBackoff, PULL, type Backoff } from "../plan/backoff.ts";
@@ -12,7 +13,7 @@ import { parseLogLine } from "../plan/cri-log.ts";
 import type { NodeFacts } from "../plan/downward.ts";
 import { buildEnv, expand, serviceEnv } from "../plan/env.ts";
 import { hostnameOf } from "../plan/names.ts";
-import type { ContainerSpec, Handler } from "../plan/pod-spec.ts";
+import type { ContainerSpec, Handler, NodePod } from "../plan/pod-spec.ts";
 import { privilegesOf } from "../plan/privileges.ts";
 import { probeKills, type ProbeKind } from "../plan/probe.ts";
 import { SYSTEM_PATH } from "../command.ts";
@@ -54,7 +55,7 @@ export class ContainerSlot {
 
   get container(): Container | undefined { return this.#run; }
   get runs(): boolean { return this.#state === "running" || this.#state === "starting"; }
-  get logDir(): string { return join(this.#podLogs(), this.spec.name); }
+  get logDir(): string { return join(podLogDir(this.#ctx.ports.root, this.#ctx.pod()), this.spec.name); }
   get attempt(): number { return this.#attempt; }
 
   view(): ContainerView {
@@ -105,6 +106,7 @@ export class ContainerSlot {
     try {
       plan = this.#plan(image);
     } catch (error) {
+      this.#pull = undefined;
       block("CreateContainerConfigError", errorText(error), ports.clock.now() + CONFIG_RETRY_MS);
       ports.events.report(pod, "Warning", "Failed", `Error: ${errorText(error)}`, this.spec.name);
       return;
@@ -164,10 +166,6 @@ export class ContainerSlot {
     mkdirSync(dir, { recursive: true });
     return dir;
   }
-  #podLogs(): string {
-    const { namespace, name, uid } = this.#ctx.pod().metadata;
-    return join(this.#ctx.ports.root.logs, `${namespace}_${name}_${uid}`);
-  }
   #next(): number {
     return this.#state === "none" ? this.#attempt : this.#attempt + 1;
   }
@@ -191,9 +189,9 @@ export class ContainerSlot {
     return undefined;
   }
 
-  /** Lets a blocked image be looked for at once: the list of images changed. */
-  imagesChanged(): boolean {
-    if (this.#blocked === undefined || this.#pull === undefined) return false;
+  /** What it waited for may be there now: an image was added, a ConfigMap or Secret changed. Returns whether it waited for that. */
+  unblock(what: "image" | "config"): boolean {
+    if (this.#blocked === undefined || (this.#pull !== undefined) !== (what === "image")) return false;
     this.#blocked = { ...this.#blocked, untilMs: 0 };
     return true;
   }
@@ -330,6 +328,9 @@ export class ContainerSlot {
     return { ...base, exitCode: exit.code, reason: exit.code === 0 ? "Completed" : "Error", message };
   }
 }
+
+/** As kubelets name it. */
+export const podLogDir = (root: NodeRoot, { metadata }: NodePod): string => join(root.logs, `${metadata.namespace}_${metadata.name}_${metadata.uid}`);
 
 function readRecord(dir: string): ContainerRecord | undefined {
   try {

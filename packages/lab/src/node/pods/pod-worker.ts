@@ -12,7 +12,7 @@ import { isSidecar, refusals, type ContainerSpec, type NodePod } from "../plan/p
 import { podStatus } from "../plan/status.ts";
 import { referencedObjects } from "../plan/volume-files.ts";
 import { PodVolumes } from "../volumes/pod-volumes.ts";
-import { ContainerSlot, writeEtc } from "./container-slot.ts";
+import { ContainerSlot, podLogDir, writeEtc } from "./container-slot.ts";
 import type { NodePorts, PodContext } from "./context.ts";
 import { Deadline } from "./deadline.ts";
 import { createSandbox, readPodRecord, removeSandbox, sandboxAlive, writePodRecord, type PodRecord } from "./sandbox.ts";
@@ -78,7 +78,7 @@ export class PodWorker {
     this.wake();
   }
   imagesChanged(): void {
-    if (this.#slots.filter((s) => s.imagesChanged()).length > 0) this.wake();
+    if (this.#slots.filter((s) => s.unblock("image")).length > 0) this.wake();
   }
   /** Something changed: look again, soon and once. */
   wake(): void {
@@ -138,7 +138,11 @@ export class PodWorker {
     const ports = this.#ports;
     mkdirSync(this.#dir, { recursive: true, mode: 0o711 });
     this.#save({});
-    ports.objects.need(this.uid, this.#pod.metadata.namespace ?? "", referencedObjects(this.#pod), () => { this.#volumes.refresh(this.#pod); this.wake(); });
+    ports.objects.need(this.uid, this.#pod.metadata.namespace ?? "", referencedObjects(this.#pod), () => {
+      this.#volumes.refresh(this.#pod);
+      for (const s of this.#slots) s.unblock("config");
+      this.wake();
+    });
     try {
       await this.#volumes.prepare();
     } catch (error) {
@@ -187,6 +191,7 @@ export class PodWorker {
     this.#dismantled = true;
     ports.status.forget(this.uid);
     rmSync(this.#dir, { recursive: true, force: true });
+    rmSync(podLogDir(ports.root, this.#pod), { recursive: true, force: true });
     this.#onGone();
   }
 

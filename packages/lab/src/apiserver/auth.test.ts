@@ -67,6 +67,22 @@ describe("apiserver: authentication and authorization", () => {
     assert.equal((await ann.ask("GET", `${PODS}/p`)).code, 403);
   });
 
+  it("lets nobody grant what they do not hold", async () => {
+    const roles = `${RBAC}/namespaces/default/roles`;
+    const bindings = `${RBAC}/namespaces/default/rolebindings`;
+    const bind = (name: string, role: string) => ({ metadata: { name }, roleRef: { kind: "ClusterRole", name: role }, subjects: [{ kind: "User", name: "kim" }] });
+    await rig.admin.ask("POST", bindings, bind("kim-admin", "admin"));
+    const kim = await rig.as("kim");
+    const held = [{ apiGroups: [""], resources: ["pods"], verbs: ["get", "list"] }];
+    assert.equal((await kim.ask("POST", roles, { metadata: { name: "fine" }, rules: held })).code, 201);
+    const refused = await kim.ask("POST", roles, { metadata: { name: "more" }, rules: [{ apiGroups: [""], resources: ["pods/status"], verbs: ["update"] }] });
+    assert.equal(refused.code, 403);
+    assert.match(String(refused.body["message"]), /attempting to grant RBAC permissions not currently held:\n.*pods\/status/);
+    assert.equal((await kim.ask("POST", roles, { metadata: { name: "all" }, rules: [{ apiGroups: ["*"], resources: ["*"], verbs: ["*"] }] })).code, 403);
+    assert.equal((await kim.ask("POST", bindings, bind("view", "view"))).code, 201);
+    assert.equal((await kim.ask("POST", bindings, bind("root", "cluster-admin"))).code, 403);
+  });
+
   it("acts as a service account by its token", async () => {
     const app = rig.withToken(await issued("app"));
     const who = await app.ask("POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {});

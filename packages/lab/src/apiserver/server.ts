@@ -92,6 +92,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ru
     writeKubeconfig(path, { server: url, ca, user, key: made.key, cert: made.cert });
   };
   await write(adminKubeconfig, "kubernetes-admin", ["system:masters"]);
+  api.log.info("ready");
   return {
     url,
     ca,

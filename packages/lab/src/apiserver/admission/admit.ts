@@ -8,6 +8,7 @@ import { ApiError, notFound } from "../status.ts";
 import { metadataOf } from "../verbs/metadata.ts";
 import { admitPod } from "./pod.ts";
 import { admitNamespace } from "./namespace.ts";
+import { admitRbac } from "./rbac.ts";
 
 export interface Admission {
   readonly api: Api;
@@ -23,11 +24,13 @@ export interface Admission {
 export function admitCreate(request: Admission, object: JsonObject): void {
   if (request.row.namespaced) requireLiveNamespace(request, object);
   if (request.row.custom !== null) requireLiveDefinition(request.api, request.row.custom.crd);
+  admitRbac(request, object);
   if (request.row.bucket === "/pods") admitPod(request, object);
   if (request.row.bucket === "/namespaces") admitNamespace(object);
 }
 
 export function admitUpdate(request: Admission, object: JsonObject): void {
+  admitRbac(request, object);
   if (request.row.bucket === "/namespaces") admitNamespace(object);
 }
 

@@ -26,7 +26,16 @@ export async function handle(api: Api, request: ApiRequest, response: ApiRespons
     if (target.kind === "path") await servePath(api, exchange, target);
     else await serveObject(api, exchange, target);
   } catch (error) {
-    exchange.fail(asApiError(api, exchange, error));
+    answerError(api, exchange, asApiError(api, exchange, error));
+  }
+}
+
+/** The client may have gone while its request was refused: that must not end the process. */
+function answerError(api: Api, exchange: Exchange, error: ApiError): void {
+  try {
+    exchange.fail(error);
+  } catch (cause) {
+    api.log.debug("answer not sent", { path: exchange.target.path, error: String(cause) });
   }
 }
 

@@ -1,5 +1,5 @@
 // Owns the run-time schemas of Kubernetes' built-in kinds: the committed definitions with every reference followed.
-import type { Schema } from "../schema/structural.ts";
+import type { Schema } from "../schema/schema.ts";
 import { definitionName, definitions, INT_OR_STRING, OBJECT_META, QUANTITY, type Definition } from "./definitions.ts";
 
 type Building = { [keyword: string]: unknown };

@@ -1,6 +1,6 @@
 // Owns server-side apply and the bookkeeping of who manages which field of an object.
 import { equalJson, findForeignJson, isObject, type Json, type JsonObject } from "../json.ts";
-import type { Schema } from "../schema/structural.ts";
+import type { Schema } from "../schema/schema.ts";
 import { difference, emptySet, equalSets, intersection, isEmptySet, pathsOf, union, type FieldSet } from "./field-set.ts";
 import { asksForReset, entryId, managedOnly, readEntries, writeEntries, type Entries, type Entry } from "./managed-fields.ts";
 import { showPath } from "./path-element.ts";

@@ -1,8 +1,5 @@
 // Owns how the merge engines read an OpenAPI v3 schema: the schema of a field, and its merge and list markers.
-import type { Schema } from "../schema/structural.ts";
-
-/** How a list is merged by server-side apply. */
-export type ListKind = { kind: "map"; keys: readonly string[] } | { kind: "set" } | { kind: "atomic" };
+import type { ListKind, Schema } from "../schema/schema.ts";
 
 function record(value: unknown): Schema | undefined {
   return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Schema) : undefined;

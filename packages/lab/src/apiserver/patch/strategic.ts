@@ -1,6 +1,6 @@
 // Owns strategic merge patches: Kubernetes' merge that knows list keys from the schema, with its $ directives.
 import { cloneJson, isObject, type Json, type JsonObject } from "../json.ts";
-import type { Schema } from "../schema/structural.ts";
+import type { Schema } from "../schema/schema.ts";
 import { catchRefusal, own, PatchRefusal, requireJson, type Patched } from "./patched.ts";
 import { itemSchema, memberSchema, patchMergeKey, patchStrategies } from "./schema-walk.ts";
 import { arrange, identity } from "./strategic-order.ts";

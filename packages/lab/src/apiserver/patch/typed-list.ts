@@ -1,6 +1,6 @@
 // Owns the identity of list items: which element of a set or a map list an item is.
 import { isObject, type Json, type JsonObject } from "../json.ts";
-import type { Schema } from "../schema/structural.ts";
+import type { Schema } from "../schema/schema.ts";
 import { own } from "./patched.ts";
 import { keyElement, valueElement, type PathElement } from "./path-element.ts";
 import { defaultOf, isAtomicMap, itemSchema, listKind, memberSchema } from "./schema-walk.ts";

@@ -1,6 +1,6 @@
 // Owns the walks of server-side apply along a value and its schema: which fields it has, what changed, merge, removal.
 import { equalJson, isObject, type Json, type JsonObject } from "../json.ts";
-import type { Schema } from "../schema/structural.ts";
+import type { Schema } from "../schema/schema.ts";
 import { emptySet, insert, type FieldSet } from "./field-set.ts";
 import { own } from "./patched.ts";
 import { fieldElement, showPath, type PathElement } from "./path-element.ts";

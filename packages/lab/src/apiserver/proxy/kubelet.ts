@@ -72,8 +72,6 @@ export function chooseContainer(pod: JsonObject, asked: string): string {
     if (all.includes(asked)) return asked;
     throw badRequest(`container ${asked} is not valid for pod ${name}`);
   }
-  const preferred = asString(dig(pod, "metadata", "annotations", "kubectl.kubernetes.io/default-container"));
-  if (containers.includes(preferred)) return preferred;
   if (containers.length === 1) return containers[0] as string;
   throw badRequest(`a container name must be specified for pod ${name}, choose one of: [${containers.join(" ")}]`);
 }

@@ -5,28 +5,13 @@ import { DOTTED_NAMES, ENVIRONMENT, resetMeter } from "./cel-library.ts";
 import { markOptionals, rewrite, type Mentions } from "./cel-rewrite.ts";
 import { toCel } from "./cel-values.ts";
 import { duplicate, forbidden, invalid, required, type FieldError } from "./field-error.ts";
-import { SchemaError, type Node } from "./node.ts";
-import { report, type Walk } from "./validate.ts";
+import { SchemaError, type CelRule, type Node, type Program } from "./schema.ts";
+import { report, type Walk } from "./walk.ts";
 
 /** Longest expression compiled, in characters; nothing sensible comes near. */
 const MAX_EXPRESSION = 16_384;
 /** Longest message that a rule may make, in characters. */
 const MAX_MESSAGE = 5_120;
-
-type Program = (variables: Record<string, CelInput>) => ReturnType<ReturnType<typeof plan>>;
-
-export interface CelRule {
-  text: string;
-  program: Program;
-  message: string;
-  messageProgram: Program | undefined;
-  reason: FieldError["type"];
-  /** Appended to the path of the value, such as `.name`. */
-  fieldPath: string;
-  /** It speaks of the old value, so it only runs on updates, unless `optionalOldSelf`. */
-  transition: boolean;
-  optionalOldSelf: boolean;
-}
 
 const REASONS: ReadonlyMap<unknown, FieldError["type"]> = new Map<unknown, FieldError["type"]>([
   [undefined, "FieldValueInvalid"],

@@ -3,7 +3,7 @@ import type { CelInput } from "@bufbuild/cel";
 import { create } from "@bufbuild/protobuf";
 import { DurationSchema, TimestampSchema } from "@bufbuild/protobuf/wkt";
 import { isObject, type Json, type JsonObject } from "../json.ts";
-import type { Node } from "./node.ts";
+import type { Node } from "./schema.ts";
 
 /** Words that CEL keeps for itself: a member of such a name is written `__name__`. */
 const RESERVED: ReadonlySet<string> = new Set([

@@ -1,6 +1,6 @@
 // Owns defaulting: members that are missing, or null where null is not allowed, take their schema's default.
 import { cloneJson, isObject, type Json, type JsonObject } from "../json.ts";
-import type { Node } from "./node.ts";
+import type { Node } from "./schema.ts";
 
 /** A copy of `object` with defaults, and without nulls that the schema neither allows nor has a default for. */
 export function applyDefaultsTo(object: JsonObject, node: Node): JsonObject {

@@ -1,51 +1,14 @@
-// Owns the compiled form of a structural schema: every keyword read once, checked, and refused where it is wrong.
+// Owns the compilation of structural schemas: every keyword read once, checked, and refused where it is wrong.
 import { RE2JS } from "re2js";
 import { isObject, type Json } from "../json.ts";
-import { listKind, type ListKind } from "../patch/schema-walk.ts";
-import { compileRules, type CelRule } from "./cel-rules.ts";
-import type { Schema } from "./structural.ts";
+import { listKind } from "../patch/schema-walk.ts";
+import { compileRules } from "./cel-rules.ts";
+import { SchemaError, type JsonType, type Node, type Schema } from "./schema.ts";
 
 /** Nesting of one schema. Deeper ones come from no real CRD and would only cost stack. */
 const MAX_SCHEMA_DEPTH = 100;
 /** Longest regular expression compiled, in characters. */
 const MAX_PATTERN = 16_384;
-
-/** A schema that cannot be used; `field` is the path inside the schema, such as `properties[spec].items`. */
-export class SchemaError extends Error {
-  readonly field: string;
-
-  constructor(field: string, why: string) {
-    super(`${field}: ${why}`);
-    this.name = "SchemaError";
-    this.field = field;
-  }
-}
-
-export type JsonType = "object" | "array" | "string" | "integer" | "number" | "boolean";
-
-/** One schema position. Junctor members (`allOf` …) are nodes of which only the value checks are filled. */
-export interface Node {
-  schema: Schema;
-  type: JsonType | "";
-  nullable: boolean;
-  preserve: boolean;
-  intOrString: boolean;
-  embedded: boolean;
-  properties: Map<string, Node>;
-  /** The schema of members that `properties` does not name; "any" for `additionalProperties: true`. */
-  additional: Node | "any" | undefined;
-  items: Node | undefined;
-  required: readonly string[];
-  defaultValue: Json | undefined;
-  list: ListKind;
-  enum: readonly Json[] | undefined;
-  pattern: { source: string; matches(text: string): boolean } | undefined;
-  allOf: readonly Node[];
-  anyOf: readonly Node[];
-  oneOf: readonly Node[];
-  not: Node | undefined;
-  rules: readonly CelRule[];
-}
 
 const TYPES: ReadonlySet<unknown> = new Set(["object", "array", "string", "integer", "number", "boolean"]);
 const FORBIDDEN = [

@@ -1,6 +1,6 @@
 // Owns pruning: members that a schema does not specify are dropped, and named, so that warnings can list them.
 import { isObject, type Json, type JsonObject } from "../json.ts";
-import type { Node } from "./node.ts";
+import type { Node } from "./schema.ts";
 
 /** Members of a resource's root that are kept whatever its schema says. */
 const ROOT_MEMBERS: ReadonlySet<string> = new Set(["apiVersion", "kind", "metadata"]);

@@ -3,15 +3,13 @@ import type { JsonObject } from "../json.ts";
 import { objectMetaSchema } from "../openapi/builtin.ts";
 import { applyDefaultsTo } from "./defaults.ts";
 import type { FieldError } from "./field-error.ts";
-import { compileNode, type Node } from "./node.ts";
+import { compileNode } from "./node.ts";
 import { pruneRoot } from "./prune.ts";
+import type { Node, Schema } from "./schema.ts";
 import { validateRoot } from "./validate.ts";
 
-export { SchemaError } from "./node.ts";
+export { SchemaError, type Schema } from "./schema.ts";
 export type { FieldError } from "./field-error.ts";
-
-/** An OpenAPI v3 schema with `x-kubernetes-*` extensions; its keywords are read by `compileSchema`. */
-export type Schema = { readonly [k: string]: unknown };
 
 export interface CompiledSchema {
   /** A copy without unspecified members, and the paths of those. */

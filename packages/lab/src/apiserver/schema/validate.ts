@@ -3,26 +3,13 @@ import { equalJson, isObject, type Json, type JsonObject } from "../json.ts";
 import { runRules } from "./cel-rules.ts";
 import { duplicate, invalid, notSupported, required, tooLong, tooMany, typeInvalid, type FieldError } from "./field-error.ts";
 import { numberFormatHolds, stringFormatHolds } from "./formats.ts";
-import type { Node } from "./node.ts";
-
-/** Errors kept for one object; a hostile object could produce one for each of its million items. */
-const MAX_ERRORS = 200;
-
-/** What a walk carries along: where errors go, and whether only rules on transitions still matter. */
-export interface Walk {
-  errors: FieldError[];
-  /** This part is unchanged since the stored object: it was accepted once and is not held against the user again. */
-  unchanged: boolean;
-}
+import type { Node } from "./schema.ts";
+import { full, report, type Walk } from "./walk.ts";
 
 export function validateRoot(object: JsonObject, node: Node, old: JsonObject | undefined): FieldError[] {
   const walk: Walk = { errors: [], unchanged: false };
   validateValue(object, node, old, "", walk);
   return walk.errors;
-}
-
-export function report(walk: Walk, error: FieldError): void {
-  if (!walk.unchanged && walk.errors.length < MAX_ERRORS) walk.errors.push(error);
 }
 
 function validateValue(value: Json, node: Node, old: Json | undefined, path: string, outer: Walk): void {
@@ -135,7 +122,7 @@ function validateList(value: Json[], node: Node, old: Json | undefined, path: st
   if (items === undefined) return;
   const before = correlate(old, node);
   for (const [i, item] of value.entries()) {
-    if (walk.errors.length >= MAX_ERRORS) return;
+    if (full(walk)) return;
     validateValue(item, items, before(item), `${path}[${i}]`, walk);
   }
 }
@@ -186,7 +173,7 @@ function validateObject(value: JsonObject, node: Node, old: Json | undefined, pa
   if (node.embedded) validateEmbedded(value, path, walk);
   const before = isObject(old) ? old : undefined;
   for (const [key, member] of Object.entries(value)) {
-    if (walk.errors.length >= MAX_ERRORS) return;
+    if (full(walk)) return;
     const schema = node.properties.get(key) ?? node.additional;
     if (schema === undefined || schema === "any") continue;
     const stored = before !== undefined && Object.hasOwn(before, key) ? before[key] : undefined;

@@ -12,7 +12,7 @@ import { checkName, takeIn } from "./intake.ts";
 import { metadataOf } from "./metadata.ts";
 import { readWriteOptions, type WriteOptions } from "./options.ts";
 import type { PatchRequest } from "./patch.ts";
-import { create, update, type Write } from "./write.ts";
+import { create, requireCreate, update, type Write } from "./write.ts";
 
 export function apply(request: PatchRequest, subresource: string): { entry: Entry; created: boolean } {
   const { api, exchange, row, target } = request;
@@ -32,6 +32,7 @@ export function apply(request: PatchRequest, subresource: string): { entry: Entr
   if (metadataOf(applied)["uid"] !== undefined) {
     throw new ApiError(409, "Conflict", `uid mismatch: the provided object specified uid ${String(metadataOf(applied)["uid"])}, and no existing object was found`);
   }
+  requireCreate(write);
   return { entry: create(write, merge(null)), created: true };
 }
 

@@ -16,7 +16,7 @@ import { patch } from "./patch.ts";
 import { get, list, readSelection, replyEntry, requireEntry, selected } from "./read.ts";
 import { listText } from "./render.ts";
 import { watch } from "./watch.ts";
-import { create, update, type Write } from "./write.ts";
+import { create, requireCreate, update, type Write } from "./write.ts";
 
 /** Serves a request for the resource itself or its status. */
 export async function serveResource(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Promise<void> {
@@ -66,6 +66,7 @@ async function serveUpdate(api: Api, exchange: Exchange, row: Row, target: Resou
   if (missing && row.createOnUpdate && target.subresource === "") {
     delete metadataOf(object)["resourceVersion"];
     checkName(object, target.name);
+    requireCreate(write);
     return replyEntry(api, exchange, row, 201, create(write, object));
   }
   replyEntry(api, exchange, row, 200, update(write, target.subresource, () => object));

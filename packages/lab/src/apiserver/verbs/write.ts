@@ -6,7 +6,7 @@ import { timestamp, type Api } from "../context.ts";
 import { asNumber, asString, asStrings, cloneJson, dig, equalJson, type JsonObject } from "../json.ts";
 import { schemaProblems, trackManager } from "../registry/schemas.ts";
 import { keyOf, type Row } from "../registry/row.ts";
-import { alreadyExists, ApiError, badRequest, conflict, invalid, invalidValue, MODIFIED, notFound } from "../status.ts";
+import { alreadyExists, ApiError, badRequest, conflict, forbidden, invalid, invalidValue, MODIFIED, notFound } from "../status.ts";
 import { Entry } from "../storage/store.ts";
 import { checkName } from "./intake.ts";
 import { generateName, metadataOf, validateMetadata } from "./metadata.ts";
@@ -51,6 +51,13 @@ export function create(write: Write, object: JsonObject): Entry {
   const key = keyOf(row, write.namespace, asString(metadataOf(stored)["name"]));
   if (api.store.get(row.bucket, key) !== undefined) throw alreadyExists(row, asString(metadataOf(stored)["name"]));
   return commit(write, key, stored);
+}
+
+/** A write that turns into a creation needs the right to create as well. */
+export function requireCreate({ api, row, namespace, name, user }: Write): void {
+  const { group, resource } = row;
+  const decision = api.authorizer.authorize(user, { verb: "create", group, resource, subresource: "", namespace, name });
+  if (!decision.allowed) throw forbidden(row, name, decision.why);
 }
 
 function freeName(write: Write, base: string): string {

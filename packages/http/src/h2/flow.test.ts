@@ -79,7 +79,7 @@ describe("sending", () => {
 
   it("tells waiting streams in the order in which they began to wait, while there is room", () => {
     const turns: number[] = [];
-    const p: RawPeer = new RawPeer("client", {}, { onWritable: (s) => { turns.push(s.id); p.connection.data(s, new Uint8Array(150), false); } }).settle();
+    const p: RawPeer = new RawPeer("client", {}, { onWritable: (s) => { turns.push(s.id); p.connection.data(s, new Uint8Array(150), false); } }).settle(setting(4, 1 << 20));
     const streams = [1, 2, 3].map(() => p.connection.request(CONNECT, false, undefined));
     const [first, second, third] = streams;
     assert.ok(first && second && third);

@@ -2,7 +2,6 @@
 import type { Api } from "../context.ts";
 import { documentHash, openapiV2, openapiV3, openapiV3Index } from "../openapi/documents.ts";
 import { encodeOpenapiV2, OPENAPI_V2_PROTOBUF, OPENAPI_V2_PROTOBUF_LABEL } from "../openapi/protobuf.ts";
-import type { JsonObject } from "../json.ts";
 import type { Registry } from "../registry/registry.ts";
 import { noSuchResource, notAcceptable } from "../status.ts";
 import { clauses } from "./negotiate.ts";
@@ -21,8 +20,7 @@ export function serveOpenApi(api: Api, exchange: Exchange, path: string): void {
   exchange.response.setHeader("vary", "Accept");
   // kubectl up to 1.26, and every Go client of the discovery package, reads version 2 in protobuf only.
   if (path === "/openapi/v2" && clauses(accept ?? "").some((clause) => clause.type === OPENAPI_V2_PROTOBUF)) {
-    const document = JSON.parse(textOf(api.registry, path, () => openapiV2(kinds(api)))) as JsonObject; // made by openapiV2
-    return exchange.send(200, OPENAPI_V2_PROTOBUF_LABEL, encodeOpenapiV2(document));
+    return exchange.send(200, OPENAPI_V2_PROTOBUF_LABEL, protobufOf(api));
   }
   const json = clauses(accept ?? "*/*").some((clause) => ["application/json", "application/*", "*/*"].includes(clause.type));
   if (!json) throw notAcceptable("application/json");
@@ -33,6 +31,18 @@ export function serveOpenApi(api: Api, exchange: Exchange, path: string): void {
   const text = textOf(api.registry, path, () => openapiV3(name, kinds(api)));
   if (text === undefined) throw noSuchResource();
   sendText(exchange, text, documentHash(name, kinds(api)));
+}
+
+const encoded = new WeakMap<Registry, { readonly generation: number; readonly bytes: Uint8Array }>();
+
+function protobufOf(api: Api): Uint8Array {
+  const { registry } = api;
+  let known = encoded.get(registry);
+  if (known === undefined || known.generation !== registry.generation) {
+    known = { generation: registry.generation, bytes: encodeOpenapiV2(openapiV2(kinds(api))) };
+    encoded.set(registry, known);
+  }
+  return known.bytes;
 }
 
 function kinds(api: Api) {

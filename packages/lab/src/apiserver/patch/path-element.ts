@@ -17,7 +17,7 @@ export function keyElement(key: JsonObject): PathElement {
 }
 
 /** JSON with sorted keys. */
-export function canonical(value: Json): string {
+function canonical(value: Json): string {
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (!isObject(value)) return JSON.stringify(value);
   const members = Object.keys(value).toSorted();

@@ -12,7 +12,7 @@ const RESERVED: ReadonlySet<string> = new Set([
 ]);
 
 /** The name under which rules reach a member (the escaping that Kubernetes documents). */
-export function celName(name: string): string {
+function celName(name: string): string {
   if (RESERVED.has(name)) return `__${name}__`;
   return name
     .replaceAll("__", "__underscores__")

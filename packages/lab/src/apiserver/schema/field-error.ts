@@ -64,7 +64,7 @@ export function tooMany(field: string, count: number, max: number): FieldError {
 }
 
 /** The JSON type as messages name it. */
-export function typeName(value: Json): string {
+function typeName(value: Json): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "array";
   if (isObject(value)) return "object";

@@ -42,8 +42,12 @@ export function createRuntime(pods: PodManager, loader: string): Runtime {
         if (worker.pod.spec.hostNetwork !== true) throw new RuntimeRefusal(`pod ${ref.namespace}/${ref.pod} has no network yet`);
         return hostKernel.dial(undefined, to, {});
       }
-      using ns = hostKernel.openNetns(worker.netnsPath);
-      return hostKernel.dial(ns, to, {});
+      const ns = hostKernel.openNetns(worker.netnsPath);
+      try {
+        return hostKernel.dial(ns, to, {});
+      } finally {
+        ns[Symbol.dispose]();
+      }
     },
     defaultContainer(ref) {
       const { metadata, spec } = find(ref).pod;

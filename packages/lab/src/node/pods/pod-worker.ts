@@ -42,7 +42,7 @@ export class PodWorker {
   #timer: Timer | undefined;
   #timerAtMs = 0;
   #dirty = false;
-  #looping: Promise<void> | undefined;
+  #looping = false;
   #closed = false;
 
   constructor(ports: NodePorts, pod: NodePod, onGone: () => void) {
@@ -84,7 +84,9 @@ export class PodWorker {
   wake(): void {
     this.#dirty = true;
     if (this.#closed) return;
-    this.#looping ??= this.#loop().finally(() => { this.#looping = undefined; if (this.#dirty && !this.#closed) this.wake(); });
+    if (this.#looping) return;
+    this.#looping = true;
+    void this.#loop().finally(() => { this.#looping = false; if (this.#dirty) this.wake(); });
   }
   /** The kubelet stops; the pod goes on. */
   async close(): Promise<void> {

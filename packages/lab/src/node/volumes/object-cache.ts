@@ -57,7 +57,7 @@ export function createObjectCache(client: KubeClient, log: Logger): ObjectCache 
       byOwner.delete(owner);
     },
     async whenKnown(owner) {
-      await Promise.all([...(byOwner.get(owner) ?? [])].map((key) => entries.get(key)?.reflector.whenSynced()));
+      for (const key of byOwner.get(owner) ?? []) await entries.get(key)?.reflector.whenSynced();
     },
     configMap(namespace, name) {
       const o = find("configMaps", namespace, name) as ConfigMap | undefined;

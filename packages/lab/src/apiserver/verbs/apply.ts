@@ -2,7 +2,7 @@
 import { timestamp } from "../context.ts";
 import { decodeObject, mediaType } from "../http/body.ts";
 import type { Exchange } from "../http/exchange.ts";
-import { cloneJson, isObject, type JsonObject } from "../json.ts";
+import { cloneJson, isObject, type Json, type JsonObject } from "../json.ts";
 import { applyServerSide, type Conflict } from "../patch/apply.ts";
 import { apiVersionOf, keyOf, type Row } from "../registry/row.ts";
 import { schemaOf } from "../registry/schemas.ts";
@@ -21,7 +21,7 @@ export function apply(request: PatchRequest, subresource: string): { entry: Entr
     const subject = { group: "meta.k8s.io", resource: "patchoptions", kind: "PatchOptions" };
     throw invalid(subject, "", [required("fieldManager", "is required for apply patch")]);
   }
-  const applied = readApplied(exchange, request, options);
+  const applied = ownPart(readApplied(exchange, request, options), row, subresource);
   const warn = (text: string) => exchange.warn(text);
   const write: Write = { api, row, namespace: target.namespace, name: target.name, user: exchange.user, options, warn, managed: true };
   const merge = (live: JsonObject | null) => merged(request, live, applied, options, subresource);
@@ -47,6 +47,16 @@ function readApplied(exchange: Exchange, request: PatchRequest, options: WriteOp
   const applied = takeIn(exchange, row, target, given, options.fieldValidation);
   checkName(applied, target.name);
   return applied;
+}
+
+/** What this address may set at all: nobody comes to manage a field that the write then leaves out. */
+function ownPart(applied: JsonObject, row: Row, subresource: string): JsonObject {
+  if (row.status === null || (subresource !== "" && subresource !== "status")) return applied;
+  const { status, ...rest } = applied;
+  if (subresource === "") return rest;
+  const { apiVersion, kind, metadata } = applied;
+  const part = { apiVersion, kind, metadata, status };
+  return Object.fromEntries(Object.entries(part).filter((member): member is [string, Json] => member[1] !== undefined));
 }
 
 function merged(request: PatchRequest, live: JsonObject | null, applied: JsonObject, options: WriteOptions, subresource: string): JsonObject {

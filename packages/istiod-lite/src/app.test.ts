@@ -1,0 +1,169 @@
+import assert from "node:assert/strict";
+import { isNotFound, KINDS, type ConfigMap, type KubeObject, type Secret } from "@ambit/kube";
+import type { App } from "./app.ts";
+import { Cluster, eventually, Proxy } from "./app.fixture.ts";
+
+const WEB = "Kubernetes//Pod/app/web-1";
+const SERVICE = "app/web.app.svc.cluster.local";
+
+describe("the control plane on an API server", function () {
+  this.timeout(60_000);
+  const cluster = new Cluster();
+  const apps: App[] = [];
+  const proxies: Proxy[] = [];
+  let token = "";
+
+  const istiod = async (env?: Record<string, string>): Promise<App> => {
+    const app = await cluster.istiod(env);
+    apps.push(app);
+    await app.readiness.whenReady();
+    return app;
+  };
+  const proxy = async (app: App, name?: string): Promise<Proxy> => {
+    const p = new Proxy(app, token, name);
+    proxies.push(p);
+    await p.client.whenReady();
+    return p;
+  };
+  before(async () => {
+    await cluster.start();
+    await cluster.manifest("namespace.yaml");
+    await cluster.manifest("istiod-lite.yaml");
+    await cluster.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: app}\n");
+    const ztunnel = await cluster.runPod({ name: "ztunnel-1", namespace: "istio-system", node: "node-1", ip: "10.244.1.2", serviceAccount: "ztunnel", labels: { app: "ztunnel" } });
+    token = await cluster.token("istio-system", "ztunnel", "istio-ca", ztunnel);
+  });
+  afterEach(async () => {
+    for (const p of proxies.splice(0)) p.close();
+    await Promise.all(apps.splice(0).map((a) => a.drain()));
+  });
+  after(() => cluster.remove());
+
+  it("serves two proxies the same state, then only what changes", async () => {
+    await cluster.runPod({ name: "web-1", namespace: "app", node: "node-1", ip: "10.244.1.5", serviceAccount: "web", labels: { app: "web" }, enrolled: true });
+    await cluster.apply("apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: app}\nspec: {selector: {app: web}, ports: [{port: 80, targetPort: 8080}]}\n");
+    const app = await istiod();
+    const [a, b] = [await proxy(app, "ztunnel-1"), await proxy(app, "ztunnel-2")];
+    assert.equal(a.workload(WEB)?.tunnelProtocol, 1);
+    assert.deepEqual([...a.addresses.keys()].sort(), [...b.addresses.keys()].sort());
+    assert.ok(a.addresses.has(SERVICE));
+    a.log.length = 0;
+    b.log.length = 0;
+    await cluster.runPod({ name: "web-2", namespace: "app", node: "node-2", ip: "10.244.2.5", serviceAccount: "web", labels: { app: "web" } });
+    const second = "Kubernetes//Pod/app/web-2";
+    await eventually("both hear of the second pod", () => a.workload(second) !== undefined && b.workload(second)?.status === 0);
+    await cluster.admin.delete(KINDS.pods, "app", "web-2", { gracePeriodSeconds: 0 });
+    await eventually("both hear that it is gone", () => !a.addresses.has(second) && !b.addresses.has(second));
+    assert.deepEqual(new Set(a.log.map((l) => l.slice(1))), new Set([second]));
+  });
+
+  it("sends a policy before the workload that lists it, once its definition exists", async () => {
+    const app = await istiod();
+    const p = await proxy(app);
+    assert.equal(p.policies.size, 0);
+    await cluster.manifest("crds/istio/security.istio.io-authorizationpolicies.yaml");
+    await cluster.manifest("crds/istio/security.istio.io-peerauthentications.yaml");
+    p.log.length = 0;
+    await cluster.apply(`apiVersion: security.istio.io/v1
+kind: AuthorizationPolicy
+metadata: {name: deny-x, namespace: app}
+spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{source: {principals: [cluster.local/ns/app/sa/x]}}]}]}
+`);
+    await eventually("the workload lists the policy", () => p.workload(WEB)?.authorizationPolicies.includes("app/deny-x") === true);
+    assert.ok(p.log.indexOf("+app/deny-x") < p.log.indexOf(`+${WEB}`), p.log.join(" "));
+    await cluster.apply("apiVersion: security.istio.io/v1\nkind: PeerAuthentication\nmetadata: {name: strict, namespace: app}\nspec: {mtls: {mode: STRICT}}\n");
+    await eventually("plaintext is refused", () => p.workload(WEB)?.authorizationPolicies.includes("istio-system/istio_converted_static_strict") === true);
+    assert.ok(p.policies.has("istio-system/istio_converted_static_strict"));
+  });
+
+  it("writes conditions, follows the generation, and mends what others take away", async () => {
+    await istiod();
+    const policy = KINDS.authorizationPolicies;
+    const condition = async () => {
+      const o = await cluster.admin.get<KubeObject & { status?: { conditions?: { type: string; status: string; reason: string; message: string; observedGeneration: number }[] } }>(policy, "app", "deny-x");
+      return { generation: o.metadata.generation, found: o.status?.conditions?.find((c) => c.type === "ZtunnelAccepted") };
+    };
+    await eventually("the policy is accepted", async () => (await condition()).found?.status === "True");
+    await cluster.admin.patch(policy, "app", "deny-x", { spec: { rules: [{ from: [{ source: { ipBlocks: ["10.0.0.0/33"] } }] }] } });
+    await eventually("the refusal is written", async () => (await condition()).found?.reason === "Invalid");
+    const { generation, found } = await condition();
+    assert.equal(found?.observedGeneration, generation);
+    assert.match(found?.message ?? "", /spec\.rules\[0\]\.from\[0\]\.source\.ipBlocks\[0\]/);
+    await cluster.admin.patch(policy, "app", "deny-x", { status: null }, { subresource: "status" });
+    await eventually("it is written again", async () => (await condition()).found?.reason === "Invalid");
+  });
+
+  it("denies everything that a refused policy selects", async () => {
+    const p = await proxy(await istiod());
+    assert.deepEqual(p.policies.get("app/deny-x")?.rules.map((r) => r.clauses.length), [0]);
+    assert.equal(p.policies.get("app/deny-x")?.action, 1);
+  });
+
+  it("keeps the trust anchor in every namespace, also new and tampered ones", async () => {
+    const app = await istiod();
+    const anchor = async (namespace: string) => {
+      try {
+        return (await cluster.admin.get<ConfigMap>(KINDS.configMaps, namespace, "istio-ca-root-cert")).data?.["root-cert.pem"];
+      } catch (error) {
+        if (isNotFound(error)) return undefined;
+        throw error;
+      }
+    };
+    await eventually("the old namespace has it", async () => (await anchor("app")) === app.rootsPem);
+    await cluster.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: later}\n");
+    await eventually("the new namespace has it", async () => (await anchor("later")) === app.rootsPem);
+    await cluster.admin.patch(KINDS.configMaps, "later", "istio-ca-root-cert", { data: { "root-cert.pem": "other" } });
+    await eventually("it is mended", async () => (await anchor("later")) === app.rootsPem);
+    await cluster.admin.delete(KINDS.configMaps, "app", "istio-ca-root-cert");
+    await eventually("it is made again", async () => (await anchor("app")) === app.rootsPem);
+  });
+
+  it("has one root for two replicas that start together, and one leader", async () => {
+    await cluster.admin.delete(KINDS.secrets, "istio-system", "istio-ca-secret");
+    const [one, two] = await Promise.all([istiod({ POD_NAME: "one" }), istiod({ POD_NAME: "two" })]);
+    assert.equal(one.rootsPem, two.rootsPem);
+    const secret = await cluster.admin.get<Secret>(KINDS.secrets, "istio-system", "istio-ca-secret");
+    assert.equal(secret.type, "istio.io/ca-root");
+    assert.deepEqual(Object.keys(secret.data ?? {}).sort(), ["ca-cert.pem", "ca-key.pem"]);
+    await eventually("a replica leads", async () => {
+      const lease = await cluster.admin.get<KubeObject & { spec: { holderIdentity: string } }>(KINDS.leases, "istio-system", "istio-status-leader");
+      return /^(one|two)_/.test(lease.spec.holderIdentity);
+    });
+  });
+
+  it("serves its last state while the API server is away, and follows again when it is back", async () => {
+    const app = await istiod();
+    const p = await proxy(app);
+    await cluster.stop();
+    assert.equal(app.readiness.ready, true);
+    assert.ok(p.workload(WEB));
+    await cluster.start();
+    await cluster.runPod({ name: "after", namespace: "app", node: "node-1", ip: "10.244.1.9", serviceAccount: "web" });
+    await eventually("the change arrives", () => p.workload("Kubernetes//Pod/app/after") !== undefined);
+    assert.equal(p.client.connected, true);
+  });
+
+  it("refuses proxies without a good token", async () => {
+    const app = await istiod();
+    const wrongAudience = await cluster.token("istio-system", "ztunnel", undefined);
+    for (const bad of ["", "nonsense", wrongAudience]) {
+      const p = new Proxy(app, bad);
+      proxies.push(p);
+      await assert.rejects(Promise.race([p.client.whenReady(), new Promise((_, no) => setTimeout(() => no(new Error("refused")), 300))]), /refused/);
+      assert.equal(p.addresses.size, 0);
+    }
+  });
+
+  it("says in its readiness what it waits for", async () => {
+    const app = await cluster.istiod();
+    apps.push(app);
+    const before = await fetch(`http://127.0.0.1:${app.httpPort}/ready`);
+    await app.readiness.whenReady();
+    const after = await fetch(`http://127.0.0.1:${app.httpPort}/ready`);
+    assert.deepEqual([before.status, after.status], [500, 200]);
+    assert.match(await before.text(), /sources synced/);
+    assert.equal((await fetch(`http://127.0.0.1:${app.monitoringPort}/metrics`)).status, 200);
+    assert.equal((await fetch(`http://127.0.0.1:${app.monitoringPort}/config_dump`)).status, 404);
+    assert.equal((await fetch(`http://127.0.0.1:${app.debugPort}/config_dump`)).status, 200);
+  });
+});

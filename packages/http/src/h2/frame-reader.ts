@@ -6,7 +6,7 @@ import { CONTINUATION_FRAMES_MAX, GOAWAY_OCTETS_MAX, SETTINGS_OCTETS_MAX } from 
 /** Where frames go. Payloads are `bytes[from, to)`, valid during the call only, except data, whose octets the receiver may keep. */
 export interface FrameSink {
   /** A DATA frame begins: `length` octets count against flow control. */
-  dataBegins(id: number, length: number): void;
+  dataBegins(id: number, length: number, endStream: boolean): void;
   data(bytes: Uint8Array): void;
   /** So many octets of padding (with its length octet) went by. */
   padding(octets: number): void;
@@ -159,7 +159,7 @@ export class FrameReader {
     const padded = (this.#flags & Flag.PADDED) !== 0;
     if (padded && this.#length === 0) throw new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, "padded DATA without a pad length");
     this.#padding = 0;
-    this.#sink.dataBegins(this.#id, this.#length);
+    this.#sink.dataBegins(this.#id, this.#length, (this.#flags & Flag.END_STREAM) !== 0);
     this.#phase = padded ? "pad-length" : "data";
     if (this.#length === 0) this.#endData();
   }

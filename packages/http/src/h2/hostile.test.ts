@@ -132,6 +132,23 @@ describe("a hostile client", () => {
     assert.equal(slow.failed, undefined);
   });
 
+  it("a busy client that opens, ends and aborts thousands of streams in one instant is no flood", () => {
+    const p = at(new RawPeer("server"));
+    for (let id = 1; id < 10_000; id += 2) {
+      p.send(p.headers(id, CONNECT));
+      const stream = p.streams.get(id);
+      assert.ok(stream);
+      p.connection.respond(stream, [":status", "200"], false);
+      if (id % 4 === 1) {
+        p.send(frame(T.DATA, 0, id, bytes("x")), frame(T.DATA, 1, id));
+        p.connection.data(stream, new Uint8Array(0), true);
+      } else p.send(frame(T.RST_STREAM, 0, id, u32(8)));
+      p.connection.takeOutput();
+    }
+    assert.equal(p.failed, undefined);
+    assert.equal(p.connection.openStreams, 0);
+  });
+
   it("one that asks and does not read our answers is cut before they fill memory", () => {
     const p = at(new RawPeer("server", { outputMax: 65_536 }));
     p.connection.hold();

@@ -51,10 +51,10 @@ export class Receiver<C> implements FrameSink {
     this.#decoder = new HpackDecoder({ tableSize: limits.headerTableSize, blockMax: limits.maxHeaderListSize });
   }
 
-  dataBegins(id: number, length: number): void {
+  dataBegins(id: number, length: number, endStream: boolean): void {
     this.#table.charge(length);
     this.#current = undefined;
-    if (length === 0) this.#spendControl();
+    if (length === 0 && !endStream) this.#spendControl();
     const stream = this.#table.open.get(id);
     if (stream === undefined) return this.#strayData(id);
     if (stream.remoteEnded) return this.#breach(stream, ErrorCode.STREAM_CLOSED);

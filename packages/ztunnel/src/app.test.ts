@@ -2,30 +2,56 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { Socket } from "node:net";
-import { security } from "@ambit/proto";
+import { security, workload } from "@ambit/proto";
+import { TunnelClient, TunnelRefused } from "@ambit/hbone";
+import { systemClock } from "@ambit/runtime";
+import { connectTls, createTlsCredentials } from "@ambit/transport";
+import { fakeCa } from "@ambit/testkit";
 import { City, type CityPod } from "./city.fixture.ts";
-import { HBONE, pod as wirePod, svc, member } from "./state/wire.fixture.ts";
+import { member, pod as wirePod, svc, type WirePolicy } from "./state/wire.fixture.ts";
 
+const { Action, Scope } = security;
+
+/** The text until the peer ends its half; rejects when it resets. */
 async function readAll(socket: Socket): Promise<string> {
   const chunks: Buffer[] = [];
   for await (const chunk of socket as AsyncIterable<Buffer>) chunks.push(chunk);
   return Buffer.concat(chunks).toString();
 }
-
-/** Resolves with the error code of the socket, or "closed". */
+/** How the socket ends: its error's code, or "closed". */
 function ending(socket: Socket): Promise<string> {
   return new Promise((resolve) => {
     let code = "closed";
     socket.on("error", (error: NodeJS.ErrnoException) => { code = error.code ?? error.message; });
+    socket.on("end", () => socket.end());
     socket.on("close", () => resolve(code));
     socket.resume();
   });
 }
+async function firstLine(socket: Socket): Promise<string> {
+  const [chunk] = (await once(socket, "data")) as [Buffer];
+  return chunk.toString();
+}
+const principal = (sa: string): string => `cluster.local/ns/ns/sa/${sa}`;
+const policy = (name: string, action: security.Action, matches: object, more: WirePolicy = {}): WirePolicy =>
+  ({ name, namespace: "ns", scope: Scope.NAMESPACE, action, rules: [{ clauses: [{ matches: [matches] }] }], ...more } as WirePolicy);
+const denyPrincipal = (name: string, sa: string): WirePolicy => policy(name, Action.DENY, { principals: [{ matchType: { case: "exact", value: principal(sa) } }] });
+const STRICT = policy("strict", Action.DENY, { notPrincipals: [{ matchType: { case: "presence", value: {} } }] });
 
-describe("ztunnel between two pods", function () {
+/** How a connection that must not be served ends; the reset may come before the client even notices that it was connected. */
+async function refused(city: City, from: CityPod, to: string): Promise<string> {
+  try {
+    return await ending(await city.dial(from, to));
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code ?? String(error);
+  }
+}
+
+describe("ztunnel on network namespaces", function () {
   this.timeout(20_000);
   const city = new City();
   let client: CityPod;
+  let bob: CityPod;
   let server: CityPod;
   let outside: CityPod;
 
@@ -34,39 +60,336 @@ describe("ztunnel between two pods", function () {
     client = await city.pod("client", "10.77.0.1");
     server = await city.pod("server", "10.77.0.2");
     outside = await city.pod("outside", "10.77.0.3", false);
-    city.put({ workload: wirePod("client", "10.77.0.1") }, { workload: wirePod("server", "10.77.0.2", { services: member("web") }) }, { service: svc("web", "10.96.0.1") });
+    bob = await city.pod("bob", "10.77.0.4");
+    const { TunnelProtocol } = workload;
+    city.put({ workload: wirePod("client", "10.77.0.1") }, { workload: wirePod("bob", "10.77.0.4") }, { service: svc("web", "10.96.0.1") },
+      { workload: wirePod("server", "10.77.0.2", { services: member("web") }) }, { workload: wirePod("outside", "10.77.0.3", { tunnelProtocol: TunnelProtocol.NONE }) });
     // Says who connects, then echoes.
     await city.listen(server, 8080, (socket) => { socket.write(`hello ${socket.remoteAddress}\n`); socket.pipe(socket); });
+    // Ends its half first, then reads to the end and says nothing more.
+    await city.listen(server, 8081, (socket) => { socket.end("bye"); socket.resume(); });
+    // Resets on the first octet.
+    await city.listen(server, 8082, (socket) => { socket.once("data", () => socket.resetAndDestroy()).resume(); });
+    await city.listen(outside, 8080, (socket) => { socket.end(`plain ${socket.remoteAddress}\n`); socket.resume(); });
     await city.startZtunnel();
     await city.connected();
-    assert.equal(await city.add(client), "");
-    assert.equal(await city.add(server), "");
+    for (const pod of [client, server, bob]) assert.equal(await city.add(pod), "");
     assert.equal(await city.snapshotSent(), "");
     await city.line((l) => l["msg"] === "ready");
   });
   after(() => city.stop());
-  afterEach(() => { city.lines.length = 0; });
+  beforeEach(() => { city.lines.length = 0; });
+  const complete = (direction: string) => city.line((l) => l["msg"] === "connection complete" && l["direction"] === direction);
+  async function put(...items: Parameters<City["put"]>): Promise<void> {
+    const before = pushes();
+    city.put(...items);
+    while (pushes() < before + items.length) await new Promise((r) => setImmediate(r));
+  }
+  const pushes = (): number => [...city.ztunnel.metrics.expose().matchAll(/^istio_xds_message_total\{[^}]*\} (\d+)$/gm)].reduce((n, m) => n + Number(m[1]), 0);
+  async function dropPolicy(key: string): Promise<void> {
+    const before = pushes();
+    city.dropPolicy(key);
+    while (pushes() === before) await new Promise((r) => setImmediate(r));
+  }
 
-  it("carries a connection to a service in a tunnel; the application sees the client's address", async () => {
-    const socket = await city.dial(client, "10.96.0.1:80");
-    socket.end("ping");
-    assert.equal(await readAll(socket), "hello 10.77.0.1\nping");
-    const out = await city.line((l) => l["msg"] === "connection complete" && l["direction"] === "outbound");
-    const inn = await city.line((l) => l["msg"] === "connection complete" && l["direction"] === "inbound");
-    for (const l of [out, inn]) {
-      assert.equal(l["level"], "info");
-      assert.equal(l["src.identity"], "spiffe://cluster.local/ns/ns/sa/client");
-      assert.equal(l["dst.identity"], "spiffe://cluster.local/ns/ns/sa/server");
-      assert.equal(l["dst.hbone_addr"], "10.77.0.2:8080");
-      assert.equal(l["dst.service"], "web");
-      assert.equal(l["dst.addr"], "10.77.0.2:15008");
-    }
-    assert.deepEqual([out["bytes_sent"], out["bytes_recv"], inn["bytes_sent"], inn["bytes_recv"]], [4, 20, 20, 4]);
-    assert.equal(out["id"], inn["id"]);
-    void HBONE;
-    void outside;
-    void security;
-    void once;
-    void ending;
+  describe("where connections go", () => {
+    it("a service, in a tunnel; the application sees the client's address", async () => {
+      const socket = await city.dial(client, "10.96.0.1:80");
+      socket.end("ping");
+      assert.equal(await readAll(socket), "hello 10.77.0.1\nping");
+      const [out, inn] = [await complete("outbound"), await complete("inbound")];
+      for (const l of [out, inn]) {
+        assert.deepEqual([l["level"], l["src.identity"], l["dst.identity"], l["dst.addr"], l["dst.hbone_addr"], l["dst.service"]],
+          ["info", `spiffe://${principal("client")}`, `spiffe://${principal("server")}`, "10.77.0.2:15008", "10.77.0.2:8080", "web"]);
+      }
+      assert.deepEqual([out["bytes_sent"], out["bytes_recv"], inn["bytes_sent"], inn["bytes_recv"]], [4, 20, 20, 4]);
+      assert.equal(out["id"], inn["id"]);
+    });
+    it("a pod's own address, in a tunnel", async () => {
+      const socket = await city.dial(client, "10.77.0.2:8080");
+      socket.end();
+      assert.equal(await readAll(socket), "hello 10.77.0.1\n");
+      assert.equal((await complete("outbound"))["dst.hbone_addr"], "10.77.0.2:8080");
+    });
+    it("a pod outside the mesh, in plaintext", async () => {
+      const socket = await city.dial(client, "10.77.0.3:8080");
+      socket.end();
+      assert.equal(await readAll(socket), "plain 10.77.0.1\n");
+      assert.equal((await complete("outbound"))["dst.identity"], undefined);
+    });
+    it("from outside, in plaintext, with the client's address", async () => {
+      const socket = await city.dial(outside, "10.77.0.2:8080");
+      socket.end();
+      assert.equal(await readAll(socket), "hello 10.77.0.3\n");
+      const line = await complete("inbound");
+      assert.deepEqual([line["src.workload"], line["src.identity"], line["dst.addr"]], ["outside", undefined, "10.77.0.2:8080"]);
+    });
+    it("a pod to itself by its own address is left alone", async () => {
+      const socket = await city.dial(server, "10.77.0.2:8080");
+      socket.end();
+      assert.equal(await readAll(socket), "hello 10.77.0.2\n");
+    });
+    it("a pod to its own service goes through its own tunnel", async () => {
+      const socket = await city.dial(server, "10.96.0.1:80");
+      socket.end();
+      assert.equal(await readAll(socket), "hello 10.77.0.2\n");
+    });
+    it("a service without the port is refused with a reset", async () => {
+      assert.equal(await refused(city, client, "10.96.0.1:81"), "ECONNRESET");
+      assert.match(String((await complete("outbound"))["error"]), /no healthy upstream: ns\/web has no port 81, only 80/);
+    });
+    it("a port where nobody listens is refused with a reset", async () => {
+      assert.equal(await refused(city, client, "10.77.0.2:9999"), "ECONNRESET");
+      assert.deepEqual([(await complete("outbound"))["error"], (await complete("inbound"))["code"]], ["http status: 503 Service Unavailable", "connect-refused"]);
+    });
+    it("our own listeners, dialled directly, are refused", async () => {
+      for (const port of [15001, 15006]) assert.equal(await refused(city, client, `127.0.0.1:${port}`), "ECONNRESET");
+      assert.equal(await refused(city, client, "10.77.0.1:15001"), "ECONNRESET");
+      for (const l of city.lines.filter((x) => x["code"] !== undefined)) assert.equal(l["code"], "self-call");
+      assert.equal(await refused(city, outside, "10.77.0.2:15001"), "ECONNRESET");
+    });
+  });
+
+  describe("what streams do", () => {
+    it("the server ends first, the client goes on", async () => {
+      const socket = await city.dial(client, "10.77.0.2:8081");
+      assert.equal(await readAll(socket), "bye");
+      assert.equal(socket.writable, true);
+      socket.end("still talking");
+      await once(socket, "close");
+      assert.equal((await complete("inbound"))["bytes_recv"], 13);
+    });
+    it("the server's reset reaches the client", async () => {
+      const socket = await city.dial(client, "10.77.0.2:8082");
+      const end = ending(socket);
+      socket.write("x");
+      assert.equal(await end, "ECONNRESET");
+      assert.equal((await complete("outbound"))["error"], undefined);
+    });
+    it("the client's reset reaches the server", async () => {
+      const socket = await city.dial(client, "10.77.0.2:8080");
+      await firstLine(socket);
+      socket.resetAndDestroy();
+      await complete("inbound");
+    });
+    it("32 MiB each way arrive whole", async () => {
+      const socket = await city.dial(client, "10.77.0.2:8080");
+      const total = 32 << 20;
+      let received = 0;
+      socket.on("data", (b: Buffer) => { received += b.length; });
+      const piece = Buffer.alloc(1 << 20, 7);
+      for (let sent = 0; sent < total; sent += piece.length) if (!socket.write(piece)) await once(socket, "drain");
+      socket.end();
+      await once(socket, "end");
+      assert.equal(received, total + "hello 10.77.0.1\n".length);
+    });
+    it("200 connections at once share tunnels and all arrive", async () => {
+      const all = await Promise.all(Array.from({ length: 200 }, async (_, i) => {
+        const socket = await city.dial(client, "10.96.0.1:80");
+        socket.end(String(i));
+        return readAll(socket);
+      }));
+      assert.deepEqual(all, Array.from({ length: 200 }, (_, i) => `hello 10.77.0.1\n${i}`));
+    });
+  });
+
+  describe("policy", () => {
+    it("denies one identity and not another, and names the policy", async () => {
+      await put({ policy: denyPrincipal("no-bob", "bob") });
+      assert.equal(await refused(city, bob, "10.96.0.1:80"), "ECONNRESET");
+      const [out, inn] = [await complete("outbound"), await complete("inbound")];
+      assert.equal(out["error"], "http status: 401 Unauthorized");
+      assert.equal(inn["error"], "connection closed due to policy rejection: explicitly denied by: ns/no-bob");
+      assert.deepEqual([inn["policy"], inn["policy.rule"], inn["policy.fields"], inn["code"]], ["ns/no-bob", 0, ["principals"], "policy-denied"]);
+      const socket = await city.dial(client, "10.96.0.1:80");
+      socket.end();
+      assert.equal(await readAll(socket), "hello 10.77.0.1\n");
+      await dropPolicy("ns/no-bob");
+    });
+    it("strict mutual TLS keeps plaintext out and lets tunnels in", async () => {
+      await put({ policy: STRICT });
+      assert.equal(await refused(city, outside, "10.77.0.2:8080"), "ECONNRESET");
+      assert.equal((await complete("inbound"))["policy"], "ns/strict");
+      const socket = await city.dial(client, "10.77.0.2:8080");
+      socket.end();
+      assert.equal(await readAll(socket), "hello 10.77.0.1\n");
+      await dropPolicy("ns/strict");
+    });
+    it("a changed policy ends the open connections that it forbids, and only those", async () => {
+      const doomed = [await city.dial(client, "10.96.0.1:80"), await city.dial(client, "10.77.0.2:8080")];
+      const plain = await city.dial(outside, "10.77.0.2:8080");
+      const other = await city.dial(bob, "10.96.0.1:80");
+      for (const s of [...doomed, plain, other]) await firstLine(s);
+      const ends = Promise.all([...doomed, plain].map(ending));
+      const began = performance.now();
+      city.put({ policy: denyPrincipal("no-client", "client") }, { policy: STRICT });
+      assert.deepEqual(await ends, ["ECONNRESET", "ECONNRESET", "ECONNRESET"]);
+      assert.ok(performance.now() - began < 1000, `took ${performance.now() - began} ms`);
+      const cut = city.lines.filter((l) => l["direction"] === "inbound" && l["error"] === "connection closed due to policy change");
+      assert.deepEqual(cut.map((l) => l["policy"]).sort(), ["ns/no-client", "ns/no-client", "ns/strict"]);
+      other.write("alive");
+      assert.equal(await firstLine(other), "alive");
+      other.destroy();
+      await dropPolicy("ns/no-client");
+      await dropPolicy("ns/strict");
+    });
+    it("a policy that the workload names and nobody sent denies, and ends open connections", async () => {
+      const open = await city.dial(client, "10.77.0.2:8080");
+      await firstLine(open);
+      const end = ending(open);
+      await put({ workload: wirePod("server", "10.77.0.2", { services: member("web"), authorizationPolicies: ["ns/not-sent"] }) });
+      assert.equal(await end, "ECONNRESET");
+      city.lines.length = 0;
+      assert.equal(await refused(city, client, "10.77.0.2:8080"), "ECONNRESET");
+      assert.equal((await complete("inbound"))["error"], "connection closed due to policy rejection: policy ns/not-sent applies to this workload but is not known");
+      await put({ workload: wirePod("server", "10.77.0.2", { services: member("web") }) });
+    });
+  });
+
+  describe("hostile peers at 15008", () => {
+    const credentials = (ca: ReturnType<typeof fakeCa>, trustDomain = "cluster.local") => {
+      const leaf = ca.leaf("ns", "mallory", trustDomain);
+      return createTlsCredentials({ chain: leaf.chainPem, key: leaf.keyPem, roots: city.ca.rootPem });
+    };
+    const tls = async (ca = city.ca, trustDomain = "cluster.local") =>
+      connectTls(await city.dial(outside, "10.77.0.2:15008"), { credentials: credentials(ca, trustDomain), verify: () => ({ ok: true, value: undefined }) });
+    const status = async (authority: string): Promise<number> => {
+      const { stream } = await tls();
+      const tunnel = new TunnelClient(stream, { clock: systemClock, maxStreams: 10 });
+      try {
+        const opened = await tunnel.open({ authority, headers: {} });
+        opened.stream.destroy();
+        return 200;
+      } catch (error) {
+        assert.ok(error instanceof TunnelRefused, String(error));
+        return error.status;
+      } finally {
+        tunnel.destroy(undefined);
+      }
+    };
+    const cases: [string, string, number][] = [
+      ["the pod's own address", "10.77.0.2:8080", 200],
+      ["another pod", "10.77.0.1:8080", 400],
+      ["loopback", "127.0.0.1:8080", 400],
+      ["a metadata address", "169.254.169.254:80", 400],
+      ["our own listener", "10.77.0.2:15006", 503],
+      ["an authority that is none", "10.77.0.2", 400],
+      ["a hostname nobody knows", "nobody.example:80", 503],
+      ["a service's hostname", "web:80", 200],
+    ];
+    for (const [name, authority, expected] of cases) it(`CONNECT to ${name} → ${expected}`, async () => assert.equal(await status(authority), expected));
+
+    it("a certificate of another authority", async () => {
+      await assert.rejects(async () => {
+        const { stream } = await tls(fakeCa("evil"));
+        await new TunnelClient(stream, { clock: systemClock, maxStreams: 1 }).open({ authority: "10.77.0.2:8080", headers: {} });
+      });
+      assert.equal((await city.line((l) => l["msg"] === "connection failed"))["code"], "tls-handshake");
+    });
+    it("another trust domain", async () => {
+      await assert.rejects(async () => {
+        const { stream } = await tls(city.ca, "other.domain");
+        await new TunnelClient(stream, { clock: systemClock, maxStreams: 1 }).open({ authority: "10.77.0.2:8080", headers: {} });
+      });
+      const line = await city.line((l) => l["msg"] === "connection failed");
+      assert.deepEqual([line["code"], line["error"]], ["identity-mismatch", "the peer spiffe://other.domain/ns/ns/sa/mallory is not of trust domain cluster.local"]);
+    });
+    it("noise, and connections that are dropped at once", async () => {
+      for (let i = 0; i < 20; i++) {
+        const socket = await city.dial(outside, "10.77.0.2:15008");
+        if (i % 2 === 0) { const end = ending(socket); socket.write("GET / HTTP/1.1\r\n\r\n"); await end; } else socket.resetAndDestroy();
+      }
+      const socket = await city.dial(client, "10.96.0.1:80");
+      socket.end();
+      assert.equal(await readAll(socket), "hello 10.77.0.1\n");
+    });
+  });
+
+  describe("operation", () => {
+    const admin = async (path: string, method = "GET", port = city.ztunnel.adminPort) => {
+      const response = await fetch(`http://127.0.0.1:${port}${path}`, { method });
+      return { status: response.status, body: await response.text() };
+    };
+    it("dumps its configuration and live connections", async () => {
+      const socket = await city.dial(client, "10.96.0.1:80");
+      await firstLine(socket);
+      const dump = JSON.parse((await admin("/config_dump")).body) as { workloads: { name: string }[]; services: { endpoints: object }[]; workloadState: Record<string, { state: string; connections: { inbound: object[]; outbound: { originalDst: string; protocol: string }[] } }> };
+      assert.deepEqual(dump.workloads.map((w) => w.name).sort(), ["bob", "client", "outside", "server"]);
+      assert.deepEqual(Object.keys(dump.services[0]?.endpoints ?? {}), ["Kubernetes//Pod/ns/server"]);
+      assert.deepEqual(dump.workloadState["uid-client"]?.connections.outbound.map((c) => `${c.protocol} ${c.originalDst}`), ["HBONE 10.96.0.1:80"]);
+      assert.equal(dump.workloadState["uid-server"]?.connections.inbound.length, 1);
+      socket.destroy();
+    });
+    it("explains a connection", async () => {
+      const { body } = await admin("/debug/explain?source=ns/client&destination=web:80");
+      assert.deepEqual([JSON.parse(body).outcome, JSON.parse(body).summary], ["allowed", "reaches Kubernetes//Pod/ns/server at 10.77.0.2:8080, in mutual TLS as spiffe://cluster.local/ns/ns/sa/client to spiffe://cluster.local/ns/ns/sa/server on port 15008"]);
+      assert.equal((await admin("/debug/explain?source=ns/nobody&destination=web:80")).status, 400);
+    });
+    it("changes log levels by POST only", async () => {
+      assert.deepEqual([(await admin("/logging")).status, (await admin("/logging?level=warn", "POST")).body, (await admin("/logging?level=loud", "POST")).status], [405, "warn\n", 400]);
+    });
+    it("exposes Istio's metrics", async () => {
+      const { body } = await admin("/metrics", "GET", city.ztunnel.statsPort);
+      for (const reporter of ["source", "destination"])
+        assert.match(body, new RegExp(`istio_tcp_connections_opened_total\\{reporter="${reporter}",source_workload="client",[^}]*destination_service="web",[^}]*response_flags="-",connection_security_policy="mutual_tls"\\} \\d+`));
+      assert.match(body, /istio_tcp_connections_failed_total\{[^}]*response_flags="DENY"/);
+      assert.match(body, /workload_manager_active_proxy_count 3/);
+    });
+    it("a pod that is enrolled before its workload is known waits for it", async () => {
+      const late = await city.pod("late", "10.77.0.9");
+      assert.equal(await city.add(late), "");
+      const socket = await city.dial(late, "10.96.0.1:80");
+      city.put({ workload: wirePod("late", "10.77.0.9") });
+      socket.end();
+      assert.equal(await readAll(socket), "hello 10.77.0.9\n");
+      const open = await city.dial(late, "10.96.0.1:80");
+      await firstLine(open);
+      const end = ending(open);
+      assert.equal(await city.del(late), "");
+      assert.equal(await end, "ECONNRESET");
+      await assert.rejects(city.dial(late, "10.96.0.1:80"), { code: "ECONNREFUSED" });
+    });
+    it("a namespace where our ports are taken is refused with the reason", async () => {
+      const taken = await city.pod("taken", "10.77.0.10");
+      await city.listen(taken, 15006, (s) => s.destroy());
+      assert.match(await city.add(taken), /bind .*15006.*EADDRINUSE/);
+      assert.equal((await admin("/healthz/ready", "GET", city.ztunnel.readinessPort)).status, 500);
+      assert.equal(await city.del(taken), "");
+      assert.deepEqual(await admin("/healthz/ready", "GET", city.ztunnel.readinessPort), { status: 200, body: "ready\n" });
+    });
+    it("refuses to start where its admin port is taken", async () => {
+      await assert.rejects(city.buildAnother({ AMBIT_ADMIN_PORT: String(city.ztunnel.adminPort) }), { code: "EADDRINUSE" });
+    });
+  });
+
+  describe("upgrade and end", () => {
+    it("a successor takes over; what is open is finished by the old one; nothing is refused", async () => {
+      const old = city.ztunnel;
+      const open = await city.dial(client, "10.96.0.1:80");
+      await firstLine(open);
+      city.lines.length = 0;
+      const next = await city.startZtunnel();
+      await city.connectedAgain();
+      for (const pod of [client, server, bob]) assert.equal(await city.add(pod), "");
+      assert.equal(await city.snapshotSent(), "");
+      await city.line((l) => l["msg"] === "ready");
+      const drained = old.drain();
+      const results = await Promise.all(Array.from({ length: 50 }, async () => {
+        const socket = await city.dial(client, "10.96.0.1:80");
+        socket.end();
+        return readAll(socket);
+      }));
+      assert.deepEqual([...new Set(results)], ["hello 10.77.0.1\n"]);
+      open.end("late");
+      assert.equal(await readAll(open), "late");
+      await drained;
+      assert.equal(city.ztunnel, next);
+    });
+    it("after its end nothing of the pods leaves in the clear", async () => {
+      await city.ztunnel.drain();
+      city.zt = undefined;
+      await assert.rejects(city.dial(client, "10.77.0.3:8080"), { code: "ECONNREFUSED" });
+      await assert.rejects(city.dial(outside, "10.77.0.2:8080"), { code: "ECONNREFUSED" });
+    });
   });
 });

@@ -75,6 +75,7 @@ export class City {
   #xds: XdsServer | undefined;
   #agent: ChannelServer | undefined;
   #channel: Channel | undefined;
+  readonly #known = new Set<Channel>();
   #acks: ((error: string) => void)[] = [];
   #waiters: (() => void)[] = [];
   zt: BoundZtunnel | undefined;
@@ -101,6 +102,13 @@ export class City {
   #xdsPort = 0;
 
   async startZtunnel(more: Record<string, string> = {}): Promise<BoundZtunnel> {
+    this.zt = await this.buildAnother(more);
+    return this.zt;
+  }
+
+  /** One that `stop` does not know of. */
+  buildAnother(more: Record<string, string> = {}): Promise<BoundZtunnel> {
+    this.#fresh = false;
     const config = readConfig({
       INPOD_UDS: join(this.#dir, "ztunnel.sock"), NODE_NAME: "n1", XDS_ADDRESS: `http://127.0.0.1:${this.#xdsPort}`, AUTH_TOKEN: "token", RUST_LOG: "debug",
       AMBIT_ADMIN_PORT: "0", AMBIT_STATS_PORT: "0", AMBIT_READINESS_PORT: "0", ...more,
@@ -111,8 +119,7 @@ export class City {
       if (process.env["ZT_TEST_LOG"] !== undefined) process.stderr.write(line);
       for (const wake of this.#waiters.splice(0)) wake();
     } });
-    this.zt = await build(config, { random: seededRandom(1), log, certificates: this.#certificates() });
-    return this.zt;
+    return build(config, { random: seededRandom(1), log, certificates: this.#certificates() });
   }
 
   /** A namespace with an address on the bridge; `enrolled` redirects its traffic (the agent is told by `add`). */
@@ -155,6 +162,9 @@ export class City {
   snapshotSent(): Promise<string> { return this.#ask({ case: "snapshotSent", value: create(zds.SnapshotSentSchema) }); }
 
   async connected(): Promise<void> { while (this.#channel === undefined) await this.#turn(); }
+  /** The one that was started last said hello. */
+  async connectedAgain(): Promise<void> { while (!this.#fresh) await this.#turn(); }
+  #fresh = false;
 
   #ask(payload: zds.WorkloadRequest["payload"] & {}, fds: number[] = []): Promise<string> {
     return new Promise((resolve, reject) => {
@@ -165,10 +175,11 @@ export class City {
   }
 
   #serveAgent(channel: Channel): void {
+    const known = this.#known;
     channel.setHandler({
       onPacket: (packet) => {
         // The hello comes first; then each packet answers the oldest request.
-        if (this.#channel !== channel) this.#channel = channel;
+        if (!known.has(channel)) { known.add(channel); this.#channel = channel; this.#fresh = true; }
         else this.#acks.shift()?.(Buffer.from(packet.data.subarray(4)).toString());
         for (const wake of this.#waiters.splice(0)) wake();
       },

@@ -7,7 +7,7 @@ import { acceptTls, fromSocket } from "@ambit/transport";
 import { peerWorkload, planInbound, type ForwardPlan, type InboundPlan } from "../plan/inbound.ts";
 import { endsOf } from "../pod/pod-proxy.ts";
 import { baggageOf } from "../telemetry/baggage-of.ts";
-import { ConnectionRecord, earlyDenial } from "../telemetry/connection-record.ts";
+import { ConnectionRecord, earlyDenial, failureText } from "../telemetry/connection-record.ts";
 import { describeDenial } from "./connections.ts";
 import { dialApplication } from "./dial-application.ts";
 import { forward, recordEnding } from "./forward.ts";
@@ -26,7 +26,7 @@ export async function serveTunnel(pod: PodContext, socket: Socket): Promise<void
   } catch (error) {
     refuse(socket);
     const code: FaultCode = error instanceof MeshError ? error.code : "tls-handshake";
-    return earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(ends.local), "inbound", { code, error: errorText(error) });
+    return earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(ends.local), "inbound", { code, error: failureText(error) });
   }
   const { identity, fingerprint } = accepted.peer;
   const peer: PeerInfo = { identity, certificateFingerprint: fingerprint, remote: ends.peer, local: ends.local };

@@ -67,7 +67,7 @@ export class ConnectionRecord implements Disposable {
   }
 
   fail(error: unknown, fallback: FaultCode): void {
-    this.finish({ code: error instanceof MeshError ? error.code : fallback, error: errorText(error) });
+    this.finish({ code: error instanceof MeshError ? error.code : fallback, error: failureText(error) });
   }
 
   [Symbol.dispose](): void {
@@ -107,6 +107,9 @@ export class ConnectionRecord implements Disposable {
     };
   }
 }
+
+/** A MeshError's own sentence says it all, and its code is a field of its own. */
+export const failureText = (error: unknown): string => (error instanceof MeshError ? error.message : errorText(error));
 
 /** For a connection that died before its parties were known. */
 export function earlyDenial(access: Logger, src: string, dst: string, direction: "inbound" | "outbound", outcome: Outcome): void {

@@ -66,6 +66,7 @@ async function inClear(stage: Stage): Promise<{ ok: boolean; evidence: string[] 
   const begin = Date.now();
   const link = await LinkWatch.start(stage.lab, "tcp");
   await stage.visitor.waitFor((l) => l["ok"] === true && timeOf(l) > begin + OBSERVE_MS, begin, STEP_TIMEOUT_MS);
+  await pollSegments(link, (s) => s.payload.includes(MARKER));
   const readable = (await link.stop()).filter((s) => s.payload.includes(MARKER));
   const [first] = readable;
   if (first === undefined) return { ok: false, evidence: [`the marker "${MARKER}" was not seen on the link`, lastLine(stage.visitor)] };
@@ -80,7 +81,7 @@ async function enrol(stage: Stage): Promise<{ ok: boolean; evidence: string[] }>
   const uidsBefore = Object.values(stage.cast as unknown as Record<string, Pod>).map((p) => p.metadata.uid);
   const begin = Date.now();
   await stage.client.patch(KINDS.namespaces, undefined, NAMESPACE, { metadata: { labels: { "istio.io/dataplane-mode": "ambient" } } });
-  const enrolled = () => shopPods(stage).every((p) => p.metadata.annotations?.["ambient.istio.io/redirection"] === "enabled");
+  const enrolled = () => shopPods(stage).length > 0 && shopPods(stage).every((p) => p.metadata.annotations?.["ambient.istio.io/redirection"] === "enabled");
   if (!(await until(stage.pods, enrolled))) return { ok: false, evidence: [`not enrolled: ${shopPods(stage).filter((p) => p.metadata.annotations?.["ambient.istio.io/redirection"] !== "enabled").map((p) => p.metadata.name).join(", ")}`] };
   const took = Date.now() - begin;
   await stage.visitor.waitFor((l) => l["kind"] === "request" && timeOf(l) > begin + took + OBSERVE_MS, begin, STEP_TIMEOUT_MS);

@@ -150,8 +150,11 @@ function startOf(pid: number): string | undefined {
   }
 }
 
-/** The command that runs `command` inside the lab: on the fabric, or in a node's network namespace. */
+/**
+ * The command that runs `command` inside the lab: on the fabric, or in a node's network namespace. It keeps the machine's pid
+ * namespace, so that nsenter needs no process of its own in between and signals reach the command itself.
+ */
 export function enterCommand(record: LabRecord, node: string | undefined, command: readonly string[]): string[] {
-  const enter = ["nsenter", "-t", String(record.init), "-m", "-p", "-n", "-i", "-u", ...(record.rootless ? ["-U", "--preserve-credentials"] : []), "--"];
+  const enter = ["nsenter", "-t", String(record.init), "-m", "-n", "-i", "-u", ...(record.rootless ? ["-U", "--preserve-credentials"] : []), "--"];
   return node === undefined ? [...enter, ...command] : [...enter, "nsenter", `--net=/run/netns/${node}`, "--", ...command];
 }

@@ -23,7 +23,7 @@ describe("authority", () => {
     "[::1:80", "[10.0.0.1]:80", "[::ffff:10.0.0.1]:80", "[fe80::1%eth0]:80", "[]:80", "a b:80", "u@a:80", "a/b:80", "http://a:80", "-a:80", "a-:80", "a..b:80", ".a:80", "a.:80", "*.a:80", "a\0:80", "a\r\n:80", "é:80", "x".repeat(64) + ":80",
     ("x".repeat(60) + ".").repeat(5) + "x:80"];
   for (const text of bad) it(`refuses ${JSON.stringify(text.slice(0, 50))}`, () => assert.equal(parseAuthority(text).ok, false));
-  it("never throws, and reads back what it accepts", () => fc.assert(fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[0-9a-f:.\[\]%]{1,20}:\d{1,6}$/)), (text) => {
+  it("never throws, and reads back what it accepts", () => fc.assert(fc.property(fc.oneof(fc.string(), fc.stringMatching(/^[0-9a-f:.[\]%]{1,20}:\d{1,6}$/)), (text) => {
     const r = parseAuthority(text);
     if (r.ok) assert.deepEqual(parseAuthority(formatAuthority(r.value)), r);
   }), { numRuns: 3000 }));

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { byteStreamCompliance, Recorder, sendAll } from "@ambit/testkit";
+import { byteStreamCompliance, Recorder, sendAll, turns } from "@ambit/testkit";
 import type { ByteStream } from "@ambit/transport";
 import { copyBidirectional } from "./copy.ts";
 import { keyFor, Rig, sha } from "./tunnel.fixture.ts";
@@ -27,6 +27,43 @@ byteStreamCompliance("a tunnel stream seen from the server", async () => {
   const { left, right } = await pair(rig);
   return { left: right, right: left, close: () => rig.end() };
 }, { resets: true, stalledMax: WINDOW + (2 << 20) });
+
+describe("a stalled reader of a tunnel stream", () => {
+  const limits = { streamWindow: 1 << 20 };
+
+  it("holds at most its window, in however small frames it comes, and no other stream waits for it", async () => {
+    const rig = new Rig();
+    const accepted: ByteStream[] = [];
+    const port = await rig.serve((r) => accepted.push(r.accept()), { limits });
+    const pool = rig.pool();
+    const open = async (): Promise<{ stream: ByteStream; recorder: Recorder; peer: ByteStream }> => {
+      const { stream } = await pool.open(keyFor(port), { authority: "10.0.0.1:80", headers: {} });
+      const peer = accepted.at(-1);
+      assert.ok(peer !== undefined);
+      return { stream, recorder: new Recorder(stream), peer };
+    };
+    const [stalled, lively] = [await open(), await open()];
+    const reader = new Recorder(stalled.peer);
+    stalled.peer.pause();
+    const one = Uint8Array.of(7);
+    const before = process.memoryUsage();
+    let sent = 0;
+    while (sent < 1 << 20 && stalled.stream.write(one)) if (++sent % 4096 === 0) await turns(1);
+    const full = new Uint8Array(64);
+    while (stalled.stream.write(full)) if ((sent += full.length) % 4096 === 0) await turns(1);
+    await turns(5);
+    const after = process.memoryUsage();
+    assert.ok(sent >= 1 << 20);
+    assert.ok(after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers < 64 << 20);
+    const echo = new Recorder(lively.peer);
+    lively.stream.write(Buffer.from("still alive"));
+    await echo.until((r) => r.text === "still alive");
+    assert.equal(reader.octets, 0);
+    stalled.peer.resume();
+    await reader.until((r) => r.octets >= sent);
+    await rig.end();
+  });
+});
 
 describe("tunnels", () => {
   let rig: Rig;

@@ -10,7 +10,7 @@ const CONNECTION_SPECIFIC = new Set(["connection", "proxy-connection", "keep-ali
 /** Digits a content length may have: beyond 2^53 nothing can be counted. */
 const CONTENT_LENGTH = /^\d{1,15}$/;
 
-export interface MessageHead {
+interface MessageHead {
   /** Requests: the method. */
   readonly method: string;
   /** Responses: 100–599; 0 for a request. */

@@ -79,7 +79,7 @@ export async function build(o: AppOptions): Promise<App> {
       reviewToken: reviewer(client, readiness), pods: podLookup(mesh), clock, log: log.child("ca"), metrics,
     });
     // Policies before workloads: nobody may list a policy that has not been sent.
-    const pushed = [authorizationSource(mesh.authorizations, ticker), addressSource(mesh.addresses, ticker)];
+    const pushed = [authorizationSource(mesh.authorizations, ticker, clock), addressSource(mesh.addresses, ticker)];
     const xds = createXdsServer({ sources: pushed, authenticate: ca.authenticate, ready: () => readiness.ready, log: log.child("xds"), clock, metrics, controlPlane: config.podName });
     const grpc = await startGrpc({ port: config.grpcPort, host: config.host, ...(config.plaintextPort < 0 ? {} : { plaintextPort: config.plaintextPort }), tls: certificate, xds, ca, clock });
     ending.push(() => grpc.drain());

@@ -1,6 +1,7 @@
 // Owns one collection as served resources: encoded once per change, versioned by content, announced on the tick.
 import { hash } from "node:crypto";
 import type { Collection } from "@ambit/collections";
+import type { Clock } from "@ambit/runtime";
 import type { ResourceSource, ServedResource } from "@ambit/xds";
 import type { Ticker } from "./debounce.ts";
 
@@ -12,6 +13,8 @@ export interface ServedOptions<T> {
   readonly encode: (item: T) => Uint8Array;
   /** Other names under which an on-demand client may ask for it. */
   readonly aliases: (item: T) => readonly string[];
+  /** Removals of these are announced later than everything else. Default: none. */
+  readonly linger?: { readonly clock: Clock; readonly ms: number; readonly applies: (item: T) => boolean };
   /** Names whose asker also gets this item: the services of a workload. */
   readonly joins: (item: T) => readonly string[];
 }
@@ -19,7 +22,7 @@ export interface ServedOptions<T> {
 /** Hex digits of SHA-256: 64 bits, as Istio's version has. */
 const VERSION_DIGITS = 16;
 
-interface Entry { readonly resource: ServedResource; readonly joins: readonly string[] }
+interface Entry { readonly resource: ServedResource; readonly joins: readonly string[]; readonly lingers: boolean }
 type Listener = (changed: ReadonlySet<string>, removed: ReadonlySet<string>) => void;
 
 /** What it answers is what it announced: changes since the last tick are not visible yet. */
@@ -29,10 +32,28 @@ export function serve<T>(o: ServedOptions<T>): ResourceSource {
   const byJoin = new Map<string, Set<string>>();
   const listeners = new Set<Listener>();
   let touched = new Set<string>();
+  /** Gone from the collection, not yet for clients. */
+  const leaving = new Map<string, "waiting" | "due">();
+
+  const lingers = (name: string): boolean => {
+    const { linger } = o;
+    if (linger === undefined || entries.get(name)?.lingers !== true || leaving.get(name) === "due") return false;
+    if (leaving.has(name)) return true;
+    leaving.set(name, "waiting");
+    linger.clock.after(linger.ms, () => {
+      if (leaving.get(name) !== "waiting") return;
+      leaving.set(name, "due");
+      touched.add(name);
+      o.ticker.touch();
+    });
+    return true;
+  };
 
   const apply = (name: string): "changed" | "removed" | "same" => {
     const item = o.collection.get(name);
     const old = entries.get(name);
+    if (item === undefined && lingers(name)) return "same";
+    leaving.delete(name);
     const entry = item === undefined ? undefined : entryOf(o, name, item);
     if (entry !== undefined && old !== undefined && sameEntry(entry, old)) return "same";
     if (entry === undefined && old === undefined) return "same";
@@ -87,11 +108,11 @@ export function serve<T>(o: ServedOptions<T>): ResourceSource {
 
 function entryOf<T>(o: ServedOptions<T>, name: string, item: T): Entry {
   const bytes = o.encode(item);
-  return { resource: { name, version: hash("sha256", bytes, "hex").slice(0, VERSION_DIGITS), bytes, aliases: o.aliases(item) }, joins: o.joins(item) };
+  return { resource: { name, version: hash("sha256", bytes, "hex").slice(0, VERSION_DIGITS), bytes, aliases: o.aliases(item) }, joins: o.joins(item), lingers: o.linger?.applies(item) ?? false };
 }
 
 const sameEntry = (a: Entry, b: Entry): boolean =>
-  a.resource.version === b.resource.version && a.resource.aliases.join() === b.resource.aliases.join() && a.joins.join() === b.joins.join();
+  a.resource.version === b.resource.version && a.lingers === b.lingers && a.resource.aliases.join() === b.resource.aliases.join() && a.joins.join() === b.joins.join();
 
 function put(sets: Map<string, Set<string>>, key: string, value: string): void {
   const set = sets.get(key);

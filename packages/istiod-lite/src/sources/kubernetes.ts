@@ -37,14 +37,21 @@ export function watchKubernetes(o: { client: KubeClient; inbox: Inbox; clock: Cl
     for (const wake of all) wake();
   };
 
-  const start = (source: SourceName, kind: Kind): void => {
-    if (running.has(source)) return;
+  const quit = (reflector: Reflector): void => {
+    const stopped = reflector.stop().then(() => void stopping.delete(stopped));
+    stopping.add(stopped);
+  };
+  /** `before`: the same kind in another version; its objects stay until the new list says otherwise, because policies must not flicker. */
+  const start = (source: SourceName, kind: Kind, before?: Reflector): void => {
     const reflector = new Reflector(o.client, kind, options).handle({
       onAdd: (object) => o.inbox.put(source, object),
       onUpdate: (object) => o.inbox.put(source, object),
       onDelete: (object) => o.inbox.remove(source, objectKey(object)),
-      // The handler runs before the reflector says so itself.
-      onSynced: () => queueMicrotask(check),
+      onSynced: () => {
+        for (const object of before?.items() ?? []) if (reflector.get(objectKey(object)) === undefined) o.inbox.remove(source, objectKey(object));
+        // This handler runs before the reflector says so itself.
+        queueMicrotask(check);
+      },
     });
     running.set(source, reflector);
     reflector.start();
@@ -53,8 +60,7 @@ export function watchKubernetes(o: { client: KubeClient; inbox: Inbox; clock: Cl
     const reflector = running.get(source);
     if (reflector === undefined) return;
     running.delete(source);
-    const stopped = reflector.stop().then(() => void stopping.delete(stopped));
-    stopping.add(stopped);
+    quit(reflector);
     // The definition is gone and its objects with it; their own deletions may have been missed.
     for (const object of reflector.items()) o.inbox.remove(source, objectKey(object));
     check();
@@ -62,17 +68,23 @@ export function watchKubernetes(o: { client: KubeClient; inbox: Inbox; clock: Cl
   const follow = (definition: KubeObject): void => {
     for (const [source, kind] of entries(CUSTOM)) {
       if (definition.metadata.name !== `${kind.plural}.${kind.group}`) continue;
-      const version = servedVersion(definition);
       const now = running.get(source);
-      if (now !== undefined && now.kind.version !== version) end(source);
-      if (version === undefined) continue;
+      const served = servedVersions(definition);
+      // A definition in transit is no reason to forget its objects: only one that is deleted is.
+      if (now === undefined ? !isEstablished(definition) : served.includes(now.kind.version)) continue;
+      const version = VERSIONS.find((v) => served.includes(v));
+      if (version === undefined) {
+        o.log.warn("a custom kind is served in no version that is understood here", { kind: kind.kind, served: served.join() });
+        continue;
+      }
       o.log.info("watching a custom kind", { kind: kind.kind, version });
-      start(source, { ...kind, version });
+      if (now !== undefined) quit(now);
+      start(source, { ...kind, version }, now);
     }
   };
   definitions.handle({
     onAdd: follow,
-    onUpdate: (d, old) => { if (servedVersion(d) !== servedVersion(old)) follow(d); },
+    onUpdate: follow,
     onDelete: (d) => { for (const [source, kind] of entries(CUSTOM)) if (d.metadata.name === `${kind.plural}.${kind.group}`) end(source); },
     onSynced: () => queueMicrotask(check),
   });
@@ -93,13 +105,10 @@ export function watchKubernetes(o: { client: KubeClient; inbox: Inbox; clock: Cl
 
 const entries = (kinds: Readonly<Partial<Record<SourceName, Kind>>>): [SourceName, Kind][] => Object.entries(kinds) as [SourceName, Kind][];
 
-/** Undefined until the API server serves the kind in a version that we read. */
-function servedVersion(definition: KubeObject): string | undefined {
-  const conditions = list(record(definition["status"])["conditions"]);
-  if (!conditions.some((c) => c["type"] === "Established" && c["status"] === "True")) return undefined;
-  const served = list(record(definition["spec"])["versions"]).filter((v) => v["served"] === true).map((v) => v["name"]);
-  return VERSIONS.find((v) => served.includes(v));
-}
+const isEstablished = (definition: KubeObject): boolean =>
+  list(record(definition["status"])["conditions"]).some((c) => c["type"] === "Established" && c["status"] === "True");
+const servedVersions = (definition: KubeObject): string[] =>
+  list(record(definition["spec"])["versions"]).filter((v) => v["served"] === true).map((v) => String(v["name"]));
 
 const record = (v: unknown): Record<string, unknown> => (typeof v === "object" && v !== null ? (v as Record<string, unknown>) : {});
 const list = (v: unknown): Record<string, unknown>[] => (Array.isArray(v) ? v.map(record) : []);

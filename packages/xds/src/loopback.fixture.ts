@@ -168,9 +168,14 @@ export class Watcher {
   }
 }
 
-/** Waits for a condition that another process part reaches by itself, looking once per event-loop turn; the test's timeout is the bound. */
+const EVENTUALLY_MAX_MS = 10_000;
+
+/** Waits for a condition that another part reaches by itself, looking again and again. */
 export async function eventually(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise((resolve) => setTimeout(resolve, 1));
+  for (const start = performance.now(); !condition(); ) {
+    if (performance.now() - start > EVENTUALLY_MAX_MS) throw new Error(`never came true: ${condition.toString()}`);
+    await new Promise((resolve) => setTimeout(resolve, 1));
+  }
 }
 
 export interface RawStream {

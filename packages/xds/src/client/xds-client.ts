@@ -133,7 +133,7 @@ class Driver implements XdsClient {
       if (signal.aborted) return;
       const plan = planReconnect({ served: end.served, code: end.code }, attempt, random);
       attempt = plan.attempt;
-      log.info("control plane stream ended", { code: end.code, error: end.detail, retry_ms: Math.round(plan.delayMs) });
+      log.info("control plane stream ended", { code: end.code, error: end.detail, retry_ms: plan.delayMs });
       await clock.sleep(plan.delayMs, signal).catch(() => undefined);
     }
   }

@@ -26,5 +26,5 @@ export function planReconnect(end: StreamEnd, attempt: number, random: () => num
   if (end.served && end.code === 0) return { delayMs: 0, attempt: 0 };
   const from = end.served || HARMLESS.has(end.code) ? 0 : attempt;
   const base = Math.min(RECONNECT_MAX_MS, RECONNECT_INITIAL_MS * FACTOR ** Math.min(from, 30));
-  return { delayMs: Math.min(RECONNECT_MAX_MS, base * (1 - JITTER + 2 * JITTER * random())), attempt: from + 1 };
+  return { delayMs: Math.min(RECONNECT_MAX_MS, Math.round(base * (1 - JITTER + 2 * JITTER * random()))), attempt: from + 1 };
 }

@@ -121,7 +121,7 @@ class Registry {
 
   #serve(call: DeltaCall, identity: Identity): void {
     const { clock } = this.#o;
-    const stream = new ClientStream({ call, identity, tables: this.#tables, hooks: this.#hooks, now: clock.now() });
+    const stream = new ClientStream({ call, identity, tables: this.#tables, hooks: this.#hooks, clock });
     this.#streams.add(stream);
     const timer = clock.after(this.#bounds.firstRequestMs, () => {
       if (!stream.introduced) stream.end(status.DEADLINE_EXCEEDED, `no request within ${this.#bounds.firstRequestMs} ms`);

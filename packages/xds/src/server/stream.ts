@@ -1,13 +1,16 @@
 // Owns one client's stream: its subscriptions, the order of its pushes, and how much may be under way to it.
 import { status, type ServerDuplexStream } from "@grpc/grpc-js";
 import type { Identity } from "@ambit/core";
-import type { Logger } from "@ambit/runtime";
+import type { Clock, Logger, Timer } from "@ambit/runtime";
 import { ServerSubscription, type ChunkLimits, type SubscriptionStatus } from "../protocol/delta-server.ts";
 import type { DeltaRequest } from "../protocol/messages.ts";
 import { checkNode } from "../protocol/node.ts";
 import { encodeResponse } from "../wire/encode.ts";
 import type { ResourceTable } from "./source.ts";
 
+/** A client asks for its types one after the other: the first answers wait this long for the other questions, so that they go
+ *  out in the order of the sources (policies before the workloads they guard) and not in that of the questions. */
+export const OPENING_LINGER_MS = 20;
 /** Responses handed to the transport that it has not taken yet: two keep the wire busy, more only fill memory. */
 export const WRITES_UNDER_WAY_MAX = 2;
 
@@ -39,6 +42,11 @@ export class ClientStream {
   readonly #hooks: StreamHooks;
   readonly #subscriptions = new Map<string, ServerSubscription>();
   readonly #connectedSince: number;
+  readonly #clock: Clock;
+  readonly #asked = new Set<string>();
+  /** Present until the opening is over. */
+  #linger: Timer | undefined;
+  #opened = false;
   #log: Logger;
   #proxy: { id: string; role: string; nodeName: string } | undefined;
   #underWay = 0;
@@ -48,13 +56,14 @@ export class ClientStream {
   readonly #unknownOwed: string[] = [];
   #unknownAnswered = 0;
 
-  constructor(o: { call: DeltaCall; identity: Identity; tables: readonly ResourceTable[]; hooks: StreamHooks; now: number }) {
+  constructor(o: { call: DeltaCall; identity: Identity; tables: readonly ResourceTable[]; hooks: StreamHooks; clock: Clock }) {
     this.#call = o.call;
     this.#identity = o.identity;
     this.#tables = o.tables;
     this.#hooks = o.hooks;
     this.#log = o.hooks.log;
-    this.#connectedSince = o.now;
+    this.#clock = o.clock;
+    this.#connectedSince = o.clock.now();
     o.tables.forEach((t, i) =>
       this.#subscriptions.set(t.source.typeUrl, new ServerSubscription({ versioned: t.source.versioned, noncePrefix: `${i}-` })));
   }
@@ -87,6 +96,7 @@ export class ClientStream {
       case "ack":
         break;
     }
+    this.#open(req.typeUrl);
     this.#schedule();
   }
 
@@ -120,6 +130,7 @@ export class ClientStream {
   /** The peer is gone. */
   gone(): void {
     this.#closed = true;
+    this.#linger?.cancel();
   }
 
   #introduce(req: DeltaRequest): boolean {
@@ -134,9 +145,19 @@ export class ClientStream {
     return true;
   }
 
-  /** One pass per event-loop turn, so that requests and changes that arrive together are answered in the order of the types. */
+  #open(typeUrl: string): void {
+    if (this.#opened) return;
+    if (this.#subscriptions.has(typeUrl)) this.#asked.add(typeUrl);
+    this.#opened = this.#asked.size === this.#tables.length;
+    this.#linger ??= this.#clock.after(OPENING_LINGER_MS, () => {
+      this.#opened = true;
+      this.#schedule();
+    });
+  }
+
+  /** One pass per event-loop turn, so that changes that come together go out in the order of the types. */
   #schedule(): void {
-    if (this.#scheduled || this.#closed) return;
+    if (this.#scheduled || this.#closed || !this.#opened) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
@@ -179,6 +200,7 @@ export class ClientStream {
       return this.end(status.RESOURCE_EXHAUSTED, `more than ${UNKNOWN_OWED_MAX} open requests for types that are not served`);
     this.#log.debug("request for a type that is not served", { type: req.typeUrl.slice(0, TYPE_SHOWN_MAX) });
     this.#unknownOwed.push(req.typeUrl);
+    this.#open(req.typeUrl);
     this.#schedule();
   }
 

@@ -17,7 +17,8 @@ import { PodManager } from "./pods/pod-manager.ts";
 import { hostPortsOf } from "./pods/sandbox.ts";
 import { createStatusWriter } from "./pods/status-writer.ts";
 import { createRuntime, type Runtime } from "./runtime.ts";
-import { KUBELET_PORT, serveKubelet, type KubeletServer } from "./server/server.ts";
+import { isApiServer, KUBELET_PORT, serveKubelet, type KubeletServer } from "./server/server.ts";
+import { serveStreaming } from "./streaming/server.ts";
 import { createObjectCache } from "./volumes/object-cache.ts";
 
 export interface KubeletOptions {
@@ -53,6 +54,7 @@ export async function startKubelet(options: KubeletOptions, log: Logger, clock: 
   const pods = new PodManager(ports, podReflector);
   const server = await serveKubelet({ host: "0.0.0.0", port: KUBELET_PORT }, options.pki, options.node, pods, log);
   const runtime = createRuntime(pods, root.loader);
+  const streaming = serveStreaming(server.server, { runtime, log, clock, authorize: isApiServer });
   const network = await startServiceNetwork({ nodeName: options.node, nodeIp: options.nodeIp, podCidr: options.podCidr, services, slices, nodes, clock, log, hostPorts: () => hostPorts(pods) });
   pods.onChange(() => network.changed());
   for (const r of [services, slices, nodes]) r.start();
@@ -71,6 +73,7 @@ export async function startKubelet(options: KubeletOptions, log: Logger, clock: 
     async drain() {
       for (const w of watchers) w.close();
       reporter.close();
+      streaming.close();
       await server.close();
       await pods.close();
       ports.status.close();

@@ -1,7 +1,8 @@
 // Owns which cluster a command talks to: an explicit kubeconfig, else a running lab, else the environment's.
 import { existsSync } from "node:fs";
 import { KubeClient, KubeconfigError, loadClientConfig } from "@ambit/kube";
-import { defaultStateDir, layoutOf, readRecord } from "@ambit/lab";
+import { defaultStateDir, layoutOf } from "@ambit/lab/layout";
+import { readRecord } from "@ambit/lab/supervisor";
 import { UsageError } from "./usage-error.ts";
 
 export interface ClusterOptions { readonly kubeconfig?: string; readonly context?: string; readonly state?: string }

@@ -1,6 +1,6 @@
 // Owns the tour: a small application, and one real check per claim of the mesh, each with the evidence it rests on.
 import { applyManifests, KINDS, Reflector, type KubeClient, type Pod } from "@ambit/kube";
-import type { LabRecord } from "@ambit/lab";
+import type { LabRecord } from "@ambit/lab/supervisor";
 import { systemClock, withTimeout } from "@ambit/runtime";
 import { FIELD_MANAGER, readManifests } from "../mesh.ts";
 import type { Progress } from "../progress.ts";

@@ -1,7 +1,7 @@
 // Owns listening on the link between two nodes of the lab with tcpdump.
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { enterCommand, type LabRecord } from "@ambit/lab";
+import { enterCommand, type LabRecord } from "@ambit/lab/supervisor";
 import { segments, type Segment } from "./pcap.ts";
 
 /** A tour's capture is seconds of small requests. */

@@ -21,9 +21,10 @@ export function modelOf(objects: readonly KubeObject[]): Model {
     for (const object of objects) {
       const source = SOURCE_OF[object.kind ?? ""];
       if (source === undefined) continue;
-      const wrong = admit(source, object);
-      if (wrong.length > 0) problems.push(`${object.kind} ${object.metadata.namespace ?? ""}/${object.metadata.name}: ${describeProblems(wrong)}`);
-      else mesh.sources[source].set(object as never);
+      const admitted = admit(source, object);
+      if (!admitted.ok) problems.push(`${object.kind} ${object.metadata.namespace ?? ""}/${object.metadata.name}: ${describeProblems(admitted.error)}`);
+      // Its shape was just checked.
+      else mesh.sources[source].set(admitted.value as never);
     }
   });
   const state = new ProxyState("");

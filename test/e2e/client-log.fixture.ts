@@ -1,0 +1,40 @@
+// Owns reading what the sample's clients say: every request and held connection of a pod, from its log.
+import type { TestLab } from "./lab.fixture.ts";
+
+export interface Said { readonly t: number; readonly kind: "request" | "hold"; readonly ok?: boolean; readonly error?: string; readonly client?: string; readonly event?: string; readonly status?: number }
+
+export async function saidBy(lab: TestLab, namespace: string, pod: string): Promise<Said[]> {
+  const text = await lab.kubectl("-n", namespace, "logs", pod);
+  return text.split("\n").flatMap((line) => {
+    if (!line.startsWith("{")) return [];
+    const record = JSON.parse(line) as Said;
+    return record.kind === undefined ? [] : [record];
+  });
+}
+
+/** Asks again until `test` holds of what was said; the log itself is the event source, read at most every 100 ms. */
+export async function saidUntil(lab: TestLab, namespace: string, pod: string, test: (said: Said[]) => boolean, limitMs = 15_000): Promise<Said[]> {
+  const deadline = Date.now() + limitMs;
+  for (;;) {
+    const said = await saidBy(lab, namespace, pod);
+    if (test(said)) return said;
+    if (Date.now() > deadline) throw new Error(`${namespace}/${pod} never said so; last: ${JSON.stringify(said.slice(-5))}`);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}
+
+/** A pod of the sample image. */
+export function samplePod(o: { name: string; namespace?: string; node?: string; account?: string; args: readonly string[]; labels?: Readonly<Record<string, string>> }): string {
+  const namespace = o.namespace ?? "t";
+  return JSON.stringify({
+    apiVersion: "v1", kind: "Pod", metadata: { name: o.name, namespace, labels: { app: o.name, ...o.labels } },
+    spec: {
+      ...(o.node === undefined ? {} : { nodeSelector: { "kubernetes.io/hostname": o.node } }), ...(o.account === undefined ? {} : { serviceAccountName: o.account }), terminationGracePeriodSeconds: 0,
+      containers: [{ name: "c", image: "ambit/sample:lab", args: o.args }],
+    },
+  });
+}
+export const serviceOf = (name: string, namespace = "t"): string => JSON.stringify({ apiVersion: "v1", kind: "Service", metadata: { name, namespace }, spec: { selector: { app: name }, ports: [{ name: "http", port: 8080 }, { name: "tcp-echo", port: 9080 }] } });
+export const accountOf = (name: string, namespace = "t"): string => JSON.stringify({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name, namespace } });
+export const namespaceOf = (name: string, ambient: boolean): string => JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name, labels: ambient ? { "istio.io/dataplane-mode": "ambient" } : {} } });
+export const documents = (...docs: string[]): string => docs.join("\n---\n");

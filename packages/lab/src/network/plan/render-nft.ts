@@ -5,6 +5,8 @@ export const TABLE = "ip ambit-lab-services";
 /** Marks a packet whose source must become the node's; none of the mesh's marks (0x111, 0x539 in the low 12 bits) touches it. */
 const MASQUERADE_MARK = "0x4000";
 
+const HOST_PROTOCOLS = ["tcp", "udp"];
+
 export interface HostPort { readonly hostPort: number; readonly containerPort: number; readonly protocol: string; readonly podIP: string }
 export interface RuleFacts {
   readonly doors: readonly FrontDoor[];
@@ -26,8 +28,12 @@ export function renderServiceRules(f: RuleFacts): string {
   const dropped: string[] = [];
   const chains: string[] = [];
   const hairpins = new Set<string>();
+  // Two doors with one key would make nft refuse the whole table: the first by name has it.
+  const taken = new Set<string>();
+  const free = (key: string) => { if (taken.has(key)) return false; taken.add(key); return true; };
   for (const d of f.doors) {
-    const keys = d.addresses.length > 0 ? d.addresses.map((a) => `${a} . ${d.protocol} . ${d.port}`) : [`${d.protocol} . ${d.port}`];
+    const keys = (d.addresses.length > 0 ? d.addresses.map((a) => `${a} . ${d.protocol} . ${d.port}`) : [`${d.protocol} . ${d.port}`]).filter(free);
+    if (keys.length === 0) continue;
     if (d.targets.length === 0) {
       if (d.local) dropped.push(...(d.addresses.length > 0 ? keys : []));
       else (d.addresses.length > 0 ? refusedServices : refusedPorts).push(...keys);
@@ -40,7 +46,7 @@ export function renderServiceRules(f: RuleFacts): string {
   }
   for (const p of [...f.hostPorts].sort((a, b) => a.hostPort - b.hostPort || (a.podIP < b.podIP ? -1 : 1))) {
     const chain = `hostport-${p.protocol}-${p.hostPort}`;
-    if (nodePorts.some((n) => n.startsWith(`${p.protocol} . ${p.hostPort} :`))) continue;
+    if (!HOST_PROTOCOLS.includes(p.protocol) || !free(`${p.protocol} . ${p.hostPort}`)) continue;
     nodePorts.push(`${p.protocol} . ${p.hostPort} : goto ${chain}`);
     hairpins.add(`${p.podIP} . ${p.podIP}`);
     chains.push(renderChain(chain, false, `meta l4proto ${p.protocol} dnat to ${p.podIP}:${p.containerPort}`));

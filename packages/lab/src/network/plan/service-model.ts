@@ -42,7 +42,7 @@ export function frontDoors(services: readonly Service[], slices: readonly Endpoi
     for (const port of spec.ports ?? []) {
       const protocol = (port.protocol ?? "TCP").toLowerCase();
       if ((protocol !== "tcp" && protocol !== "udp") || !isPort(port.port)) continue;
-      const name = `${metadata.namespace}/${metadata.name}/${port.name === undefined || port.name === "" ? String(port.port) : port.name}`;
+      const name = `${metadata.namespace}/${metadata.name}/${port.name === undefined || !NAME.test(port.name) ? String(port.port) : port.name}`;
       const all = targets(own, port.name ?? "", undefined);
       const here = targets(own, port.name ?? "", nodeName);
       const internalLocal = spec.internalTrafficPolicy === "Local";

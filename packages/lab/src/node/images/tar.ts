@@ -86,7 +86,8 @@ const id = (text: string | undefined, b: Uint8Array, at: number, where: string):
 function checkSum(b: Uint8Array, where: string): void {
   let sum = 0;
   for (let i = 0; i < BLOCK; i++) sum += i >= 148 && i < 156 ? 0x20 : (b[i] ?? 0);
-  if (sum !== numeric(b, 148, 8, where)) throw new TarError(`${where}: not a tar header (its checksum is wrong)`);
+  const written = cstring(b, 148, 8).trim();
+  if (!/^[0-7]+$/.test(written) || sum !== parseInt(written, 8)) throw new TarError(`${where}: not a tar header (its checksum is wrong)`);
 }
 
 function pax(body: Uint8Array, where: string): Record<string, string> {

@@ -1,4 +1,5 @@
 // Tests who may do what: certificates, tokens, impersonation, RBAC and the reviews.
+import { systemClock } from "@ambit/runtime";
 import assert from "node:assert/strict";
 import { dig, type JsonObject } from "./json.ts";
 import { CM, pod, PODS, startRig, TestClient, type Answer, type Rig } from "./test-client.ts";
@@ -128,7 +129,7 @@ describe("apiserver: authentication and authorization", () => {
     const forged = Buffer.from(JSON.stringify({ sub: "system:serviceaccount:kube-system:admin" })).toString("base64url");
     assert.equal((await review(`${head}.${forged}.${signature}`))["authenticated"], false);
     let now = Date.now();
-    const aging = await startRig({ now: () => now });
+    const aging = await startRig({ clock: { ...systemClock, now: () => now } });
     await aging.admin.ask("POST", ACCOUNTS, { metadata: { name: "app" } });
     const old = String(dig((await aging.admin.ask("POST", `${ACCOUNTS}/app/token`, { spec: { expirationSeconds: 600 } })).body, "status", "token"));
     now += 700_000;

@@ -1,5 +1,5 @@
 // Owns the bundle of long-lived parts that every verb works with.
-import type { Logger } from "@ambit/runtime";
+import type { Clock, Logger } from "@ambit/runtime";
 import type { Authorizer } from "./auth/authorizer.ts";
 import type { Tokens } from "./auth/tokens.ts";
 import type { Registry } from "./registry/registry.ts";
@@ -17,6 +17,7 @@ export interface Api {
   readonly allocators: Allocators;
   readonly kubelet: KubeletDialer;
   readonly log: Logger;
+  readonly clock: Clock;
   /** Milliseconds since the epoch. */
   readonly now: () => number;
   /** Aborted when the server closes: streams end. */

@@ -1,6 +1,6 @@
 // Tests custom resources: serving, schemas, versions, subresources, columns, and the CRD's own life; patches and apply with them.
 import assert from "node:assert/strict";
-import { dig, type JsonObject } from "./json.ts";
+import { asObjects, dig, type JsonObject } from "./json.ts";
 import { startRig, type Answer, type Rig } from "./test-client.ts";
 
 const CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -72,7 +72,7 @@ describe("apiserver: custom resources", () => {
     const groups = await rig.admin.ask("GET", "/apis", undefined, { accept: "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList" });
     assert.equal(groups.headers["content-type"], "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList");
     const own = (groups.body["items"] as JsonObject[]).find((item) => dig(item, "metadata", "name") === "ex.io");
-    assert.deepEqual((own?.["versions"] as JsonObject[]).map((v) => v["version"]), ["v1", "v1beta1"], "stable first");
+    assert.deepEqual(asObjects(own?.["versions"]).map((v) => v["version"]), ["v1", "v1beta1"], "stable first");
   });
 
   it("prunes, defaults and validates", async () => {

@@ -1,10 +1,12 @@
 // Tests create, read, update, delete and their refusals over real HTTPS.
+import { systemClock } from "@ambit/runtime";
 import assert from "node:assert/strict";
-import { dig, type JsonObject } from "./json.ts";
+import { asObjects, dig, type JsonObject } from "./json.ts";
 import { CM, configMap, pod, PODS, startRig, type Rig } from "./test-client.ts";
 
 describe("apiserver: objects", () => {
   let rig: Rig;
+  let sweep: () => void = () => undefined;
   before(async () => {
     rig = await startRig();
     await rig.admin.ask("POST", "/api/v1/namespaces/default/serviceaccounts", { metadata: { name: "default" } });
@@ -176,8 +178,8 @@ describe("apiserver: objects", () => {
     assert.equal(dig(body, "spec", "enableServiceLinks"), true);
     const [container] = dig(body, "spec", "containers") as JsonObject[];
     assert.equal(container?.["imagePullPolicy"], "Always");
-    assert.equal((container?.["ports"] as JsonObject[])[0]?.["protocol"], "TCP");
-    assert.match(String((container?.["volumeMounts"] as JsonObject[])[0]?.["name"]), /^kube-api-access-/);
+    assert.equal(asObjects(container?.["ports"])[0]?.["protocol"], "TCP");
+    assert.match(String(asObjects(container?.["volumeMounts"])[0]?.["name"]), /^kube-api-access-/);
     assert.equal((dig(body, "spec", "tolerations") as JsonObject[]).length, 2);
     assert.deepEqual(body["status"], { phase: "Pending", qosClass: "BestEffort" });
     const fixed = await rig.admin.ask("PATCH", `${PODS}/defaults`, { spec: { dnsPolicy: "Default" } }, { type: "application/merge-patch+json" });
@@ -230,6 +232,19 @@ describe("apiserver: objects", () => {
     assert.equal(dig(modern.body, "regarding", "name"), "p");
     const found = await rig.admin.ask("GET", "/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dp,type%3DNormal");
     assert.equal((found.body["items"] as JsonObject[]).length, 1);
+  });
+
+  it("lets events go after an hour", async () => {
+    let now = Date.now();
+    const aging = await startRig({ clock: { ...systemClock, now: () => now, every: (_ms, task) => ((sweep = task), { cancel: () => undefined }) } });
+    await aging.admin.ask("POST", "/api/v1/namespaces/default/events", { metadata: { name: "old" }, involvedObject: {} });
+    now += 50 * 60 * 1000;
+    await aging.admin.ask("POST", "/api/v1/namespaces/default/events", { metadata: { name: "new" }, involvedObject: {} });
+    now += 15 * 60 * 1000;
+    sweep();
+    const left = await aging.admin.ask("GET", "/api/v1/events");
+    assert.deepEqual(asObjects(left.body["items"]).map((event) => dig(event, "metadata", "name")), ["new"]);
+    await aging.close();
   });
 
   it("evicts as far as the budget allows", async () => {

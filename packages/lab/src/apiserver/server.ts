@@ -1,5 +1,5 @@
 // Owns the composition of the API server: its parts, their start in order, and their end.
-import { createLogger, LogLevels, type Logger } from "@ambit/runtime";
+import { createLogger, LogLevels, systemClock, type Clock, type Logger } from "@ambit/runtime";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -12,6 +12,7 @@ import { CRDS, keepCrds } from "./crd/keeper.ts";
 import { handle } from "./http/dispatch.ts";
 import { listen, type Address, type Listening } from "./http/listener.ts";
 import { Allocators } from "./kinds/service-allocation.ts";
+import { expireEvents } from "./kinds/event-expiry.ts";
 import { KubeletDialer } from "./proxy/kubelet.ts";
 import { handleUpgrade } from "./proxy/upgrade.ts";
 import { coreRows } from "./registry/core.ts";
@@ -38,7 +39,7 @@ export interface ApiServerOptions {
   /** Nodes for which kubelet credentials are made beside the others. */
   readonly nodes?: readonly string[];
   readonly log?: Logger;
-  readonly now?: () => number;
+  readonly clock?: Clock;
 }
 
 export interface RunningApiServer {
@@ -66,6 +67,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ru
   if (crdRow === undefined) throw new Error("the registry has no CustomResourceDefinitions");
   bootstrap(api, options.advertise ?? { ip: "172.30.0.1", port: 6443 });
   keepCrds(api, crdRow);
+  const expiry = expireEvents(api);
 
   const addresses: Address[] = [...(options.listen ?? [{ host: "127.0.0.1", port: 0 }])];
   if (options.unixPath !== undefined) addresses.push({ path: options.unixPath });
@@ -101,6 +103,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ru
     writeKubeconfig: write,
     async close() {
       closing.abort();
+      expiry.cancel();
       await Promise.all(listeners.map((listener) => listener.close()));
       api.store.close();
       if (temporary !== null) rmSync(temporary, { recursive: true, force: true });
@@ -110,7 +113,8 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ru
 
 function openApi(options: ApiServerOptions, read: (name: string) => string, closing: AbortSignal): Api {
   const log = options.log ?? createLogger("apiserver", { levels: new LogLevels("error") });
-  const now = options.now ?? (() => Date.now());
+  const clock = options.clock ?? systemClock;
+  const now = () => clock.now();
   const store = new Store(forgetfulLog);
   if (options.dataDir !== undefined) {
     const opened = openLog(options.dataDir, (record) => store.replay(record));
@@ -131,6 +135,7 @@ function openApi(options: ApiServerOptions, read: (name: string) => string, clos
       key: read("apiserver-kubelet-client.key"),
     }),
     log,
+    clock,
     now,
     closing,
   };

@@ -1,6 +1,6 @@
 // Tests lists and watches: selectors, paging, resumption, bookmarks, transitions, tables and ends.
 import assert from "node:assert/strict";
-import { dig, type JsonObject } from "./json.ts";
+import { asArray, asObjects, dig, type JsonObject } from "./json.ts";
 import { CM, configMap, startRig, type Rig, type TestWatch } from "./test-client.ts";
 
 const TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json";
@@ -147,7 +147,7 @@ describe("apiserver: list and watch", () => {
     assert.equal(list.body["kind"], "Table");
     const columns = (list.body["columnDefinitions"] as JsonObject[]).map((column) => column["name"]);
     assert.deepEqual(columns, ["Name", "Data", "Age"]);
-    assert.deepEqual(((list.body["rows"] as JsonObject[])[0]?.["cells"] as unknown[]).slice(0, 2), ["t", 0]);
+    assert.deepEqual(asArray(asObjects(list.body["rows"])[0]?.["cells"]).slice(0, 2), ["t", 0]);
     const seen = await watch(`${CM}?watch=1`, TABLE);
     assert.equal((await seen.next())?.object["kind"], "Table");
     const bare = await rig.admin.ask("GET", `${CM}/t`, undefined, { accept: PARTIAL });

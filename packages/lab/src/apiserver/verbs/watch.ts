@@ -1,4 +1,5 @@
 // Owns watch: initial state, resumption from a version, live changes, bookmarks, time-outs and the bound on slow readers.
+import { systemRandom } from "@ambit/runtime";
 import type { Api } from "../context.ts";
 import { isClosed, pendingBytes, type Exchange } from "../http/exchange.ts";
 import type { ResourceRequest } from "../http/route.ts";
@@ -39,7 +40,7 @@ export function watch(api: Api, exchange: Exchange, row: Row, target: ResourceRe
     }
     for (const change of resume.changes) watcher.offer(change);
   }
-  const limit = options.timeoutS === null ? MIN_WATCH_MS * (1 + Math.random()) : options.timeoutS * 1000;
+  const limit = options.timeoutS === null ? MIN_WATCH_MS * (1 + systemRandom()) : options.timeoutS * 1000;
   watcher.live(limit, options.bookmarks);
 }
 
@@ -90,17 +91,18 @@ class Watcher {
     this.#allowedBehind = MAX_BEHIND_BYTES + pendingBytes(this.#exchange.response);
     const { response } = this.#exchange;
     const stop = this.#api.store.listen(this.#row.bucket, (change) => this.offer(change));
-    const rhythm = bookmarks ? setInterval(() => this.#bookmark({}), BOOKMARK_MS) : undefined;
-    const timer = setTimeout(() => {
+    const { clock } = this.#api;
+    const rhythm = bookmarks ? clock.every(BOOKMARK_MS, () => this.#bookmark({})) : null;
+    const timer = clock.after(limitMs, () => {
       if (bookmarks) this.#bookmark({});
       this.#finish();
-    }, limitMs);
+    });
     const onClosing = () => this.#finish();
     this.#api.closing.addEventListener("abort", onClosing);
     const release = () => {
       stop();
-      clearInterval(rhythm);
-      clearTimeout(timer);
+      rhythm?.cancel();
+      timer.cancel();
       this.#api.closing.removeEventListener("abort", onClosing);
     };
     this.#end = release;

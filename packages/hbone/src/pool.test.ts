@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import type net from "node:net";
 import { ErrorCode, fieldValue, H2Connection } from "@ambit/http";
-import { formatIdentity, MeshError } from "@ambit/core";
+import { err, formatIdentity, MeshError } from "@ambit/core";
 import { systemClock, type Clock } from "@ambit/runtime";
 import { Recorder, turns } from "@ambit/testkit";
 import { acceptTls, type ByteStream } from "@ambit/transport";
@@ -143,6 +143,13 @@ describe("the tunnel pool", () => {
     assert.equal((await failure(rig.pool().open(keyFor(rude), TO))).code, "h2-handshake");
     const confused = await rig.listen((socket) => void acceptTls(socket, { credentials: credentialsOf(serverCert), verify: okIdentity }).then(({ stream }) => stream.write(Buffer.from("HTTP/1.1 200 OK\r\n\r\n"))));
     assert.equal((await failure(rig.pool().open(keyFor(confused), TO))).code, "h2-handshake");
+  });
+
+  it("hears that the server refused our certificate, though the handshake was over for us", async () => {
+    const port = await rig.listen((socket) => void acceptTls(socket, { credentials: credentialsOf(serverCert), verify: () => err("foreign trust domain") }).catch(() => {}));
+    const error = await failure(rig.pool().open(keyFor(port), TO));
+    assert.equal(error.code, "h2-handshake");
+    assert.match(error.message, /perhaps the peer does not trust our certificate/);
   });
 
   it("opens elsewhere once what a draining peer did not process", async () => {

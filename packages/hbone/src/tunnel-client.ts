@@ -142,10 +142,12 @@ class PendingOpen implements StreamOwner {
     this.#stop();
     if (!processed) return this.#reject(new NotProcessed(`the tunnel's peer refused the stream: ${errorCodeName(code)}`));
     if (error instanceof MeshError) return this.#reject(error);
-    const settled = this.#tunnel.h2.settled;
+    const cause = error === undefined ? {} : { cause: error };
     const what = error === undefined ? `reset by the peer: ${errorCodeName(code)}` : error.message;
-    this.#reject(new MeshError(settled ? "upstream-reset" : "h2-handshake", `the tunnel stream broke ${settled ? "before its answer" : "during the HTTP/2 handshake"}: ${what}`,
-      error === undefined ? {} : { cause: error }));
+    if (this.#tunnel.h2.settled) return this.#reject(new MeshError("upstream-reset", `the tunnel stream broke before its answer: ${what}`, cause));
+    // In TLS 1.3 the client is done before the server has judged its certificate: the refusal comes only now.
+    if (isTlsError(error)) return this.#reject(new MeshError("tls-handshake", `the tunnel's peer refused the TLS handshake, perhaps our certificate: ${what}`, cause));
+    this.#reject(new MeshError("h2-handshake", `the tunnel broke during the HTTP/2 handshake, perhaps the peer does not trust our certificate: ${what}`, cause));
   }
 
   onData(): void {}
@@ -158,4 +160,9 @@ class PendingOpen implements StreamOwner {
     this.#tunnel.changed();
     this.#reject(reason);
   }
+}
+
+function isTlsError(error: Error | undefined): boolean {
+  const cause = error?.cause;
+  return cause instanceof Error && "code" in cause && String(cause.code).startsWith("ERR_SSL_");
 }

@@ -1,5 +1,8 @@
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import net from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { byteStreamCompliance, fakeCa, type StreamPair } from "@ambit/testkit";
 import { acceptTls, connectTls, createTlsCredentials } from "./tls-handshake.ts";
 import { fromSocket } from "./socket-stream.ts";
@@ -37,7 +40,22 @@ async function secured(): Promise<StreamPair> {
   return { left: a.stream, right: b.stream, close };
 }
 
+async function unixSockets(): Promise<StreamPair> {
+  const path = join(tmpdir(), `ambit-${randomUUID()}.sock`);
+  const listener = net.createServer({ allowHalfOpen: true });
+  listener.listen(path);
+  await once(listener, "listening");
+  const left = net.connect({ path, allowHalfOpen: true });
+  const [[right]] = await Promise.all([once(listener, "connection") as Promise<[net.Socket]>, once(left, "connect")]);
+  return { left: fromSocket(left), right: fromSocket(right), close: () => {
+    left.destroy();
+    right.destroy();
+    return new Promise((resolve) => listener.close(() => resolve()));
+  } };
+}
+
 /** The kernel's socket buffers on loopback grow to several megabytes. */
 const KERNEL_BUFFERS = 16 << 20;
 byteStreamCompliance("a TCP socket", plain, { resets: true, stalledMax: KERNEL_BUFFERS });
+byteStreamCompliance("a Unix socket", unixSockets, { resets: false, stalledMax: KERNEL_BUFFERS });
 byteStreamCompliance("a TLS connection", secured, { resets: false, stalledMax: KERNEL_BUFFERS });

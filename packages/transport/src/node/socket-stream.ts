@@ -100,7 +100,9 @@ class SocketStream implements ByteStream {
     if (this.#closed) return;
     this.#closed = true;
     this.#error ??= reason;
-    if (reason !== undefined && !(this.#socket instanceof tls.TLSSocket) && !this.#socket.connecting && !this.#socket.destroyed) this.#socket.resetAndDestroy();
+    // Only TCP has a reset: a TLS or Unix socket is just closed. (`remoteFamily` is what tells them apart without a throw.)
+    const resets = reason !== undefined && !(this.#socket instanceof tls.TLSSocket) && !this.#socket.connecting && this.#socket.remoteFamily !== undefined;
+    if (resets) this.#socket.resetAndDestroy();
     else this.#socket.destroy();
   }
 

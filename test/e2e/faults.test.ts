@@ -1,0 +1,83 @@
+// Every part of the mesh killed once, under 200 new connections a second: nothing in clear, nothing lost for good.
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { enterCommand } from "@ambit/lab/supervisor";
+import { accountOf, documents, namespaceOf, samplePod, saidBy, saidUntil, serviceOf, type Said } from "./client-log.fixture.ts";
+import { TestLab } from "./lab.fixture.ts";
+
+/** 5 ms between connections: 200 a second. */
+const CLIENT = ["client", "--url", "http://server.t:8080/", "--hold", "server.t:9080", "--every", "5", "--marker", "must-not-be-read"];
+const RECOVER_MS = 30_000;
+
+describe("kill -9 of each part under 200 new connections a second", function () {
+  this.timeout(180_000);
+  let lab: TestLab;
+  before(async () => {
+    lab = await TestLab.start();
+    await lab.apply(documents(namespaceOf("t", true), accountOf("client"), accountOf("server"), serviceOf("server"), samplePod({ name: "server", account: "server", node: "node-2", args: ["serve", "--name", "server"] })));
+    await lab.ready("t", { enrolled: true, count: 1 });
+    await lab.apply(samplePod({ name: "client", account: "client", node: "node-1", args: CLIENT }));
+    await lab.ready("t", { enrolled: true, count: 2 });
+    await saidUntil(lab, "t", "client", (said) => said.filter((s) => s.ok === true).length > 100);
+  });
+  after(() => lab.stop());
+
+  const requests = (said: readonly Said[], since: number) => said.filter((s) => s.kind === "request" && s.t > since);
+  const kill = (part: string): number => {
+    const pids = lab.pids(part);
+    assert.ok(pids.length > 0, `no process runs ${part}`);
+    for (const pid of pids) process.kill(pid, "SIGKILL");
+    return Date.now();
+  };
+  /** Served again without a failure for a second. */
+  const recovered = (since: number) => saidUntil(lab, "t", "client", (said) => {
+    const last = requests(said, since).filter((s) => s.t > (said.at(-1)?.t ?? 0) - 1_000);
+    return (said.at(-1)?.t ?? 0) > since + 1_500 && last.length > 50 && last.every((s) => s.ok === true);
+  }, RECOVER_MS);
+
+  for (const [name, part] of [["istiod-lite", "istiod-lite/src/main.ts"], ["the node agent", "packages/cni/src/main.ts"], ["the API server", "lab/src/apiserver/main.ts"], ["the controllers", "lab/src/controllers/main.ts"]] as const)
+    it(`${name}: connections between known workloads go on, and it comes back`, async () => {
+      const at = kill(part);
+      const said = await recovered(at);
+      assert.deepEqual(requests(said, at).filter((s) => s.ok !== true), [], "no request failed");
+      assert.deepEqual(said.filter((s) => s.t > at && s.event === "closed"), [], "no held connection was cut");
+      await lab.ready("istio-system", { limitMs: RECOVER_MS });
+      await lab.ready("kube-system", { limitMs: RECOVER_MS });
+    });
+
+  it("a ztunnel: its pods' connections are refused, never sent in clear, and work again when it is back", async () => {
+    const [program = "", ...args] = enterCommand(lab.record, undefined, ["tcpdump", "-i", "port-1", "-s", "0", "-U", "-w", "-", "tcp"]);
+    const tcpdump = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+    const seen: Buffer[] = [];
+    tcpdump.stdout.on("data", (b: Buffer) => seen.push(b));
+    await once(tcpdump.stderr, "data");
+    const at = kill("ztunnel/src/main.ts");
+    const said = await recovered(at);
+    tcpdump.kill("SIGTERM");
+    await once(tcpdump, "close");
+    assert.ok(Buffer.concat(seen).length > 100_000, "the link was watched");
+    assert.ok(!Buffer.concat(seen).includes("must-not-be-read"), "nothing was readable on the link");
+    assert.ok(requests(said, at).some((s) => s.ok === false), "requests were refused meanwhile");
+    await lab.ready("istio-system", { limitMs: RECOVER_MS });
+  });
+
+  it("a graceful restart of every ztunnel refuses no connection", async () => {
+    const at = Date.now();
+    await lab.kubectl("-n", "istio-system", "rollout", "restart", "daemonset/ztunnel");
+    await lab.kubectl("-n", "istio-system", "rollout", "status", "daemonset/ztunnel", "--timeout=90s");
+    const done = Date.now();
+    const said = await recovered(done);
+    assert.deepEqual(requests(said, at).filter((s) => s.ok !== true).slice(0, 5), [], "no request failed");
+    assert.ok(requests(said, at).length > 500);
+  });
+
+  it("afterwards policy is still enforced", async () => {
+    await lab.apply(JSON.stringify({ apiVersion: "security.istio.io/v1", kind: "AuthorizationPolicy", metadata: { name: "nobody", namespace: "t" }, spec: {} }));
+    const at = Date.now();
+    await saidUntil(lab, "t", "client", (said) => requests(said, at).some((s) => s.ok === false));
+    await lab.kubectl("-n", "t", "delete", "authorizationpolicy", "nobody");
+    await recovered(Date.now());
+    assert.ok((await saidBy(lab, "t", "client")).length > 0);
+  });
+});

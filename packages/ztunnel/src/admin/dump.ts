@@ -49,7 +49,7 @@ function dumpService(view: StateView, s: Service): Json {
     name: s.name, namespace: s.namespace, hostname: s.hostname,
     vips: s.vips.filter((v) => isFull(v.cidr)).map((v) => networkAddressKey(v.network, v.cidr.ip)),
     ports: Object.fromEntries([...s.ports].map(([port, p]) => [port, p.targetPort])),
-    endpoints: Object.fromEntries([...view.endpoints(keyOf(s))].sort(by((e) => e.endpoint.workloadUid)).map(({ endpoint }) => [endpoint.workloadUid, dumpEndpoint(endpoint)])),
+    endpoints: Object.fromEntries([...view.members(keyOf(s))].sort(by((e) => e.workloadUid)).map((e) => [e.workloadUid, dumpEndpoint(e)])),
     subjectAltNames: [...s.subjectAltNames], canonical: s.canonical, visibility: capital(s.visibility),
     ...compact({
       cidrVips: s.vips.filter((v) => !isFull(v.cidr)).map((v) => `${v.network}/${formatCidr(v.cidr)}`),

@@ -16,10 +16,18 @@ import { fingerprintOf, h2Limits, refuse, type Ends, type PodContext, type Verif
 import { verifyTrustDomain } from "./peer-identity.ts";
 import { proxyHeader } from "./proxy-header.ts";
 
+/** Handshakes under way in one pod: anybody may start one, and each costs a key exchange and up to ten seconds. */
+export const HANDSHAKES_MAX = 1024;
+
 /** One TCP connection to 15008. */
 export async function serveTunnel(pod: PodContext, socket: Socket): Promise<void> {
   const ends = endsOf(socket);
   if (ends === undefined) return void socket.destroy();
+  if (pod.handshakes.size >= HANDSHAKES_MAX) {
+    refuse(socket);
+    return earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(ends.local), "inbound", { code: "overloaded", error: `${HANDSHAKES_MAX} TLS handshakes are under way already` });
+  }
+  pod.handshakes.add(socket);
   let accepted: Awaited<ReturnType<typeof acceptTls<VerifiedPeer>>>;
   try {
     accepted = await handshake(pod, socket);
@@ -27,6 +35,8 @@ export async function serveTunnel(pod: PodContext, socket: Socket): Promise<void
     refuse(socket);
     const code: FaultCode = error instanceof MeshError ? error.code : "tls-handshake";
     return earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(ends.local), "inbound", { code, error: failureText(error) });
+  } finally {
+    pod.handshakes.delete(socket);
   }
   const { identity, fingerprint } = accepted.peer;
   const peer: PeerInfo = { identity, certificateFingerprint: fingerprint, remote: ends.peer, local: ends.local };

@@ -39,6 +39,8 @@ export interface PodContext extends ProxyPorts {
   readonly over: AbortController;
   /** Tunnels that peers opened to this pod. */
   readonly sessions: Set<TunnelSession>;
+  /** Peers that have not proved who they are yet. */
+  readonly handshakes: Set<Socket>;
 }
 
 export function createPodContext(ports: ProxyPorts, uid: string, info: PodInfo, netns: Netns): PodContext {
@@ -55,7 +57,7 @@ export function createPodContext(ports: ProxyPorts, uid: string, info: PodInfo, 
     },
     maxStreams: config.maxStreams, unusedReleaseMs: config.poolReleaseMs, clock, limits: h2Limits(config),
   });
-  return { ...ports, uid, info, dial, pool, over, sessions: new Set() };
+  return { ...ports, uid, info, dial, pool, over, sessions: new Set(), handshakes: new Set() };
 }
 
 export const h2Limits = (c: ProxyPorts["config"]) => ({ streamWindow: c.streamWindow, connectionWindow: c.connectionWindow, maxFrameSize: c.frameSize });
@@ -66,6 +68,7 @@ export function cutPod(pod: PodContext): void {
   pod.over.abort(reason);
   pod.connections.endPod(pod.uid);
   for (const session of pod.sessions) session.destroy(reason);
+  for (const socket of pod.handshakes) socket.destroy();
   pod.pool.closeWhere(() => true, reason);
 }
 

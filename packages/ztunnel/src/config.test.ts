@@ -1,0 +1,23 @@
+import assert from "node:assert/strict";
+import { readConfig } from "./config.ts";
+
+describe("readConfig", () => {
+  it("needs nothing", () => {
+    const c = readConfig({});
+    assert.deepEqual([c.xds.address, c.ca.address, c.clusterId, c.packetMark, c.drainMs], ["https://localhost:15012", "https://localhost:15012", "Kubernetes", 0x539, 5000]);
+  });
+  it("finds istiod in a cluster", () => assert.equal(readConfig({ KUBERNETES_SERVICE_HOST: "10.96.0.1" }).xds.address, "https://istiod.istio-system.svc:15012"));
+  it("the CA defaults to where configuration comes from", () => assert.equal(readConfig({ XDS_ADDRESS: "istiod.x.svc:15012" }).ca.address, "istiod.x.svc:15012"));
+  it("metadata and headers from the environment", () => {
+    const c = readConfig({ ISTIO_META_CLUSTER_ID: "k2", ISTIO_META_X: "y", ISTIO_METAJSON_L: "[1]", XDS_HEADER_Foo: "bar" });
+    assert.deepEqual([c.clusterId, c.nodeMetadata, c.xds.headers, c.ca.headers], ["k2", { CLUSTER_ID: "k2", X: "y", L: [1] }, { foo: "bar" }, {}]);
+  });
+  const drains: [Record<string, string>, number][] = [
+    [{ TERMINATION_GRACE_PERIOD_SECONDS: "30" }, 25_000], [{ TERMINATION_GRACE_PERIOD_SECONDS: "10" }, 9_000], [{ TERMINATION_GRACE_PERIOD_SECONDS: "1" }, 1_000],
+    [{ TERMINATION_GRACE_PERIOD_SECONDS: "30", CONNECTION_TERMINATION_DEADLINE: "2s" }, 2_000],
+  ];
+  for (const [source, expected] of drains) it(`drains for ${expected} ms with ${JSON.stringify(source)}`, () => assert.equal(readConfig(source).drainMs, expected));
+  it("names every bad variable", () => assert.throws(() => readConfig({ PACKET_MARK: "x", SECRET_TTL: "soon", IPV6_ENABLED: "maybe" }), /PACKET_MARK.*\n.*SECRET_TTL|IPV6_ENABLED/s));
+  for (const [name, value] of [["PROXY_MODE", "dedicated"], ["XDS_ON_DEMAND", "true"], ["TLS12_ENABLED", "true"], ["CRL_PATH", "/x"], ["COMPLIANCE_POLICY", "pqc"]] as const)
+    it(`refuses ${name}=${value} rather than ignoring it`, () => assert.throws(() => readConfig({ [name]: value }), new RegExp(`${name}=${value} is not supported`)));
+});

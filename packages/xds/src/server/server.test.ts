@@ -215,6 +215,17 @@ describe("xDS over TLS gRPC", () => {
     assert.deepEqual(w.deliveries.map((d) => [d.typeUrl, d.upserts, d.removed]), [["type.googleapis.com/nobody.knows", [], []]]);
   });
 
+  it("resumes without a resource when the server ends connections by age", async () => {
+    const source = new MemorySource();
+    source.putAll([["a", "1"], ["b", "1"]]);
+    const rig = await start([source], { grpc: { "grpc.max_connection_age_ms": 60, "grpc.max_connection_age_grace_ms": 20 } });
+    const w = watch(rig.port);
+    await w.until(() => w.connects >= 4);
+    assert.deepEqual(w.content, { a: "1", b: "1" });
+    assert.deepEqual(w.deliveries.map((d) => d.upserts.length + d.removed.length).slice(0, 4), [2, 0, 0, 0]);
+    await eventually(() => rig.xds.clients().length === 1);
+  });
+
   it("refuses streams until its caches are synced", async () => {
     let ready = false;
     const rig = await start([new MemorySource()], { ready: () => ready });

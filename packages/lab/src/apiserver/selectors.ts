@@ -7,7 +7,7 @@ const MAX_REQUIREMENTS = 100;
 
 type Operator = "=" | "!=" | "in" | "notin" | "exists" | "absent" | ">" | "<";
 
-export interface Requirement {
+interface Requirement {
   readonly key: string;
   readonly operator: Operator;
   readonly values: readonly string[];
@@ -116,7 +116,7 @@ export function formatSelector(selector: Selector): string {
   return texts.sort().join(",");
 }
 
-export interface FieldRequirement {
+interface FieldRequirement {
   readonly field: string;
   readonly equal: boolean;
   readonly value: string;

@@ -2,7 +2,7 @@
 import type { JsonObject } from "./json.ts";
 
 /** What an error is about: resource (plural) and group as they stand in the address, the kind, the object's name. */
-export interface Subject {
+interface Subject {
   readonly group: string;
   readonly resource: string;
   readonly kind: string;
@@ -125,10 +125,6 @@ export function tooManyRequests(message: string, retryAfter: number, details: Js
 export function internal(message: string): ApiError {
   const details: JsonObject = { causes: [{ message }] };
   return new ApiError(500, "InternalError", `Internal error occurred: ${message}`, details);
-}
-
-export function serviceUnavailable(message: string): ApiError {
-  return new ApiError(503, "ServiceUnavailable", message);
 }
 
 /** The answer to a resourceVersion newer than anything stored. */

@@ -13,7 +13,7 @@ export interface Answer {
   readonly headers: IncomingHttpHeaders;
 }
 
-export interface Ask {
+interface Ask {
   readonly type?: string;
   readonly accept?: string;
   readonly headers?: Record<string, string | string[]>;

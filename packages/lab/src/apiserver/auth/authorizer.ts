@@ -10,7 +10,7 @@ export const CLUSTER_ROLES = `${RBAC}/clusterroles`;
 export const BINDINGS = `${RBAC}/rolebindings`;
 export const CLUSTER_BINDINGS = `${RBAC}/clusterrolebindings`;
 
-export interface ResourceAttributes {
+interface ResourceAttributes {
   readonly verb: string;
   readonly group: string;
   readonly resource: string;
@@ -19,14 +19,14 @@ export interface ResourceAttributes {
   readonly name: string;
 }
 
-export interface PathAttributes {
+interface PathAttributes {
   readonly verb: string;
   readonly path: string;
 }
 
 export type Attributes = ResourceAttributes | PathAttributes;
 
-export interface Decision {
+interface Decision {
   readonly allowed: boolean;
   /** For an answer of yes: which binding; of no: upstream's sentence. */
   readonly why: string;

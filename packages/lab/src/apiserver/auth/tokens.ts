@@ -16,7 +16,7 @@ export interface BoundObject {
   readonly uid: string;
 }
 
-export interface TokenOrder {
+interface TokenOrder {
   readonly namespace: string;
   readonly serviceAccount: { readonly name: string; readonly uid: string };
   readonly audiences: readonly string[];
@@ -26,7 +26,7 @@ export interface TokenOrder {
   readonly node: { readonly name: string; readonly uid: string } | null;
 }
 
-export type Verified =
+type Verified =
   | { readonly ok: true; readonly user: User; readonly audiences: readonly string[] }
   | { readonly ok: false; readonly why: string };
 

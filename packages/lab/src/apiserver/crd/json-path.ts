@@ -10,7 +10,7 @@ type Step =
   | { readonly kind: "all" }
   | { readonly kind: "filter"; readonly path: readonly Step[]; readonly equal: boolean; readonly value: Json };
 
-export type JsonPath = readonly Step[];
+type JsonPath = readonly Step[];
 
 const MEMBER = /^\.?([A-Za-z_$][\w$-]*)/;
 const DOTTED = /^\.((?:[^.[\]\\]|\\.)+)/;

@@ -8,7 +8,7 @@ import { WireError } from "../protobuf/wire.ts";
 import { ApiError, badRequest, unsupportedMediaType } from "../status.ts";
 
 /** Upstream's limit for a resource request. */
-export const MAX_BODY_BYTES = 3 * 1024 * 1024;
+const MAX_BODY_BYTES = 3 * 1024 * 1024;
 
 export type ApiRequest = IncomingMessage | Http2ServerRequest;
 

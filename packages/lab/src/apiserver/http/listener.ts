@@ -20,7 +20,7 @@ const MAX_STREAMS = 1000;
 const MAX_SESSION_MB = 256;
 const MAX_HEADER_BYTES = 64 * 1024;
 
-export interface ListenerOptions {
+interface ListenerOptions {
   readonly key: string;
   readonly cert: string;
   readonly clientCa: string;

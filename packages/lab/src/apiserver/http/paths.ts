@@ -10,7 +10,7 @@ import { serveOpenApi } from "./openapi.ts";
 import type { PathRequest } from "./route.ts";
 import { isTrue } from "./route.ts";
 
-export const SERVER_VERSION: JsonObject = {
+const SERVER_VERSION: JsonObject = {
   major: "1",
   minor: "33",
   gitVersion: "v1.33.0+ambit-lab",

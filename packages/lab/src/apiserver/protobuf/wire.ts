@@ -42,7 +42,7 @@ function take(message: Uint8Array, at: number, length: number): Uint8Array {
 
 const MAX_VARINT_BYTES = 10;
 
-export function readVarint(message: Uint8Array, start: number): { value: bigint; next: number } {
+function readVarint(message: Uint8Array, start: number): { value: bigint; next: number } {
   // Lengths and tags are nearly always one or two bytes: plain numbers for those.
   const first = message[start];
   if (first !== undefined && first < 0x80) return { value: BigInt(first), next: start + 1 };

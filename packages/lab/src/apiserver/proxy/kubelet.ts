@@ -8,13 +8,13 @@ export const KUBELET_PORT = 10250;
 /** A kubelet is on the next bridge: one that does not answer in this time is gone. */
 const CONNECT_TIMEOUT_MS = 10_000;
 
-export interface KubeletCredentials {
+interface KubeletCredentials {
   readonly ca: string;
   readonly cert: string;
   readonly key: string;
 }
 
-export interface KubeletAddress {
+interface KubeletAddress {
   readonly node: string;
   readonly host: string;
   readonly port: number;

@@ -83,7 +83,7 @@ export class Registry {
 }
 
 /** Kubernetes' order of versions: stable before beta before alpha, higher first, then other names by alphabet. */
-export function compareVersions(a: string, b: string): number {
+function compareVersions(a: string, b: string): number {
   const left = rank(a);
   const right = rank(b);
   if (left === null || right === null) return left === right ? (a < b ? -1 : 1) : left === null ? 1 : -1;

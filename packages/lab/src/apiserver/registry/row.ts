@@ -24,7 +24,7 @@ export interface ScalePaths {
   readonly selector: string | null;
 }
 
-export interface StatusRule {
+interface StatusRule {
   /** Whether labels and annotations may change together with the status. */
   readonly metadata: boolean;
   /** Whether a status given at creation is kept (nodes register with theirs). */
@@ -82,7 +82,7 @@ export interface Row {
 }
 
 /** What the structural schema of a custom resource decides. */
-export interface CustomRules {
+interface CustomRules {
   readonly crd: string;
   /** Drops unknown fields; returns the pruned object and the dropped paths. */
   prune(object: JsonObject): { value: JsonObject; dropped: string[] };
@@ -105,9 +105,9 @@ export function keyOf(row: { namespaced: boolean }, namespace: string, name: str
   return row.namespaced ? `${namespace}/${name}` : name;
 }
 
-export type RowInput = Pick<Row, "group" | "version" | "resource" | "kind" | "namespaced"> & Partial<Row>;
+type RowInput = Pick<Row, "group" | "version" | "resource" | "kind" | "namespaced"> & Partial<Row>;
 
-export const AGE_PRINTER: Printer = {
+const AGE_PRINTER: Printer = {
   columns: [
     { name: "Name", type: "string", format: "name", description: "Name must be unique within a namespace." },
     { name: "Age", type: "date", description: "Time since the object was created." },

@@ -62,7 +62,7 @@ function withoutNulls(value: unknown): unknown {
   return kept;
 }
 
-export interface ManagerInput {
+interface ManagerInput {
   readonly manager: string;
   readonly subresource: string;
   readonly now: string;

@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { isObject, type JsonObject } from "../json.ts";
 
 /** A rewrite is due when the log has grown by this much beyond what it held after the last rewrite. */
-export const COMPACT_GROWTH_BYTES = 32 * 1024 * 1024;
+const COMPACT_GROWTH_BYTES = 32 * 1024 * 1024;
 /** Read and rewrite unit: bounds memory next to the objects themselves. */
 const CHUNK_BYTES = 1024 * 1024;
 const NEWLINE = 10;
@@ -34,7 +34,7 @@ export const forgetfulLog: ChangeLog = {
   close: () => undefined,
 };
 
-export interface OpenedLog {
+interface OpenedLog {
   readonly log: ChangeLog;
   /** Bytes of an unfinished last line that were cut off. */
   readonly tornBytes: number;

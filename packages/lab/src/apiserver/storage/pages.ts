@@ -9,14 +9,14 @@ const MAX_SNAPSHOTS = 64;
 /** As long as etcd's usual history. */
 const SNAPSHOT_LIFE_MS = 5 * 60 * 1000;
 
-export interface Snapshot {
+interface Snapshot {
   readonly rv: number;
   /** The entries after the pages already sent, in key order. */
   readonly entries: readonly Entry[];
   readonly until: number;
 }
 
-export interface ContinueToken {
+interface ContinueToken {
   readonly snapshot: string;
   readonly rv: number;
   /** Key of the last object sent. */

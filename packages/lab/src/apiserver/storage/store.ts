@@ -54,7 +54,7 @@ export class Change {
   }
 }
 
-export type Listener = (change: Change) => void;
+type Listener = (change: Change) => void;
 
 interface Bucket {
   readonly entries: Map<string, Entry>;
@@ -66,7 +66,7 @@ interface Bucket {
   readonly listeners: Set<Listener>;
 }
 
-export type Resume = { readonly kind: "ok"; readonly changes: readonly Change[] } | { readonly kind: "gone"; readonly floor: number };
+type Resume = { readonly kind: "ok"; readonly changes: readonly Change[] } | { readonly kind: "gone"; readonly floor: number };
 
 export class Store {
   #rv = 1;

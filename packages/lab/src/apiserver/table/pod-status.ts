@@ -2,7 +2,7 @@
 import { asNumber, asObject, asObjects, asString, isObject, type JsonObject } from "../json.ts";
 import { humanDuration } from "./duration.ts";
 
-export interface PodCells {
+interface PodCells {
   readonly ready: string;
   readonly status: string;
   readonly restarts: string;

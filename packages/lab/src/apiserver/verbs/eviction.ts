@@ -13,7 +13,7 @@ import { readDeleteOptions, remove } from "./delete.ts";
 import { metadataOf } from "./metadata.ts";
 import { requireEntry } from "./read.ts";
 
-export const BUDGETS = "policy/poddisruptionbudgets";
+const BUDGETS = "policy/poddisruptionbudgets";
 /** Budgets whose status lags behind their spec are not trusted; the client comes back after this long. */
 const RETRY_S = 10;
 

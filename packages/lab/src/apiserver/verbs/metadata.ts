@@ -121,7 +121,7 @@ export function validateName(rule: Row["nameRule"], name: string, field: string)
 }
 
 /** A qualified name: optional DNS prefix, slash, name part. */
-export function validateKey(key: string, field: string): FieldProblem[] {
+function validateKey(key: string, field: string): FieldProblem[] {
   const parts = key.split("/");
   const name = parts[parts.length - 1] as string;
   const prefix = parts.length === 2 ? (parts[0] as string) : null;
@@ -137,7 +137,7 @@ export function validateKey(key: string, field: string): FieldProblem[] {
   return [invalidValue(field, key, text)];
 }
 
-export function validateLabelValue(value: unknown, field: string): FieldProblem[] {
+function validateLabelValue(value: unknown, field: string): FieldProblem[] {
   const text = typeof value === "string" ? value : "";
   if (text.length > MAX_LABEL_CHARS) return [invalidValue(field, value, `must be no more than ${MAX_LABEL_CHARS} characters`)];
   if (text === "" || NAME_PART.test(text)) return [];

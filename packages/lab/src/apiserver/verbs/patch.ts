@@ -20,7 +20,7 @@ import { update, type Write } from "./write.ts";
 const JSON_PATCH = "application/json-patch+json";
 const MERGE_PATCH = "application/merge-patch+json";
 const STRATEGIC_PATCH = "application/strategic-merge-patch+json";
-export const APPLY_PATCH = "application/apply-patch+yaml";
+const APPLY_PATCH = "application/apply-patch+yaml";
 
 export function patchTypes(row: Row): string[] {
   const all = [JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH, APPLY_PATCH];

@@ -27,7 +27,7 @@ function partial(object: JsonObject, metaVersion: string): JsonObject {
   };
 }
 
-export interface TableOptions {
+interface TableOptions {
   /** includeObject: None, Metadata or Object. */
   readonly include: string;
   readonly metaVersion: string;

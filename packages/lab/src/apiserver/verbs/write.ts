@@ -68,11 +68,6 @@ function freeName(write: Write, base: string): string {
   }
 }
 
-export interface UpdateResult {
-  readonly entry: Entry;
-  readonly created: boolean;
-}
-
 /**
  * Replaces the object by what `change` makes of a copy of it (in the row's version).
  * `subresource` "" changes everything but the status, "status" nothing but the status.

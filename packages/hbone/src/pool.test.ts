@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
 import { once } from "node:events";
 import type net from "node:net";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { ErrorCode, fieldValue, H2Connection } from "@ambit/http";
 import { err, formatIdentity, MeshError } from "@ambit/core";
 import { systemClock, type Clock } from "@ambit/runtime";
-import { Recorder, turns } from "@ambit/testkit";
+import { fakeCa, Recorder, turns } from "@ambit/testkit";
 import { acceptTls, type ByteStream } from "@ambit/transport";
 import { createPool, TunnelRefused, type TunnelRequest } from "./index.ts";
 import { clientCert, credentialsOf, identity, keyFor, okIdentity, Rig, serverCert } from "./tunnel.fixture.ts";
@@ -150,6 +154,20 @@ describe("the tunnel pool", () => {
     const error = await failure(rig.pool().open(keyFor(port), TO));
     assert.equal(error.code, "h2-handshake");
     assert.match(error.message, /perhaps the peer does not trust our certificate/);
+    // A peer that says so in an alert (OpenSSL's own server; node:tls only hangs up).
+    const folder = mkdtempSync(join(tmpdir(), "ambit-hbone-"));
+    const file = (name: string, text: string): string => { writeFileSync(join(folder, name), text); return join(folder, name); };
+    const strict = spawn("openssl", ["s_server", "-accept", "127.0.0.1:0", "-Verify", "2", "-verify_return_error", "-alpn", "h2", "-CAfile", file("root", fakeCa().rootPem),
+      "-cert", file("cert", serverCert.certPem), "-key", file("key", serverCert.keyPem)], { stdio: ["pipe", "pipe", "ignore"] });
+    const exited = once(strict, "exit");
+    let banner = "";
+    while (!/ACCEPT \S+:\d+/.test(banner)) banner += String((await once(strict.stdout, "data"))[0]);
+    const alerted = await failure(rig.pool().open(keyFor(Number(/ACCEPT \S+:(\d+)/.exec(banner)?.[1])), TO));
+    strict.kill();
+    await exited;
+    rmSync(folder, { recursive: true });
+    assert.equal(alerted.code, "tls-handshake");
+    assert.match(alerted.message, /perhaps our certificate/);
   });
 
   it("opens elsewhere once what a draining peer did not process", async () => {

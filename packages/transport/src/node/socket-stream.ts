@@ -36,7 +36,7 @@ class SocketStream implements ByteStream {
     socket.allowHalfOpen = true;
     socket.setNoDelay(true);
     if (options.keepAliveMs !== undefined) socket.setKeepAlive(true, options.keepAliveMs);
-    socket.on("error", (error) => (this.#error ??= streamFault(error)));
+    socket.on("error", (error) => this.#onError(error));
     socket.on("close", () => this.#onClose());
     socket.on("drain", () => this.#handler?.onDrain());
     socket.on("finish", () => this.#handler?.onFinish?.());
@@ -111,10 +111,17 @@ class SocketStream implements ByteStream {
     this.#socket.uncork();
   };
 
+  /** node:tls reports an alert of the peer and then an end, as if all were well: an error is the end of both halves. */
+  #onError(error: Error): void {
+    this.#error ??= streamFault(error);
+    this.#closed = true;
+    this.#socket.destroy();
+  }
+
   /** The end of an empty stream comes even when nobody reads: it is kept for the handler. */
   #onEnd(): void {
     this.#peerEnded = true;
-    if (!this.#gone) this.#handler?.onEnd();
+    if (!this.#closed) this.#handler?.onEnd();
   }
 
   #onClose(): void {

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { isNotFound, KINDS, type ConfigMap, type KubeObject, type Secret } from "@ambit/kube";
+import { fakeCa } from "@ambit/testkit";
 import type { App } from "./app.ts";
 import { Cluster, eventually, Proxy } from "./app.fixture.ts";
 
@@ -129,6 +130,36 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
       const lease = await cluster.admin.get<KubeObject & { spec: { holderIdentity: string } }>(KINDS.leases, "istio-system", "istio-status-leader");
       return /^(one|two)_/.test(lease.spec.holderIdentity);
     });
+  });
+
+  it("takes a plugged-in authority, and refuses one that cannot sign", async () => {
+    const ca = fakeCa("plugged in");
+    const secret = (data: Record<string, string>) => ({ apiVersion: "v1", kind: "Secret", metadata: { name: "cacerts", namespace: "istio-system" }, data: Object.fromEntries(Object.entries(data).map(([k, v]) => [k, Buffer.from(v).toString("base64")])) });
+    await cluster.admin.create(KINDS.secrets, "istio-system", secret({ "ca-cert.pem": ca.rootPem, "ca-key.pem": fakeCa().rootKeyPem, "root-cert.pem": ca.rootPem, "cert-chain.pem": ca.rootPem }));
+    await assert.rejects(cluster.istiod(), /Secret istio-system\/cacerts is not a usable authority: ca-key\.pem: does not belong/);
+    await cluster.admin.patch(KINDS.secrets, "istio-system", "cacerts", { data: { "ca-key.pem": Buffer.from(ca.rootKeyPem).toString("base64") } });
+    const app = await istiod();
+    assert.equal(app.rootsPem.trim(), ca.rootPem.trim());
+    await proxy(app);
+    await cluster.admin.delete(KINDS.secrets, "istio-system", "cacerts");
+  });
+
+  it("follows a definition to another version without letting go of its policies", async () => {
+    const p = await proxy(await istiod());
+    const definition = "authorizationpolicies.security.istio.io";
+    p.log.length = 0;
+    const served = async (v1: boolean) => {
+      const o = await cluster.admin.get<KubeObject & { spec: { versions: { name: string; served: boolean }[] } }>(KINDS.customResourceDefinitions, undefined, definition);
+      await cluster.admin.replace(KINDS.customResourceDefinitions, { ...o, spec: { ...o.spec, versions: o.spec.versions.map((v) => (v.name === "v1" ? { ...v, served: v1 } : v)) } });
+    };
+    await served(false);
+    await cluster.admin.create({ ...KINDS.authorizationPolicies, version: "v1beta1" }, "app", { apiVersion: "security.istio.io/v1beta1", kind: "AuthorizationPolicy", metadata: { name: "later", namespace: "app" }, spec: {} });
+    await eventually("the new policy arrives by the other version", () => p.policies.has("app/later"));
+    assert.ok(p.policies.has("app/deny-x"));
+    assert.deepEqual(p.log.filter((l) => l.startsWith("-")), []);
+    await served(true);
+    await cluster.admin.delete(KINDS.authorizationPolicies, "app", "later");
+    await eventually("and is gone", () => !p.policies.has("app/later"));
   });
 
   it("serves its last state while the API server is away, and follows again when it is back", async () => {

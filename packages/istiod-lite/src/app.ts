@@ -78,6 +78,11 @@ export async function build(o: AppOptions): Promise<App> {
       trustedNodeAccounts: new Set(config.trustedNodeAccounts.split(",").map((a) => a.trim()).filter((a) => a !== "")),
       reviewToken: reviewer(client, readiness), pods: podLookup(mesh), clock, log: log.child("ca"), metrics,
     });
+    const sizes = metrics.gauge("ambit_istiod_resources", "Resources that proxies are sent, by type.");
+    metrics.onCollect(() => {
+      sizes.with({ type: "address" }).set(mesh.addresses.size);
+      sizes.with({ type: "authorization" }).set(mesh.authorizations.size);
+    });
     // Policies before workloads: nobody may list a policy that has not been sent.
     const pushed = [authorizationSource(mesh.authorizations, ticker, clock), addressSource(mesh.addresses, ticker)];
     const xds = createXdsServer({ sources: pushed, authenticate: ca.authenticate, ready: () => readiness.ready, log: log.child("xds"), clock, metrics, controlPlane: config.podName });

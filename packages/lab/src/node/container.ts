@@ -1,10 +1,11 @@
 // Owns one run of one container: its folder, its process, how it is seen to start and end, and how it is killed.
 import { spawn } from "node:child_process";
 import { chmodSync, closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, statSync, symlinkSync, watch, writeFileSync, type FSWatcher } from "node:fs";
-import { join } from "node:path";
+import { dirname, join, relative } from "node:path";
 import { randomHex } from "@ambit/runtime";
 import { runCommand, SYSTEM_PATH, tryCommand } from "./command.ts";
 import type { NodeRoot } from "./node-root.ts";
+import { resolveInRoot } from "./paths.ts";
 import { overlayPath, renderFstab } from "./plan/fstab.ts";
 import { DEVICES, innerMounts, PRIVILEGED_DEVICES, PROTECTED, renderInitScript, renderShimScript, rootMounts, TOOLS_INSIDE, type Bind, type ProcessPlan } from "./plan/init-script.ts";
 
@@ -164,12 +165,15 @@ export async function startContainer(node: NodeRoot, plan: StartPlan): Promise<C
   const termination = join(dir, "termination-log");
   writeFileSync(termination, "", { mode: 0o666 });
   chmodSync(termination, 0o666);
-  const binds: Bind[] = [...plan.binds, { source: termination, target: plan.terminationMessagePath, readOnly: false, file: true, propagate: false }];
+  // Where the image's own links lead: the same answer as inside, for its root does not change before the mounts are made.
+  const inRoot = (path: string) => { const from = plan.imageRoot ?? "/"; return `/${relative(from, resolveInRoot(from, path))}`; };
+  const binds: Bind[] = [...plan.binds.map((b) => ({ ...b, target: inRoot(b.target) })), { source: termination, target: plan.terminationMessagePath, readOnly: false, file: true, propagate: false }];
   const record: ContainerRecord = { id: `${randomHex(32)}`, name: plan.name, attempt: plan.attempt, imageId: plan.imageId, createdAtMs: Date.now(), process: plan.process, logFile: plan.logFile, netns: plan.netns };
   writeFileSync(join(dir, "fstab-root"), renderFstab(rootMounts({ dir, lowers, privileged: plan.privileged, ownRun: plan.imageRoot === undefined, overlayOptions: node.overlayOptions })));
   writeFileSync(join(dir, "fstab"), renderFstab(innerMounts({ oldRoot, tools: node.tools, devices, readOnly: plan.privileged ? [] : PROTECTED.filter((f) => existsSync(f)), binds })));
-  const files = binds.filter((b) => b.file).map((b) => b.target);
-  const directories = [...new Set([...binds.filter((b) => !b.file).map((b) => b.target), ...files.map((f) => f.slice(0, f.lastIndexOf("/")) || "/"), plan.process.cwd])].filter((d) => d !== "/");
+  const { files, directories } = mountTargets(binds);
+  const cwd = inRoot(plan.process.cwd);
+  if (cwd !== "/") directories.push(cwd);
   writeFileSync(join(dir, "init.sh"), renderInitScript({
     dir, tools: node.tools, loader: node.loader, oldRoot, hostname: plan.hostname, directories, files,
     readOnlyRoot: plan.readOnlyRoot, openFiles: await openFilesLimit(), process: plan.process,
@@ -194,16 +198,34 @@ export async function startContainer(node: NodeRoot, plan: StartPlan): Promise<C
 /** Asks the log writer to read this run's output; the request stays until the output ended. */
 function requestLog(node: NodeRoot, record: ContainerRecord, dir: string): void {
   const request = join(node.logRequests, `${record.id}.json`);
-  mkdirSync(join(record.logFile, ".."), { recursive: true });
+  mkdirSync(dirname(record.logFile), { recursive: true });
   writeFileSync(`${request}.new`, JSON.stringify({ stdout: join(dir, "stdout"), stderr: join(dir, "stderr"), file: record.logFile }));
   renameSync(`${request}.new`, request);
+}
+
+/** What must exist in the new root before the mounts. A target inside another volume is made in that volume. */
+function mountTargets(binds: readonly Bind[]): { files: string[]; directories: string[] } {
+  const files: string[] = [];
+  const directories: string[] = [];
+  for (const b of binds) {
+    const around = binds.filter((a) => a !== b && !a.file && b.target.startsWith(`${a.target}/`)).sort((x, y) => y.target.length - x.target.length)[0];
+    if (around === undefined) {
+      if (b.file) files.push(b.target);
+      directories.push(b.file ? dirname(b.target) : b.target);
+      continue;
+    }
+    const there = resolveInRoot(around.source, b.target.slice(around.target.length));
+    mkdirSync(b.file ? dirname(there) : there, { recursive: true });
+    if (b.file && !existsSync(there)) writeFileSync(there, "");
+  }
+  return { files, directories: [...new Set(directories)].filter((d) => d !== "/") };
 }
 
 function prepareDev(dir: string, oldRoot: string, privileged: boolean): string[] {
   const dev = join(dir, "dev");
   const devices = [...DEVICES, ...(privileged ? PRIVILEGED_DEVICES : [])].filter((d) => existsSync(`/dev/${d}`));
   for (const d of devices) {
-    mkdirSync(join(dev, d, ".."), { recursive: true });
+    mkdirSync(dirname(join(dev, d)), { recursive: true });
     writeFileSync(join(dev, d), "");
   }
   for (const d of [oldRoot, TOOLS_INSIDE.slice("/dev/".length)]) mkdirSync(join(dev, d));

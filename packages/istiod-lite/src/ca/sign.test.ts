@@ -33,6 +33,7 @@ describe("signing", () => {
 
   before(async () => {
     dir = mkdtempSync(join(tmpdir(), "ambit-ca-"));
+    makeChain(openssl, dir);
     authority = await createSelfSigned("cluster.local", now);
   });
   after(() => rmSync(dir, { recursive: true }));
@@ -92,7 +93,7 @@ describe("signing", () => {
   it("never throws on mutated requests", async () => {
     const der = Buffer.from(/REQUEST-----\n([^-]+)/.exec(csrOf(P256))?.[1] ?? "", "base64");
     const random = seededRandom(42);
-    for (let i = 0; i < 1500; i++) {
+    for (let i = 0; i < 600; i++) {
       const bytes = Buffer.from(der);
       for (let k = 0; k <= Math.floor(random() * 3); k++) bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256);
       const cut = random() < 0.2 ? bytes.subarray(0, Math.floor(random() * bytes.length)) : bytes;
@@ -103,7 +104,6 @@ describe("signing", () => {
   });
 
   it("takes a plugged-in CA with its chain, and puts intermediates before the roots", async () => {
-    makeChain(openssl, dir);
     const read = (name: string) => execFileSync("cat", [join(dir, name)], { encoding: "utf8" });
     const data = { "ca-cert.pem": read("int2.pem"), "ca-key.pem": read("int2.key"), "cert-chain.pem": read("int2.pem") + read("int1.pem") + read("root.pem"), "root-cert.pem": read("root.pem") };
     const loaded = await loadAuthority(data, now);
@@ -120,7 +120,6 @@ describe("signing", () => {
   });
 
   it("refuses a CA Secret that does not hold together, by key", async () => {
-    makeChain(openssl, dir);
     const read = (name: string) => execFileSync("cat", [join(dir, name)], { encoding: "utf8" });
     const problems = async (data: Record<string, string>, at = now) => {
       const r = await loadAuthority(data, at);

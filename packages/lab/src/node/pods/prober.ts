@@ -4,6 +4,13 @@ import type { HandlerResult } from "../handlers.ts";
 import type { Probe } from "../plan/pod-spec.ts";
 import { initialProbe, stepProbe, timing, type ProbeKind, type ProbeState } from "../plan/probe.ts";
 
+/**
+ * A readiness probe that has not succeeded yet is also tried between its periods, at growing distances, so that a pod that needs 300 ms
+ * to listen does not wait 10 s. Such a try only counts when it succeeds.
+ */
+const EARLY_FIRST_MS = 100;
+const EARLY_GROWTH = 2;
+
 export class Prober {
   readonly kind: ProbeKind;
   readonly spec: Probe;
@@ -13,6 +20,9 @@ export class Prober {
   readonly #result: (prober: Prober, result: HandlerResult) => void;
   #timer: Timer | undefined;
   #stopped = false;
+  #earlyMs = EARLY_FIRST_MS;
+  /** When the next try of the regular rhythm is due. */
+  #dueMs = 0;
 
   constructor(kind: ProbeKind, spec: Probe, clock: Clock, run: (timeoutMs: number) => Promise<HandlerResult>, onResult: (prober: Prober, result: HandlerResult) => void) {
     this.kind = kind;
@@ -40,8 +50,13 @@ export class Prober {
   async #try(): Promise<void> {
     const result = await this.#run(timing(this.spec).timeoutMs);
     if (this.#stopped) return;
-    this.state = stepProbe(this.state, result.ok, this.spec);
-    this.#schedule(timing(this.spec).periodMs);
-    this.#result(this, result);
+    const regular = this.#clock.monotonic() >= this.#dueMs;
+    if (regular) this.#dueMs = this.#clock.monotonic() + timing(this.spec).periodMs;
+    if (regular || result.ok) this.state = stepProbe(this.state, result.ok, this.spec);
+    const waiting = this.kind === "readiness" && this.state.last !== true;
+    const untilDueMs = this.#dueMs - this.#clock.monotonic();
+    if (waiting) this.#earlyMs *= EARLY_GROWTH;
+    this.#schedule(waiting ? Math.min(this.#earlyMs, untilDueMs) : result.ok && !regular ? timing(this.spec).periodMs : untilDueMs);
+    if (regular || result.ok) this.#result(this, result);
   }
 }

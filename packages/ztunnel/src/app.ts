@@ -96,7 +96,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   }
 
   const stopIdentities = followIdentities(state, wishes(certificates));
-  const stopPolicies = watchPolicies(state, connections, log.child("policy"));
+  const stopPolicies = watchPolicies({ state, connections, clock, log: log.child("policy") });
   const xds = followControlPlane({ config, plane: xdsPlane, state, metrics: traffic, clock, random, log: log.child("xds") });
   void xds.whenReady().then(stateReady);
 

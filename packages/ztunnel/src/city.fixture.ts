@@ -113,7 +113,7 @@ export class City {
       INPOD_UDS: join(this.#dir, "ztunnel.sock"), NODE_NAME: "n1", XDS_ADDRESS: `http://127.0.0.1:${this.#xdsPort}`, AUTH_TOKEN: "token", RUST_LOG: "debug",
       AMBIT_ADMIN_PORT: "0", AMBIT_STATS_PORT: "0", AMBIT_READINESS_PORT: "0", ...more,
     });
-    const log = createLogger("ztunnel", { levels: new LogLevels("debug"), write: (line) => {
+    const log = createLogger("ztunnel", { levels: new LogLevels(more["RUST_LOG"] ?? "debug"), write: (line) => {
       const record = JSON.parse(line) as Record<string, unknown>;
       this.lines.push(record);
       if (process.env["ZT_TEST_LOG"] !== undefined) process.stderr.write(line);

@@ -1,25 +1,35 @@
 import assert from "node:assert/strict";
 import { security } from "@ambit/proto";
-import { LogLevels, createLogger } from "@ambit/runtime";
+import { createLogger, LogLevels, systemClock, type Clock } from "@ambit/runtime";
 import { at, ip, pod, pushWorld, stateOf, type WirePolicy } from "../state/wire.fixture.ts";
 import type { ProxyState } from "../state/proxy-state.ts";
 import { Connections, describeDenial, Ended, type LiveConnection } from "./connections.ts";
-import { watchPolicies } from "./policy-watch.ts";
+import { admitWhenKnown, watchPolicies } from "./policy-watch.ts";
 
 const QUIET = createLogger("test", { levels: new LogLevels("error"), write: () => undefined });
 const connection = (podUid = "p"): LiveConnection => ({ pod: podUid, direction: "inbound", src: at("10.0.0.9:1"), originalDst: "10.0.0.1:80", actualDst: at("10.0.0.1:80"), protocol: "HBONE" });
 const deny = (name: string, port: number, more: WirePolicy = {}): WirePolicy => ({ name, namespace: "ns", scope: security.Scope.NAMESPACE, action: security.Action.DENY, rules: [{ clauses: [{ matches: [{ destinationPorts: [port] }] }] }], ...more });
 
-function world(): { state: ProxyState; connections: Connections; admit: (port: number) => ReturnType<Connections["admit"]> } {
+interface Rig {
+  readonly state: ProxyState;
+  readonly connections: Connections;
+  readonly clock: Clock;
+  readonly admit: (port: number) => ReturnType<Connections["admit"]>;
+  readonly patienceEnds: () => void;
+}
+function world(): Rig {
   const state = stateOf({ workloads: [pod("a", "10.0.0.1")] });
   const connections = new Connections();
-  watchPolicies(state, connections, QUIET);
+  const timers: { run: () => void }[] = [];
+  const clock: Clock = { ...systemClock, after: (_ms, task) => { const t = { run: task }; timers.push(t); return { cancel: () => void timers.splice(timers.indexOf(t), 1) }; } };
+  watchPolicies({ state, connections, clock, log: QUIET });
+  const patienceEnds = (): void => { for (const t of timers.splice(0)) t.run(); };
   const admit = (port: number) => {
     const workload = state.workloadAt("", ip("10.0.0.1"));
     assert.ok(workload);
     return connections.admit(state.view(), connection(), workload, { peer: undefined, sourceIp: ip("10.0.0.9"), destination: { ip: ip("10.0.0.1"), port } });
   };
-  return { state, connections, admit };
+  return { state, connections, admit, clock, patienceEnds };
 }
 
 describe("Connections", () => {
@@ -75,5 +85,49 @@ describe("Connections", () => {
     const idle = connections.whenIdle();
     other[Symbol.dispose]();
     await idle;
+  });
+});
+
+describe("policies that are named before they are sent", () => {
+  const NAMES = pod("a", "10.0.0.1", { authorizationPolicies: ["ns/late"] });
+  const late = (port: number): WirePolicy => deny("late", port, { scope: security.Scope.WORKLOAD_SELECTOR });
+  const ask = (r: Rig) => {
+    const workload = r.state.workloadAt("", ip("10.0.0.1"));
+    assert.ok(workload);
+    return admitWhenKnown(r, connection(), workload, { peer: undefined, sourceIp: ip("10.0.0.9"), destination: { ip: ip("10.0.0.1"), port: 80 } });
+  };
+  it("spare an open connection until they come, and then decide", () => {
+    const r = world();
+    const [a, b] = [r.admit(80), r.admit(81)];
+    assert.ok("live" in a && "live" in b);
+    pushWorld(r.state, { workloads: [NAMES] });
+    assert.deepEqual([a.live.ended.aborted, b.live.ended.aborted], [false, false]);
+    pushWorld(r.state, { policies: [late(80)] });
+    assert.deepEqual([a.live.ended.aborted, b.live.ended.aborted], [true, false]);
+    r.patienceEnds();
+    assert.equal(b.live.ended.aborted, false);
+  });
+  it("end it when they do not come", () => {
+    const r = world();
+    const a = r.admit(80);
+    assert.ok("live" in a);
+    pushWorld(r.state, { workloads: [NAMES] });
+    r.patienceEnds();
+    assert.equal(a.live.ended.aborted, true);
+  });
+  it("hold a new connection until they come", async () => {
+    const r = world();
+    pushWorld(r.state, { workloads: [NAMES] });
+    const asked = ask(r);
+    pushWorld(r.state, { policies: [late(81)] });
+    assert.ok("live" in (await asked));
+  });
+  it("refuse it when they do not", async () => {
+    const r = world();
+    pushWorld(r.state, { workloads: [NAMES] });
+    const asked = ask(r);
+    r.patienceEnds();
+    const answer = await asked;
+    assert.ok("denied" in answer && answer.denied.reason === "missing-policy");
   });
 });

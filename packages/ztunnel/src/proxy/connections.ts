@@ -56,19 +56,24 @@ export class Connections {
     return this.#register(connection, undefined);
   }
 
-  /** Checks every admitted connection again; those that policy forbids now are ended. Returns how many. */
-  recheck(view: StateView, concerns: (workload: Workload) => boolean): number {
+  /**
+   * Checks every admitted connection again; those that policy forbids now are ended. Those whose only fault is a policy that is
+   * named and was not sent (yet) are spared while `patient`, and counted.
+   */
+  recheck(view: StateView, concerns: (workload: Workload) => boolean, patient: boolean): { ended: number; spared: number } {
     let ended = 0;
+    let spared = 0;
     for (const entry of this.#entries) {
       if (entry.check === undefined || !concerns(entry.check.workload)) continue;
       // A pod may lose its workload while it still serves: the last known one then stands.
       const workload = view.workload(entry.check.workload.uid) ?? entry.check.workload;
       const verdict = authorize(view.policiesFor(workload), entry.check.facts);
       if (verdict.kind === "allow") continue;
+      if (patient && mayComeYet(verdict)) { spared++; continue; }
       ended++;
       this.#end(entry, verdict);
     }
-    return ended;
+    return { ended, spared };
   }
 
   endPod(pod: string): void {
@@ -111,6 +116,9 @@ export class Connections {
     for (const wake of this.#idle.splice(0)) wake();
   }
 }
+
+/** The control plane may push a workload before the policy that it names: such a denial is worth a moment's patience. */
+export const mayComeYet = (verdict: Denial): boolean => verdict.reason === "missing-policy" && verdict.missing.reason === "unknown";
 
 /** Log text and fields of a denial: which policy, which rule, which fields. */
 export function describeDenial(verdict: Denial): { readonly error: string; readonly fields: Readonly<Record<string, unknown>> } {

@@ -9,6 +9,7 @@ import { describeDenial } from "./connections.ts";
 import { dialApplication } from "./dial-application.ts";
 import { forward, recordEnding } from "./forward.ts";
 import { refuse, type PodContext } from "./pod-context.ts";
+import { admitWhenKnown } from "./policy-watch.ts";
 
 export async function servePlaintext(pod: PodContext, socket: Socket): Promise<void> {
   const ends = endsOf(socket);
@@ -27,7 +28,7 @@ export async function servePlaintext(pod: PodContext, socket: Socket): Promise<v
     source: peerWorkload(pod.state.view(), pod.config.network, ends.peer.ip, undefined), sourceIdentity: undefined,
     destination: plan.workload, destinationIdentity: undefined, service: plan.service, mutualTls: false,
   });
-  const admitted = pod.connections.admit(pod.state.view(), {
+  const admitted = await admitWhenKnown(pod, {
     pod: pod.uid, direction: "inbound", src: ends.peer, originalDst: formatSocketAddress(original), actualDst: plan.nextHop, protocol: "TCP",
   }, plan.workload, { ...plan.authz, peer: undefined });
   if ("denied" in admitted) {

@@ -14,6 +14,7 @@ import { forward, recordEnding } from "./forward.ts";
 import { ownWorkload } from "./needs.ts";
 import { fingerprintOf, h2Limits, refuse, type Ends, type PodContext, type VerifiedPeer } from "./pod-context.ts";
 import { verifyTrustDomain } from "./peer-identity.ts";
+import { admitWhenKnown } from "./policy-watch.ts";
 import { proxyHeader } from "./proxy-header.ts";
 
 /** Handshakes under way in one pod: anybody may start one, and each costs a key exchange and up to ten seconds. */
@@ -93,7 +94,7 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
     source: peerWorkload(pod.state.view(), pod.config.network, ends.peer.ip, peer.identity), sourceIdentity: peer.identity,
     destination: plan.workload, destinationIdentity: plan.workload.identity, service: plan.service, mutualTls: true,
   });
-  const admitted = pod.connections.admit(pod.state.view(), {
+  const admitted = await admitWhenKnown(pod, {
     pod: pod.uid, direction: "inbound", src: ends.peer, originalDst: request.authority, actualDst: plan.nextHop, protocol: "HBONE",
   }, plan.workload, { ...plan.authz, peer: peer.identity });
   if ("denied" in admitted) {

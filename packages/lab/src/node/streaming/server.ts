@@ -31,9 +31,8 @@ export function serveStreaming(server: Server | ListensForUpgrades, options: Str
   const open = new Set<Duplex>();
   const websockets = new WebSocketServer({
     noServer: true, maxPayload: MESSAGE_MAX_BYTES, perMessageDeflate: false,
-    // Chosen before the handshake; it is the first that both speak.
-    handleProtocols: (offered, request) => chosen.get(request) ?? [...offered][0] ?? false,
   });
+  websockets.on("headers", (headers, request) => { headers.push(`Sec-WebSocket-Protocol: ${chosen.get(request) ?? ""}`); });
   (server as ListensForUpgrades).on("upgrade", (request, socket, head) => {
     open.add(socket);
     socket.on("error", () => socket.destroy());
@@ -58,7 +57,7 @@ export function serveStreaming(server: Server | ListensForUpgrades, options: Str
 
 interface Parts { readonly runtime: Runtime; readonly clock: Clock; readonly log: Logger }
 
-/** Subprotocol agreed for a request whose handshake is under way. */
+/** Subprotocol agreed for a request whose handshake is under way: the library would refuse the slash in the tunnel's name. */
 const chosen = new WeakMap<IncomingMessage, string>();
 
 function upgradeSpdy(parts: Parts, request: IncomingMessage, socket: Duplex, head: Buffer, target: StreamTarget): void {
@@ -84,8 +83,9 @@ function upgradeWebSocket(parts: Parts, server: WebSocketServer, request: Incomi
   if (protocol === undefined) return refuse(socket, 400, `unable to upgrade: client offers subprotocols "${offered ?? ""}", server speaks ${spoken.join(", ")}`);
   if (protocol === WS_FORWARD_PROTOCOL && target.kind === "portforward" && target.ports.length === 0) return refuse(socket, 400, "query parameter \"port\" is required");
   chosen.set(request, protocol);
+  delete request.headers["sec-websocket-protocol"];
   server.handleUpgrade(request, socket, head, (ws: WebSocket) => {
-    if (target.kind !== "portforward") serveExecOverWebSocket(parts.runtime, parts.clock, ws, target);
+    if (target.kind !== "portforward") serveExecOverWebSocket(parts.runtime, parts.clock, ws, target, protocol);
     else if (protocol === WS_TUNNEL_PROTOCOL) serveForwardOverSpdy(parts, tunnel(ws, parts.clock), target);
     else serveForwardOverWebSocket(parts.runtime, parts.clock, ws, target);
   });

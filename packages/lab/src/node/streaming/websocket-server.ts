@@ -19,7 +19,7 @@ export const WS_EXEC_PROTOCOLS = ["v5.channel.k8s.io", "v4.channel.k8s.io"] as c
 export const WS_TUNNEL_PROTOCOL = "SPDY/3.1+portforward.k8s.io";
 export const WS_FORWARD_PROTOCOL = "v4.channel.k8s.io";
 
-export function serveExecOverWebSocket(runtime: Runtime, clock: Clock, ws: WebSocket, target: ExecTarget): void {
+export function serveExecOverWebSocket(runtime: Runtime, clock: Clock, ws: WebSocket, target: ExecTarget, protocol: string): void {
   const gone = new AbortController();
   const input = new Map<number, PassThrough>();
   if (target.stdin) input.set(CHANNEL.stdin, new PassThrough());
@@ -30,7 +30,7 @@ export function serveExecOverWebSocket(runtime: Runtime, clock: Clock, ws: WebSo
     const message = toBuffer(raw);
     const channel = message[0];
     if (!binary || channel === undefined) return;
-    if (channel === CHANNEL.close && ws.protocol === "v5.channel.k8s.io") return void input.get(message[1] ?? -1)?.end();
+    if (channel === CHANNEL.close && protocol === "v5.channel.k8s.io") return void input.get(message[1] ?? -1)?.end();
     const stream = input.get(channel);
     if (stream === undefined || stream.writableEnded || message.length === 1) return;
     if (!stream.write(message.subarray(1))) { ws.pause(); stream.once("drain", () => ws.resume()); stream.once("close", () => ws.resume()); }

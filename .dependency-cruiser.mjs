@@ -1,4 +1,14 @@
 // The picture of docs/architecture.md as rules: storeys, purity, and who may touch sockets, processes and FFI.
+import { Visitor } from "@swc/core/Visitor.js";
+
+// swc parses `using`, but the visitor that dependency-cruiser inherits from does not know the node and throws.
+const visitStatement = Visitor.prototype.visitStatement;
+Visitor.prototype.visitStatement = function visit(statement) {
+  if (statement.type !== "UsingDeclaration") return visitStatement.call(this, statement);
+  this.visitVariableDeclarators(statement.decls);
+  return statement;
+};
+
 const PURE = ["^packages/core/src/", "^packages/collections/src/", "^packages/http/src/", "/src/.*/?(plan|model|protocol|rules)/", "^packages/istiod-lite/src/collections/"];
 const TESTS = ["[.](test|fixture)[.]ts$", "^packages/testkit/", "/testdata/", "/testing/"];
 const BINARIES = ["ztunnel", "istiod-lite", "cni", "lab"];

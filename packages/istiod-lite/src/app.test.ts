@@ -94,6 +94,18 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
     await eventually("it is written again", async () => (await condition()).found?.reason === "Invalid");
   });
 
+  it("writes a binding's condition on a Service and takes it away again", async () => {
+    await istiod();
+    const bound = async () => {
+      const o = await cluster.admin.get<KubeObject & { status?: { conditions?: { type: string; reason: string }[] } }>(KINDS.services, "app", "web");
+      return o.status?.conditions?.map((c) => `${c.type} ${c.reason}`) ?? [];
+    };
+    await cluster.admin.patch(KINDS.services, "app", "web", { metadata: { labels: { "istio.io/use-waypoint": "gone" } } });
+    await eventually("it says that the waypoint is missing", async () => (await bound()).join() === "istio.io/WaypointBound WaypointIsNotReady");
+    await cluster.admin.patch(KINDS.services, "app", "web", { metadata: { labels: { "istio.io/use-waypoint": null } } });
+    await eventually("it says nothing any more", async () => (await bound()).length === 0);
+  });
+
   it("denies everything that a refused policy selects", async () => {
     const p = await proxy(await istiod());
     assert.deepEqual(p.policies.get("app/deny-x")?.rules.map((r) => r.clauses.length), [0]);
@@ -160,6 +172,21 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
     await served(true);
     await cluster.admin.delete(KINDS.authorizationPolicies, "app", "later");
     await eventually("and is gone", () => !p.policies.has("app/later"));
+  });
+
+  it("allocates addresses to entries without any, and serves them", async () => {
+    await cluster.manifest("crds/istio/networking.istio.io-serviceentries.yaml");
+    const p = await proxy(await istiod());
+    const entry = (name: string, extra = "") => cluster.apply(`apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: ${name}, namespace: app}\nspec: {hosts: [${name}.example.com], ports: [{number: 80, name: http}], resolution: DNS${extra}}\n`);
+    await entry("auto");
+    const vips = () => { const t = p.addresses.get("app/auto.example.com")?.type; return t?.case === "service" ? t.value.addresses.length : 0; };
+    await eventually("the service has a VIP of each family", () => vips() === 2);
+    await entry("auto", ", addresses: [198.51.100.7]");
+    await eventually("a chosen address takes their place", () => vips() === 1);
+    await eventually("the status is cleared", async () => {
+      const o = await cluster.admin.get<KubeObject & { status?: { addresses?: unknown[] } }>(KINDS.serviceEntries, "app", "auto");
+      return o.status?.addresses?.length === 0;
+    });
   });
 
   it("serves its last state while the API server is away, and follows again when it is back", async () => {

@@ -15,6 +15,7 @@ import { startGrpc } from "./push/service.ts";
 import { obtainAuthority } from "./root-secret.ts";
 import { createInbox } from "./sources/inbox.ts";
 import { watchKubernetes } from "./sources/kubernetes.ts";
+import { createAllocator } from "./status/allocator.ts";
 import { keepTrustAnchor } from "./status/trust-anchor.ts";
 import { createStatusWriter } from "./status/writer.ts";
 
@@ -40,6 +41,8 @@ export interface App {
 
 /** One leader for everything that is written: conditions and trust anchors. */
 const LEASE = "istio-status-leader";
+/** A kind that cannot be listed (rights, a broken definition) keeps us from being ready: its name must be seen. */
+const WAITING_EVERY_MS = 10_000;
 const TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews";
 
 export async function build(o: AppOptions): Promise<App> {
@@ -94,21 +97,27 @@ export async function build(o: AppOptions): Promise<App> {
     const status = createStatusWriter({
       client, desired: mesh.statuses, objects: mesh.sources, clock, log: log.child("status") });
     ending.push(() => status.stop());
+    const allocator = createAllocator({ client, entries: mesh.serviceEntries, objects: mesh.sources.serviceEntries, clock, log: log.child("status") });
+    ending.push(() => allocator.stop());
     const anchor = keepTrustAnchor({ client, namespaces: mesh.sources.namespaces, rootsPem: () => authority.rootsPem, clock, log: log.child("status") });
     ending.push(() => anchor.stop());
     const election = new LeaderElection({
       client, namespace: config.namespace, name: LEASE, identity: `${config.podName}_${newUuid()}`, clock, log: log.child("leader"),
       onChange: (leading) => {
         anchor.lead(leading);
-        if (leading) status.resume(status.keys());
-        else status.pause();
+        for (const writer of [status, allocator])
+          if (leading) writer.resume(writer.keys());
+          else writer.pause();
       },
     });
     ending.push(() => election.stop());
 
     const sources = watchKubernetes({ client, inbox, clock, log: log.child("sources") });
     ending.push(() => sources.stop());
+    const waiting = clock.every(WAITING_EVERY_MS, () => log.warn("still waiting for the first list", { kinds: sources.pending().join(", ") }));
+    ending.push(() => waiting.cancel());
     void sources.whenSynced().then(() => {
+      waiting.cancel();
       if (over.signal.aborted) return;
       inbox.open();
       ticker.flush();

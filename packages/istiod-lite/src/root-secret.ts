@@ -4,8 +4,8 @@ import { isAlreadyExists, isNotFound, KINDS, KubeError, type KubeClient, type Se
 import { backoffDelay, errorText, systemRandom, type Clock, type Logger } from "@ambit/runtime";
 import { createSelfSigned, loadAuthority, type Authority } from "./ca/authority.ts";
 
-export const PLUGGED_IN = "cacerts";
-export const SELF_SIGNED = "istio-ca-secret";
+const PLUGGED_IN = "cacerts";
+const SELF_SIGNED = "istio-ca-secret";
 /** The API server may start after us. */
 const BACKOFF = { initialMs: 100, maxMs: 5_000 };
 

@@ -16,10 +16,10 @@ export interface EndpointSpec {
   readonly serviceAccount: string;
 }
 
-export const RESOLUTIONS = ["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"] as const;
-export type Resolution = (typeof RESOLUTIONS)[number];
+const RESOLUTIONS = ["NONE", "STATIC", "DNS", "DNS_ROUND_ROBIN", "DYNAMIC_DNS"] as const;
+type Resolution = (typeof RESOLUTIONS)[number];
 
-export interface EntryPort { readonly number: number; readonly name: string; readonly protocol: string; readonly target: number }
+interface EntryPort { readonly number: number; readonly name: string; readonly protocol: string; readonly target: number }
 
 export interface ServiceEntrySpec {
   readonly hosts: readonly string[];

@@ -8,7 +8,7 @@ import { namespaceOf, nodeOf } from "./namespaces.ts";
 import { levelsOf, peerAuthOf, portPolicyOf, staticStrictOf } from "./peer-authentication.ts";
 import { podWorkload, type WorkloadInputs } from "./pods.ts";
 import { policyOf } from "./policies.ts";
-import { entryOf, entryServices, entryWorkloads, hostWinner } from "./service-entries.ts";
+import { entryOf, entryServices, entryWorkloads, hostWinner, type EntryInfo } from "./service-entries.ts";
 import { serviceOf, type ServiceInfo } from "./services.ts";
 import type { Settings } from "./settings.ts";
 import { workloadEntryOf } from "./workload-entries.ts";
@@ -38,6 +38,8 @@ export interface Mesh {
   readonly podsByAccount: Index<Pod>;
   /** What ztunnels are sent, under `namespace/name`. */
   readonly authorizations: Collection<Policy>;
+  /** For the allocation of addresses. */
+  readonly serviceEntries: Collection<EntryInfo>;
   /** Conditions as they should stand, per object and field manager. */
   readonly statuses: Collection<DesiredStatus>;
 }
@@ -112,5 +114,5 @@ export function buildMesh(settings: Settings): Mesh {
     g.derive("service entry statuses", entries, byKey, (_ctx, e) => entryStatus(e)),
     g.derive("workload entry statuses", workloadEntries, byKey, (_ctx, e) => workloadEntryStatus(e)),
   ]);
-  return { sources, podsByAccount, batch: (change) => g.batch(change), addresses, authorizations, statuses };
+  return { sources, podsByAccount, batch: (change) => g.batch(change), addresses, authorizations, serviceEntries: entries, statuses };
 }

@@ -33,7 +33,7 @@ export interface PeerAuthInputs {
 }
 
 /** Underscores keep these names apart from every Kubernetes name. */
-export const STATIC_STRICT = "istio_converted_static_strict";
+const STATIC_STRICT = "istio_converted_static_strict";
 const portPolicyName = (name: string): string => `converted_peer_authentication_${name}`;
 
 export const levelsOf = (p: PeerAuthInfo): string[] => (p.ignored !== undefined ? [] : [`${p.selector === undefined ? "namespace" : "workload"} ${p.namespace}`]);

@@ -127,7 +127,7 @@ function servicesOf(ctx: Context, inputs: WorkloadInputs, pod: Pod, namespace: s
 }
 
 /** Service port → target port. A named port that the endpoint lacks has no entry; TCP wins over UDP of the same number. */
-export function portsOf(ports: readonly NamedPort[], resolve: (name: string) => number | undefined): Map<number, number> {
+function portsOf(ports: readonly NamedPort[], resolve: (name: string) => number | undefined): Map<number, number> {
   const out = new Map<number, number>();
   for (const p of [...ports.filter((q) => !q.tcp), ...ports.filter((q) => q.tcp)]) {
     const target = typeof p.target === "number" ? p.target : resolve(p.target);

@@ -23,7 +23,7 @@ export interface PolicyInfo {
   readonly generation: number;
   readonly uid: string;
 }
-export type PolicyOutcome =
+type PolicyOutcome =
   | { readonly kind: "accepted" }
   /** Enforced, but more strictly than written: one text per thing that L4 cannot see. */
   | { readonly kind: "stricter"; readonly remarks: readonly string[] }

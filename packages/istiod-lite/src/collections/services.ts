@@ -108,7 +108,7 @@ export function appProtocol(declared: string | undefined, name: string): Service
   return Object.hasOwn(APP_PROTOCOLS, word) ? (APP_PROTOCOLS[word] ?? "unknown") : "unknown";
 }
 
-export const familiesOf = (families: readonly string[]): Service["ipFamilies"] =>
+const familiesOf = (families: readonly string[]): Service["ipFamilies"] =>
   families.length > 1 ? "dual" : families[0] === "IPv4" ? "ipv4" : families[0] === "IPv6" ? "ipv6" : "automatic";
 
 const CLOSE: LoadBalancing["routingPreference"] = ["network", "region", "zone"];

@@ -5,7 +5,7 @@ import type { KubeObject } from "@ambit/kube";
 import type { NamespaceInfo } from "./namespaces.ts";
 import { ANNOTATIONS, HBONE_PORT, LABELS, selects, type LabelMap } from "./settings.ts";
 
-export type TrafficType = "service" | "workload";
+type TrafficType = "service" | "workload";
 
 export interface ApplicationTunnel { readonly protocol: "none" | "proxy"; readonly port: number }
 
@@ -23,17 +23,17 @@ export interface Waypoint {
   readonly inbound: ApplicationTunnel | undefined;
 }
 
-export interface LabelSelector {
+interface LabelSelector {
   readonly matchLabels: LabelMap;
   readonly matchExpressions: readonly { readonly key: string; readonly operator: string; readonly values: readonly string[] }[];
 }
 
-export type RefusalReason = "WaypointIsNotReady" | "AttachmentDenied" | "UnsupportedTrafficType" | "CrossNamespaceWaypointForbidden";
+type RefusalReason = "WaypointIsNotReady" | "AttachmentDenied" | "UnsupportedTrafficType" | "CrossNamespaceWaypointForbidden";
 export type Binding =
   | { readonly kind: "none" }
   | { readonly kind: "bound"; readonly waypoint: string; readonly address: GatewayAddress; readonly canary: Canary | undefined }
   | { readonly kind: "refused"; readonly waypoint: string; readonly reason: RefusalReason; readonly message: string };
-export type Canary =
+type Canary =
   | { readonly kind: "weighted"; readonly waypoint: string; readonly address: GatewayAddress; readonly weight: number }
   | { readonly kind: "refused"; readonly reason: RefusalReason | "CanaryInvalidWeight" | "CanarySameAsPrimary"; readonly message: string };
 

@@ -105,7 +105,7 @@ export const workloadEntryStatus = (e: WorkloadEntryInfo): DesiredStatus[] =>
 export const serviceStatus = (s: ServiceInfo): DesiredStatus[] =>
   s.owner.kind !== "Service" ? [] : [desired("services", s.owner.namespace, s.owner.name, MANAGERS.service, waypointBound(s.binding, s.ingressUseWaypoint))];
 
-export function waypointBound(binding: Binding, ingress: boolean): DesiredCondition[] {
+function waypointBound(binding: Binding, ingress: boolean): DesiredCondition[] {
   const type = "istio.io/WaypointBound";
   if (binding.kind === "none") return [];
   if (binding.kind === "refused") return [{ type, status: "False", reason: binding.reason, message: binding.message }];

@@ -15,37 +15,37 @@ export interface Advertised {
   readonly port: number;
 }
 
-export function bootstrap(api: Api, advertised: Advertised): void {
-  for (const name of NAMESPACES) ensure(api, "", "v1", "namespaces", { metadata: { name } });
+export async function bootstrap(api: Api, advertised: Advertised): Promise<void> {
+  for (const name of NAMESPACES) await ensure(api, "", "v1", "namespaces", { metadata: { name } });
   for (const { resource, object } of bootstrapRbac()) {
-    ensure(api, "rbac.authorization.k8s.io", "v1", resource, object, ["rules", "aggregationRule", "roleRef", "subjects"]);
+    await ensure(api, "rbac.authorization.k8s.io", "v1", resource, object, ["rules", "aggregationRule", "roleRef", "subjects"]);
   }
   for (const [name, value] of [["system-cluster-critical", 2_000_000_000], ["system-node-critical", 2_000_001_000]] as const) {
-    ensure(api, "scheduling.k8s.io", "v1", "priorityclasses", { metadata: { name }, value, description: "Used for system critical pods." });
+    await ensure(api, "scheduling.k8s.io", "v1", "priorityclasses", { metadata: { name }, value, description: "Used for system critical pods." });
   }
-  ensureApiService(api, advertised);
+  await ensureApiService(api, advertised);
 }
 
-function ensureApiService(api: Api, { ip, port }: Advertised): void {
+async function ensureApiService(api: Api, { ip, port }: Advertised): Promise<void> {
   const labels = { component: "apiserver", provider: "kubernetes" };
   const metadata = { name: "kubernetes", namespace: "default" };
   const clusterIP = api.allocators.apiServer;
   const ports = [{ name: "https", port: 443, protocol: "TCP", targetPort: port }];
-  ensure(api, "", "v1", "services", { metadata: { ...metadata, labels }, spec: { clusterIP, ports } }, ["spec"]);
+  await ensure(api, "", "v1", "services", { metadata: { ...metadata, labels }, spec: { clusterIP, ports } }, ["spec"]);
   const mirrored = { "endpointslice.kubernetes.io/skip-mirror": "true" };
   const subsets = [{ addresses: [{ ip }], ports: [{ name: "https", port, protocol: "TCP" }] }];
-  ensure(api, "", "v1", "endpoints", { metadata: { ...metadata, labels: mirrored }, subsets }, ["subsets"]);
+  await ensure(api, "", "v1", "endpoints", { metadata: { ...metadata, labels: mirrored }, subsets }, ["subsets"]);
   const slice: JsonObject = {
     metadata: { ...metadata, labels: { "kubernetes.io/service-name": "kubernetes" } },
     addressType: "IPv4",
     endpoints: [{ addresses: [ip], conditions: { ready: true } }],
     ports: [{ name: "https", port, protocol: "TCP" }],
   };
-  ensure(api, "discovery.k8s.io", "v1", "endpointslices", slice, ["endpoints", "ports"]);
+  await ensure(api, "discovery.k8s.io", "v1", "endpointslices", slice, ["endpoints", "ports"]);
 }
 
 /** Creates what is missing; where `kept` names parts, puts those back when they have changed. */
-function ensure(api: Api, group: string, version: string, resource: string, object: JsonObject, kept: readonly string[] = []): void {
+async function ensure(api: Api, group: string, version: string, resource: string, object: JsonObject, kept: readonly string[] = []): Promise<void> {
   const row = api.registry.find(group, version, resource);
   if (row === undefined) throw new Error(`bootstrap: ${resource} is not in the registry`);
   const metadata = asObject(object["metadata"]);
@@ -55,13 +55,13 @@ function ensure(api: Api, group: string, version: string, resource: string, obje
   const typed: JsonObject = { apiVersion: group === "" ? version : `${group}/${version}`, kind: row.kind, ...object };
   const live = api.store.get(row.bucket, keyOf(row, namespace, name));
   if (live === undefined) {
-    create(write, structuredClone(typed));
+    await create(write, structuredClone(typed));
     return;
   }
   const opted = asObject(metadataOf(live.object)["annotations"])["rbac.authorization.kubernetes.io/autoupdate"] === "false";
   const differs = kept.some((part) => object[part] !== undefined && !covers(object[part], live.object[part]));
   if (opted || !differs) return;
-  update(write, "", (now) => {
+  await update(write, "", (now) => {
     for (const part of kept) if (object[part] !== undefined) now[part] = structuredClone(object[part]);
     return now;
   });

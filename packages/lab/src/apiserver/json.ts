@@ -36,6 +36,10 @@ export function asNumber(value: Json | undefined, otherwise = 0): number {
   return typeof value === "number" ? value : otherwise;
 }
 
+export function asBoolean(value: Json | undefined): boolean {
+  return value === true;
+}
+
 /** A string map such as labels; entries that are not strings are left out. */
 export function asStringMap(value: Json | undefined): Record<string, string> {
   const map: Record<string, string> = {};

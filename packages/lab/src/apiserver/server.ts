@@ -19,6 +19,7 @@ import { coreRows } from "./registry/core.ts";
 import { otherRows } from "./registry/other.ts";
 import { Registry } from "./registry/registry.ts";
 import { reviewRows } from "./registry/reviews.ts";
+import { webhookRows } from "./registry/webhooks.ts";
 import { workloadRows } from "./registry/workloads.ts";
 import { forgetfulLog, openLog } from "./storage/log.ts";
 import { Pages } from "./storage/pages.ts";
@@ -65,7 +66,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ru
   const api = openApi(options, read, closing.signal);
   const crdRow = api.registry.byBucket(CRDS);
   if (crdRow === undefined) throw new Error("the registry has no CustomResourceDefinitions");
-  bootstrap(api, options.advertise ?? { ip: "172.30.0.1", port: 6443 });
+  await bootstrap(api, options.advertise ?? { ip: "172.30.0.1", port: 6443 });
   keepCrds(api, crdRow);
   const expiry = expireEvents(api);
 
@@ -124,7 +125,7 @@ function openApi(options: ApiServerOptions, read: (name: string) => string, clos
   }
   return {
     store,
-    registry: new Registry([...coreRows, ...workloadRows, ...otherRows, ...reviewRows]),
+    registry: new Registry([...coreRows, ...workloadRows, ...otherRows, ...reviewRows, ...webhookRows]),
     authorizer: new Authorizer(store),
     tokens: new Tokens(read("sa.key"), store, now),
     pages: new Pages(now),

@@ -14,7 +14,7 @@ import { readWriteOptions, type WriteOptions } from "./options.ts";
 import type { PatchRequest } from "./patch.ts";
 import { create, requireCreate, update, type Write } from "./write.ts";
 
-export function apply(request: PatchRequest, subresource: string): { entry: Entry; created: boolean } {
+export async function apply(request: PatchRequest, subresource: string): Promise<{ entry: Entry; created: boolean }> {
   const { api, exchange, row, target } = request;
   const options = readWriteOptions(exchange.query, exchange.userAgent);
   if ((exchange.query.get("fieldManager") ?? "") === "") {
@@ -26,14 +26,14 @@ export function apply(request: PatchRequest, subresource: string): { entry: Entr
   const write: Write = { api, row, namespace: target.namespace, name: target.name, user: exchange.user, options, warn, managed: true };
   const merge = (live: JsonObject | null) => merged(request, live, applied, options, subresource);
   if (api.store.get(row.bucket, keyOf(row, target.namespace, target.name)) !== undefined) {
-    return { entry: update(write, subresource, merge), created: false };
+    return { entry: await update(write, subresource, merge), created: false };
   }
   if (subresource !== "") throw notFound(row, target.name);
   if (metadataOf(applied)["uid"] !== undefined) {
     throw new ApiError(409, "Conflict", `uid mismatch: the provided object specified uid ${String(metadataOf(applied)["uid"])}, and no existing object was found`);
   }
   requireCreate(write);
-  return { entry: create(write, merge(null)), created: true };
+  return { entry: await create(write, merge(null)), created: true };
 }
 
 function readApplied(exchange: Exchange, request: PatchRequest, options: WriteOptions): JsonObject {

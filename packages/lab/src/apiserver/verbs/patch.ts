@@ -60,14 +60,14 @@ function runEngine(type: string, document: JsonObject, patch: unknown, schema: R
   return applyStrategicMergePatch(document, patch, schema);
 }
 
-export function patch(request: PatchRequest, subresource: string): { entry: Entry; created: boolean } {
+export async function patch(request: PatchRequest, subresource: string): Promise<{ entry: Entry; created: boolean }> {
   const { api, exchange, row, target } = request;
   if (mediaType(exchange.request) === APPLY_PATCH) return apply(request, subresource);
   const options = readWriteOptions(exchange.query, exchange.userAgent);
   const change = patchDocument(request, schemaOf(row));
   const warn = (text: string) => exchange.warn(text);
   const write: Write = { api, row, namespace: target.namespace, name: target.name, user: exchange.user, options, warn };
-  const entry = update(write, subresource, (live) => {
+  const entry = await update(write, subresource, (live) => {
     const patched = change(live);
     const expected = apiVersionOf(row);
     if (patched["apiVersion"] !== expected || patched["kind"] !== row.kind) {

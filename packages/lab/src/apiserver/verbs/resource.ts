@@ -4,7 +4,7 @@ import { decodeObject, mediaType, readBody } from "../http/body.ts";
 import type { Exchange } from "../http/exchange.ts";
 import type { ResourceRequest } from "../http/route.ts";
 import type { JsonObject } from "../json.ts";
-import { asString } from "../json.ts";
+import { asString, cloneJson } from "../json.ts";
 import { keyOf, type Row } from "../registry/row.ts";
 import { methodNotAllowed, success } from "../status.ts";
 import type { Entry } from "../storage/store.ts";
@@ -14,7 +14,8 @@ import { metadataOf } from "./metadata.ts";
 import { readListOptions, readWriteOptions } from "./options.ts";
 import { patch } from "./patch.ts";
 import { get, list, readSelection, replyEntry, requireEntry, selected } from "./read.ts";
-import { listText } from "./render.ts";
+import { listText, present } from "./render.ts";
+import { hasHooks, permitDeletion } from "../webhooks/admission.ts";
 import { watch } from "./watch.ts";
 import { create, requireCreate, update, type Write } from "./write.ts";
 
@@ -33,7 +34,7 @@ export async function serveResource(api: Api, exchange: Exchange, row: Row, targ
       return serveUpdate(api, exchange, row, target);
     case "patch": {
       const body = await readBody(exchange.request);
-      const { entry, created } = patch({ api, exchange, row, target, body }, target.subresource);
+      const { entry, created } = await patch({ api, exchange, row, target, body }, target.subresource);
       return replyEntry(api, exchange, row, created ? 201 : 200, entry);
     }
     case "delete":
@@ -51,7 +52,7 @@ async function serveCreate(api: Api, exchange: Exchange, row: Row, target: Resou
   const options = readWriteOptions(exchange.query, exchange.userAgent);
   const given = decodeObject(body, mediaType(exchange.request));
   const object = takeIn(exchange, row, target, given, options.fieldValidation);
-  const entry = create(writeOf(api, exchange, row, target), object);
+  const entry = await create(writeOf(api, exchange, row, target), object);
   replyEntry(api, exchange, row, 201, entry);
 }
 
@@ -67,9 +68,9 @@ async function serveUpdate(api: Api, exchange: Exchange, row: Row, target: Resou
     delete metadataOf(object)["resourceVersion"];
     checkName(object, target.name);
     requireCreate(write);
-    return replyEntry(api, exchange, row, 201, create(write, object));
+    return replyEntry(api, exchange, row, 201, await create(write, object));
   }
-  replyEntry(api, exchange, row, 200, update(write, target.subresource, () => object));
+  replyEntry(api, exchange, row, 200, await update(write, target.subresource, () => cloneJson(object)));
 }
 
 export function writeOf(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Write {
@@ -81,9 +82,22 @@ export function writeOf(api: Api, exchange: Exchange, row: Row, target: Resource
 async function serveDelete(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Promise<void> {
   const options = await deleteOptions(exchange);
   const entry = requireEntry(api, row, target.namespace, target.name);
-  const deleted = remove(api, row, entry, options);
+  await permit(api, exchange, row, entry, options);
+  const deleted = remove(api, row, requireEntry(api, row, target.namespace, target.name), options);
   if (!deleted.gone || row.returnsDeleted) return replyEntry(api, exchange, row, 200, deleted.entry);
   exchange.reply(200, success(row, target.name, asString(metadataOf(entry.object)["uid"])));
+}
+
+/** Lets webhooks refuse a deletion. */
+async function permit(api: Api, exchange: Exchange, row: Row, entry: Entry, options: DeleteOptions): Promise<void> {
+  const { user } = exchange;
+  const before = present(row, entry.object);
+  const metadata = metadataOf(before);
+  const namespace = asString(metadata["namespace"]);
+  const warn = (text: string) => exchange.warn(text);
+  const passage = { api, row, namespace, name: asString(metadata["name"]), subresource: "", object: null, before, user, warn, dryRun: options.dryRun };
+  const deletion = { ...passage, operation: "DELETE" as const };
+  if (hasHooks(deletion)) await permitDeletion(deletion);
 }
 
 export async function deleteOptions(exchange: Exchange): Promise<DeleteOptions> {
@@ -99,6 +113,7 @@ async function serveDeleteCollection(api: Api, exchange: Exchange, row: Row, tar
   const chosen = selected(api, row, target.namespace, readSelection(row, exchange.query, ""));
   const entries: Entry[] = [];
   for (const entry of chosen) {
+    await permit(api, exchange, row, entry, options);
     const now = api.store.get(row.bucket, entry.key);
     if (now !== undefined) entries.push(remove(api, row, now, options).entry);
   }

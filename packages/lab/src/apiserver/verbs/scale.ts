@@ -28,7 +28,7 @@ export async function serveScale(api: Api, exchange: Exchange, row: Row, paths: 
       ? patchDocument({ api, exchange, row, target, body }, builtinSchema("autoscaling", "v1", "Scale") ?? {})
       : () => decodeObject(body, mediaType(exchange.request));
   const write = writeOf(api, exchange, row, target);
-  const entry = update(write, "scale", (live) => {
+  const entry = await update(write, "scale", (live) => {
     const wanted = change(scaleOf(paths, live));
     if (wanted["kind"] !== undefined && wanted["kind"] !== "Scale") throw badRequest("the object of a scale subresource must be a Scale");
     const replicas = asObject(wanted["spec"])["replicas"] ?? 0;

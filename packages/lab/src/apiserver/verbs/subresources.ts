@@ -51,7 +51,7 @@ async function serveBinding(api: Api, exchange: Exchange, row: Row, target: Reso
   const kind = asString(asObject(binding["target"])["kind"]);
   if (node === "" || (kind !== "" && kind !== "Node")) throw badRequest("target: a binding needs a target of kind Node with a name");
   const wanted = asObject(binding["metadata"]);
-  update(writeOf(api, exchange, row, target), "binding", (pod) => {
+  await update(writeOf(api, exchange, row, target), "binding", (pod) => {
     const metadata = metadataOf(pod);
     const uid = asString(wanted["uid"]);
     if (uid !== "" && uid !== metadata["uid"]) {
@@ -81,7 +81,7 @@ async function serveFinalize(api: Api, exchange: Exchange, row: Row, target: Res
   const finalizers = asStrings(asObject(given["spec"])["finalizers"]);
   // Rows keep spec fixed on updates; this is the one that sets it.
   const finalizing: Row = { ...row, prepare: () => undefined };
-  const entry = update(writeOf(api, exchange, finalizing, target), "finalize", (namespace) => {
+  const entry = await update(writeOf(api, exchange, finalizing, target), "finalize", (namespace) => {
     const spec: JsonObject = { ...asObject(namespace["spec"]) };
     if (finalizers.length > 0) spec["finalizers"] = finalizers;
     else delete spec["finalizers"];

@@ -1,20 +1,23 @@
 // Owns create and update of any kind: system fields, defaults, admission, validation, conflict rules, commit.
 import { randomUUID } from "node:crypto";
-import { admitCreate, admitUpdate, afterValidation } from "../admission/admit.ts";
+import { admitCreate, admitUpdate, afterValidation, type Admission } from "../admission/admit.ts";
 import type { User } from "../auth/user.ts";
 import { timestamp, type Api } from "../context.ts";
 import { asNumber, asString, asStrings, cloneJson, dig, equalJson, type JsonObject } from "../json.ts";
-import { schemaProblems, trackManager } from "../registry/schemas.ts";
+import { pruneUnknown, schemaProblems, trackManager } from "../registry/schemas.ts";
 import { keyOf, type Row } from "../registry/row.ts";
 import { alreadyExists, ApiError, badRequest, conflict, forbidden, invalid, invalidValue, MODIFIED, notFound } from "../status.ts";
 import { Entry } from "../storage/store.ts";
+import { hasHooks, mutate, validate, type Passage } from "../webhooks/admission.ts";
 import { checkName } from "./intake.ts";
-import { generateName, metadataOf, validateMetadata } from "./metadata.ts";
+import { generateName, metadataOf, shapeMetadata, validateMetadata } from "./metadata.ts";
 import type { WriteOptions } from "./options.ts";
-import { editable } from "./render.ts";
+import { editable, present } from "./render.ts";
 
 /** Random names are tried this often before the collision is the client's to see. */
 const NAME_ATTEMPTS = 8;
+/** An object that keeps changing while webhooks are asked is a conflict in the end. */
+const UPDATE_ATTEMPTS = 5;
 
 export interface Write {
   readonly api: Api;
@@ -29,7 +32,7 @@ export interface Write {
 }
 
 /** Creates the object, which the caller hands over; returns the stored (or would-be, on dry run) entry. */
-export function create(write: Write, object: JsonObject): Entry {
+export async function create(write: Write, object: JsonObject): Promise<Entry> {
   const { api, row } = write;
   const metadata = metadataOf(object);
   if (asString(metadata["resourceVersion"]) !== "") {
@@ -47,9 +50,11 @@ export function create(write: Write, object: JsonObject): Entry {
     if (row.custom === null) object["status"] = {};
     else delete object["status"];
   }
-  const stored = settle(write, object, null);
-  const key = keyOf(row, write.namespace, asString(metadataOf(stored)["name"]));
-  if (api.store.get(row.bucket, key) !== undefined) throw alreadyExists(row, asString(metadataOf(stored)["name"]));
+  const settling = settle(write, object, null, "");
+  const stored = settling instanceof Promise ? await settling : settling;
+  const name = asString(metadataOf(stored)["name"]);
+  const key = keyOf(row, write.namespace, name);
+  if (api.store.get(row.bucket, key) !== undefined) throw alreadyExists(row, name);
   return commit(write, key, stored);
 }
 
@@ -72,7 +77,16 @@ function freeName(write: Write, base: string): string {
  * Replaces the object by what `change` makes of a copy of it (in the row's version).
  * `subresource` "" changes everything but the status, "status" nothing but the status.
  */
-export function update(write: Write, subresource: string, change: (live: JsonObject) => JsonObject): Entry {
+export async function update(write: Write, subresource: string, change: (live: JsonObject) => JsonObject): Promise<Entry> {
+  for (let attempt = 1; ; attempt++) {
+    const done = await tryUpdate(write, subresource, change);
+    if (done !== null) return done;
+    if (attempt === UPDATE_ATTEMPTS) throw conflict(write.row, write.name, MODIFIED);
+  }
+}
+
+/** Null when the object changed while webhooks were asked: then the change is made anew. */
+async function tryUpdate(write: Write, subresource: string, change: (live: JsonObject) => JsonObject): Promise<Entry | null> {
   const { api, row, namespace, name } = write;
   const key = keyOf(row, namespace, name);
   const entry = api.store.get(row.bucket, key);
@@ -82,7 +96,9 @@ export function update(write: Write, subresource: string, change: (live: JsonObj
   checkName(changed, name);
   checkPreconditions(row, name, live, changed);
   const merged = mergeInto(row, subresource, live, changed);
-  const stored = settle(write, merged, entry.object, subresource);
+  const settling = settle(write, merged, entry.object, subresource);
+  const stored = settling instanceof Promise ? await settling : settling;
+  if (api.store.get(row.bucket, key) !== entry) return null;
   if (sameBut(stored, entry.object)) return entry;
   if (isGone(row, stored)) {
     if (!write.options.dryRun) api.store.remove(row.bucket, key);
@@ -141,30 +157,85 @@ function mergeStatus(row: Row, live: JsonObject, changed: JsonObject): JsonObjec
   return merged;
 }
 
-/** Defaults, admission, validation and bookkeeping: from a client's object to the state to be stored. */
-function settle(write: Write, given: JsonObject, before: JsonObject | null, subresource = ""): JsonObject {
-  const { api, row, options } = write;
-  const live = before === null ? null : row.fromStored === null ? before : row.fromStored(before);
+/**
+ * Defaults, admission, validation and bookkeeping: from a client's object to the state to be stored. Only webhooks
+ * make it a promise: without them nothing can come between what was read and what is committed.
+ */
+function settle(write: Write, given: JsonObject, before: JsonObject | null, subresource: string): JsonObject | Promise<JsonObject> {
+  const { api, row } = write;
+  const live = before === null ? null : present(row, before);
   const request = { api, user: write.user, row, namespace: write.namespace, before: live, subresource, warn: write.warn };
-  let object = row.custom === null ? given : row.custom.applyDefaults(given);
+  const object = complete(row, given, live);
+  if (live === null) admitCreate(request, object);
+  else admitUpdate(request, object);
+  const passage = passageOf(write, object, live, subresource);
+  // What scale, binding and finalize send is not the object itself, and webhooks are not asked about it.
+  const isWhole = subresource === "" || subresource === "status";
+  if (isWhole && hasHooks(passage)) return settleWithHooks(write, passage, request);
+  return finish(write, request, object);
+}
+
+async function settleWithHooks(write: Write, passage: Passage, request: Admission): Promise<JsonObject> {
+  const { row } = write;
+  const object = complete(row, reshape(row, await mutate(passage), passage.object ?? {}), passage.before);
+  // What finish takes from shared pools is given for good at the commit: shown to the webhooks, it may still change.
+  await validate({ ...passage, object: present(row, finish(write, request, cloneJson(object))) });
+  return finish(write, request, object);
+}
+
+function finish(write: Write, request: Admission, object: JsonObject): JsonObject {
+  const { row } = write;
+  check(write, object, request.before, request.subresource);
+  afterValidation(request, object);
+  const kept = keepBooks(write, object, request.before, request.subresource);
+  return row.toStored === null ? kept : row.toStored(kept);
+}
+
+function complete(row: Row, given: JsonObject, live: JsonObject | null): JsonObject {
+  const object = row.custom === null ? given : row.custom.applyDefaults(given);
   row.defaults(object);
   row.prepare(object, live);
-  if (before === null) admitCreate(request, object);
-  else admitUpdate(request, object);
+  return object;
+}
+
+function passageOf(write: Write, object: JsonObject, before: JsonObject | null, subresource: string): Passage {
+  const { api, row, namespace, user, warn } = write;
+  const operation = before === null ? "CREATE" : "UPDATE";
+  const name = asString(metadataOf(object)["name"]);
+  return { api, row, operation, namespace, name, subresource, object, before, user, warn, dryRun: write.options.dryRun };
+}
+
+/** What webhooks made of an object is foreign again: pruned, type-checked, and still the same object. */
+function reshape(row: Row, mutated: JsonObject, before: JsonObject): JsonObject {
+  shapeMetadata(mutated);
+  const { value } = pruneUnknown(row, mutated);
+  const metadata = metadataOf(value);
+  for (const field of ["name", "namespace", ...SYSTEM_FIELDS]) {
+    const kept = metadataOf(before)[field];
+    if (kept === undefined) delete metadata[field];
+    else metadata[field] = kept;
+  }
+  return value;
+}
+
+function check(write: Write, object: JsonObject, live: JsonObject | null, subresource: string): void {
+  const { row } = write;
   const metadata = metadataOf(object);
-  const problems = validateMetadata(row, metadata, before === null ? null : metadataOf(before));
+  const problems = validateMetadata(row, metadata, live === null ? null : metadataOf(live));
   // Binding is the one way to change what is otherwise fixed.
   if (subresource !== "binding") problems.push(...row.validate(object, live));
   problems.push(...schemaProblems(row, object, live));
   if (problems.length > 0) throw invalid(row, asString(metadata["name"]), problems);
-  afterValidation(request, object);
+}
+
+function keepBooks(write: Write, object: JsonObject, live: JsonObject | null, subresource: string): JsonObject {
+  const { api, row, options } = write;
+  const metadata = metadataOf(object);
   if (live !== null && row.generation && subresource !== "status" && !sameSpec(object, live)) {
     metadata["generation"] = asNumber(metadata["generation"], 1) + 1;
   }
-  if (write.managed !== true) {
-    object = trackManager(row, live, object, { manager: options.fieldManager, subresource, now: timestamp(api.now()) });
-  }
-  return row.toStored === null ? object : row.toStored(object);
+  if (write.managed === true) return object;
+  return trackManager(row, live, object, { manager: options.fieldManager, subresource, now: timestamp(api.now()) });
 }
 
 function sameSpec(a: JsonObject, b: JsonObject): boolean {

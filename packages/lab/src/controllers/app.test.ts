@@ -1,11 +1,13 @@
 import assert from "node:assert/strict";
+import { spawn, type ChildProcess } from "node:child_process";
+import { once } from "node:events";
 import { join } from "node:path";
 import { KINDS, KubeClient, loadClientConfig, Reflector, type EndpointSlice, type Kind, type KubeObject, type Pod } from "@ambit/kube";
 import { createLogger, LogLevels, type Bound } from "@ambit/runtime";
 import { startApiServer, type RunningApiServer } from "../apiserver/server.ts";
 import { startControllers } from "./app.ts";
 import { startObedientNodes, type ObedientNodes } from "./obedient-nodes.ts";
-import type { DaemonSet, Deployment } from "./plan/model.ts";
+import type { DaemonSet, Deployment, Job } from "./plan/model.ts";
 
 const log = createLogger("test", process.env["TEST_LOG"] === undefined ? { write: () => undefined } : { levels: new LogLevels("debug") });
 const TOY: Kind = { group: "example.com", version: "v1", plural: "toys", kind: "Toy", namespaced: true };
@@ -60,7 +62,7 @@ describe("the controllers against the API server", function () {
     await namespace("given");
     await until(KINDS.serviceAccounts, "given", "default account", (all) => all.some((a) => a.metadata.name === "default"));
     const [map] = await until(KINDS.configMaps, "given", "root CA", (all) => all.some((a) => a.metadata.name === "kube-root-ca.crt"));
-    assert.equal((map?.["data"] as Record<string, string>)["ca.crt"], server.ca);
+    assert.deepEqual(map?.["data"], { "ca.crt": server.ca });
   });
 
   it("rolls a Deployment out, up and over, with its Service's endpoints following", async () => {
@@ -141,5 +143,33 @@ describe("the controllers against the API server", function () {
     const ownerReferences = [{ apiVersion: "v1", kind: "ConfigMap", name: "nobody", uid: "00000000-0000-0000-0000-000000000000" }];
     await client.create(TOY, "owners", { apiVersion: "example.com/v1", kind: "Toy", metadata: { name: "stray", ownerReferences } });
     await until(TOY, "owners", "stray is gone", (all) => all.length === 0);
+  });
+
+  it("is killed again and again in the middle of work, and neither loses nor doubles anything", async () => {
+    await controllers.drain();
+    await namespace("stormy");
+    const spawned = (): ChildProcess => spawn(process.execPath, [join(import.meta.dirname, "main.ts"), "--kubeconfig", kubeconfig], { stdio: "ignore" });
+    let child = spawned();
+    try {
+      await until(KINDS.serviceAccounts, "stormy", "default account", (all) => all.length > 0);
+      await make(KINDS.deployments, "web", "stormy", { replicas: 20, selector: { matchLabels: { app: "web" } }, template: template("web") });
+      await make(KINDS.jobs, "once", "stormy", { completions: 6, parallelism: 3, template: { spec: { ...template("job").spec, restartPolicy: "Never" } } });
+      nodes.fate = (p) => (p.metadata.labels?.["job-name"] === undefined ? "run" : "Succeeded");
+      for (const milestone of [1, 8, 15]) {
+        await until<Pod>(KINDS.pods, "stormy", `${milestone} pods`, (all) => all.length >= milestone);
+        child.kill("SIGKILL");
+        await once(child, "exit");
+        child = spawned();
+      }
+      await until<Deployment>(KINDS.deployments, "stormy", "20 available", ([d]) => d?.status?.availableReplicas === 20);
+      await until<Job>(KINDS.jobs, "stormy", "job complete", ([j]) => j?.status?.succeeded === 6);
+      const pods = (await client.list<Pod>(KINDS.pods, "stormy")).items;
+      assert.deepEqual([pods.filter((p) => p.metadata.labels?.["app"] === "web").length, pods.filter((p) => p.status?.phase === "Succeeded").length], [20, 6]);
+      assert.equal((await client.list(KINDS.replicaSets, "stormy")).items.length, 1);
+    } finally {
+      child.kill("SIGKILL");
+      await once(child, "exit");
+      controllers = await run();
+    }
   });
 });

@@ -21,7 +21,7 @@ export class World {
   /** Pods for which this returns a phase end with it. */
   ends: (pod: Pod) => "Succeeded" | "Failed" | undefined = () => undefined;
 
-  put(kind: Kind, object: { metadata: { name: string; namespace?: string } } & Record<string, unknown>): KubeObject {
+  put(kind: Kind, object: { metadata: KubeObject["metadata"]; [field: string]: unknown }): KubeObject {
     return this.#create(kind, { ...object, metadata: { ...(kind.namespaced ? { namespace: "default" } : {}), ...object.metadata } });
   }
 

@@ -23,6 +23,8 @@ export async function eventually(what: string, holds: () => boolean | Promise<bo
 }
 
 export class Cluster {
+  /** Warnings and errors of control planes, as they would be logged. */
+  readonly warnings: string[] = [];
   readonly #dir = mkdtempSync(join(tmpdir(), "ambit-istiod-"));
   #process: ChildProcess | undefined;
   #port = 0;
@@ -98,7 +100,7 @@ export class Cluster {
     const token = await this.token("istio-system", "istiod", undefined);
     const { ca } = this.admin.config;
     const config = readConfig({ GRPC_PORT: "0", HTTP_PORT: "0", MONITORING_PORT: "0", DEBUG_PORT: "0", LISTEN_ADDRESS: "127.0.0.1", ...env });
-    return build({ config, levels: new LogLevels("error"), log: quiet, cluster: { server: this.server, ...(ca === undefined ? {} : { ca }), token: async () => token } });
+    return build({ config, levels: new LogLevels("warn"), log: createLogger("istiod", { levels: new LogLevels("warn"), write: (line) => this.warnings.push(line) }), cluster: { server: this.server, ...(ca === undefined ? {} : { ca }), token: async () => token } });
   }
 }
 

@@ -24,7 +24,8 @@ export interface PolicyInfo {
   readonly uid: string;
 }
 type PolicyOutcome =
-  | { readonly kind: "accepted" }
+  /** `remark`: it does what it says, which may not be what was meant. */
+  | { readonly kind: "accepted"; readonly remark?: string }
   /** Enforced, but more strictly than written: one text per thing that L4 cannot see. */
   | { readonly kind: "stricter"; readonly remarks: readonly string[] }
   | { readonly kind: "not-sent"; readonly remark: string }
@@ -66,9 +67,16 @@ export function policyOf(settings: Settings) {
     return {
       ...base, attachment: where.attachment,
       policy: { ...shell, action: action === "ALLOW" ? "allow" : "deny", rules: rules.flatMap((r) => (r.rule === undefined ? [] : [r.rule])) },
-      outcome: remarks.length === 0 ? { kind: "accepted" } : { kind: "stricter", remarks },
+      outcome: remarks.length === 0 ? { kind: "accepted", ...hint(selector, action, rules.length) } : { kind: "stricter", remarks },
     };
   };
+}
+
+/** Both are Istio's meaning, and both surprise. */
+function hint(selector: Selector, action: Action, rules: number): { remark?: string } {
+  if (selector.kind === "nothing") return { remark: "an empty selector selects no workload: use matchLabels: {} for all of the namespace" };
+  if (rules === 0 && action !== "ALLOW") return { remark: `a ${action} policy without rules never matches` };
+  return {};
 }
 
 /** An external authorizer cannot be asked at L4; not asking must not mean yes. */

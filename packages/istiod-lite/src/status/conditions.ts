@@ -72,7 +72,8 @@ function ztunnelAccepted(p: PolicyInfo): DesiredCondition {
       const effect = p.policy === undefined ? "not understood" : "not understood, so everything that it selects is denied";
       return { type, status: "False", reason: "Invalid", message: `${effect}: ${describeProblems(p.outcome.problems)}` };
     }
-    case "accepted": case "for-waypoint": return { type, status: "True", reason: "Accepted", message: "attached to ztunnel" };
+    case "accepted": return { type, status: "True", reason: "Accepted", message: p.outcome.remark === undefined ? "attached to ztunnel" : `attached to ztunnel; ${p.outcome.remark}` };
+    case "for-waypoint": throw new Error(`defect: ${p.key} is not for ztunnel`);
   }
 }
 

@@ -12,8 +12,8 @@ import { isTrue } from "./route.ts";
 
 const SERVER_VERSION: JsonObject = {
   major: "1",
-  minor: "33",
-  gitVersion: "v1.33.0+ambit-lab",
+  minor: "35",
+  gitVersion: "v1.35.0+ambit-lab",
   gitCommit: "",
   gitTreeState: "clean",
   buildDate: "1970-01-01T00:00:00Z",

@@ -1,7 +1,7 @@
 // Owns pods/NAME/log: parameters checked here, bytes streamed from the kubelet as they come.
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import type { Api } from "../context.ts";
-import { isClosed, type Exchange } from "../http/exchange.ts";
+import { isClosed, type ApiResponse, type Exchange } from "../http/exchange.ts";
 import { isTrue, type ResourceRequest } from "../http/route.ts";
 import type { Row } from "../registry/row.ts";
 import { ApiError, invalid, invalidValue, methodNotAllowed, type FieldProblem } from "../status.ts";
@@ -31,7 +31,8 @@ export async function serveLog(api: Api, exchange: Exchange, row: Row, target: R
   await new Promise<void>((resolve, reject) => {
     upstream.on("error", (error) => reject(new ApiError(500, "InternalError", `reading logs from node ${address.node}: ${error.message}`)));
     upstream.on("response", (message) => {
-      relay(exchange, message).then(resolve, reject);
+      // A client that stops following ends the upstream too: that is no error.
+      relay(exchange, message).then(resolve, (error: unknown) => (isClosed(exchange.response) ? resolve() : reject(error)));
     });
     upstream.end();
   });
@@ -61,6 +62,19 @@ function readLogQuery(query: URLSearchParams, name: string): URLSearchParams {
   return passed;
 }
 
+/** Resolves when the response takes more, or never will. */
+function writable(response: ApiResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const go = () => {
+      response.off("drain", go);
+      response.off("close", go);
+      resolve();
+    };
+    response.on("drain", go);
+    response.on("close", go);
+  });
+}
+
 async function relay(exchange: Exchange, message: IncomingMessage): Promise<void> {
   const { response } = exchange;
   if (message.statusCode !== 200) {
@@ -74,10 +88,7 @@ async function relay(exchange: Exchange, message: IncomingMessage): Promise<void
   response.flushHeaders();
   for await (const chunk of message) {
     if (response.write(chunk as Buffer)) continue;
-    await new Promise<void>((resolve) => {
-      response.once("drain", resolve);
-      response.once("close", resolve);
-    });
+    await writable(response);
     if (isClosed(response)) return;
   }
   response.end();

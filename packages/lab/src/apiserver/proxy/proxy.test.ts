@@ -1,4 +1,5 @@
 // Tests the way to the kubelet: logs streamed, upgrades spliced both ways, refusals before anything is dialled.
+import { createLogger } from "@ambit/runtime";
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { createServer, type Server } from "node:https";
@@ -21,10 +22,12 @@ describe("apiserver: proxy to kubelets", () => {
   let rig: Rig;
   let kubelet: Server;
   const seen: Seen[] = [];
+  const logged: string[] = [];
+  let followerGone: () => void = () => undefined;
   const sockets = new Set<Duplex>();
 
   before(async () => {
-    rig = await startRig();
+    rig = await startRig({ log: createLogger("apiserver", { write: (line) => logged.push(line) }) });
     await issueNodePki(rig.server.pkiDir, { name: "node-1", ips: ["127.0.0.1"] });
     const file = (name: string) => readFileSync(join(rig.server.pkiDir, name));
     kubelet = createServer({ key: file("kubelet-node-1.key"), cert: file("kubelet-node-1.crt"), ca: file("ca.crt"), requestCert: true });
@@ -42,6 +45,10 @@ describe("apiserver: proxy to kubelets", () => {
         return;
       }
       response.write("line 1\n");
+      if (message.url?.includes("sinceSeconds=7") === true) {
+        response.on("close", () => followerGone());
+        return;
+      }
       setImmediate(() => response.end("line 2\n"));
     });
     kubelet.on("upgrade", (message, socket: Duplex) => {
@@ -103,6 +110,15 @@ describe("apiserver: proxy to kubelets", () => {
     const call = seen.at(-1);
     assert.equal(call?.url, "/containerLogs/default/p/main?follow=true&timestamps=true&tailLines=5");
     assert.equal(call?.client, "kube-apiserver-kubelet-client");
+  });
+
+  it("ends the kubelet's stream when a follower leaves, without a fuss", async () => {
+    const gone = new Promise<void>((resolve) => (followerGone = resolve));
+    const follower = await rig.admin.watch(`${PODS}/p/log?follow=true&sinceSeconds=7`);
+    follower.close();
+    await gone;
+    await rig.admin.ask("GET", "/healthz");
+    assert.deepEqual(logged.filter((line) => line.includes('"error"')), []);
   });
 
   const refusals: readonly [what: string, path: string, code: number, message: RegExp][] = [

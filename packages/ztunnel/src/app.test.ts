@@ -8,6 +8,7 @@ import { systemClock } from "@ambit/runtime";
 import { connectTls, createTlsCredentials } from "@ambit/transport";
 import { fakeCa } from "@ambit/testkit";
 import { City, type CityPod } from "./city.fixture.ts";
+import { query } from "./dns/query.fixture.ts";
 import { member, pod as wirePod, svc, type WirePolicy } from "./state/wire.fixture.ts";
 
 const { Action, Scope } = security;
@@ -302,6 +303,35 @@ describe("ztunnel on network namespaces", function () {
       const socket = await city.dial(client, "10.96.0.1:80");
       socket.end();
       assert.equal(await readAll(socket), "hello 10.77.0.1\n");
+    });
+  });
+
+  describe("names", () => {
+    const text = (reply: Uint8Array): string => `${(reply[3] ?? 0) & 15} ${reply[7]} ${[...reply.subarray(-4)].join(".")}`;
+    it("of the mesh are answered in the pod, others by the name server, with the pod's address", async () => {
+      const sources: string[] = [];
+      city.nameServer(outside, (q, from) => {
+        sources.push(from);
+        const reply = Buffer.concat([q, Buffer.from("c00c000100010000003c000409090909", "hex")]);
+        reply.writeUInt16BE(0x8180, 2);
+        reply.writeUInt16BE(1, 6);
+        return reply;
+      });
+      assert.equal(text(await city.ask(client, query("web"))), "0 1 10.96.0.1");
+      assert.equal(text(await city.ask(client, query("example.org"))), "0 1 9.9.9.9");
+      assert.deepEqual(sources, ["10.77.0.1"]);
+      assert.equal(text(await city.ask(outside, query("example.org"))), "0 1 9.9.9.9");
+    });
+    it("are answered over TCP too", async () => {
+      const socket = await city.dial(client, "10.77.0.3:53");
+      const q = query("web");
+      socket.write(Buffer.concat([Buffer.from([0, q.length]), q]));
+      const [reply] = (await once(socket, "data")) as [Buffer];
+      assert.equal(text(reply.subarray(2)), "0 1 10.96.0.1");
+      socket.destroy();
+    });
+    it("noise is answered with an error or not at all", async () => {
+      assert.equal((await city.ask(client, Buffer.concat([query("x").subarray(0, 12), Buffer.from([0xff, 0xff])])))[3], 0x81);
     });
   });
 

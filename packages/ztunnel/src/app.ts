@@ -1,9 +1,8 @@
 // Owns the composition of ztunnel: builds the parts, binds, follows the agent and the control plane, and drains.
-import type { Socket } from "node:net";
-import type { Identity } from "@ambit/core";
-import { hostKernel, warmThreadPool, type Kernel, type Netns } from "@ambit/linux";
+import type { Identity, Ip } from "@ambit/core";
+import { hostKernel, warmThreadPool, type Kernel } from "@ambit/linux";
 import {
-  commonRoutes, createLogger, errorText, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom,
+  commonRoutes, createLogger, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom,
   type Bound, type BoundServer, type Clock, type Logger, type Random,
 } from "@ambit/runtime";
 import { createControlPlane } from "@ambit/xds";
@@ -13,19 +12,16 @@ import type { Config, ControlPlaneConfig } from "./config.ts";
 import { followControlPlane, followIdentities } from "./control.ts";
 import { createCaClient } from "./identity/ca-client.ts";
 import { createCertStore, type CertStore } from "./identity/cert-store.ts";
-import { PodManager, type RunningPod } from "./pod/manager.ts";
-import { startListeners, type Listeners } from "./pod/pod-proxy.ts";
+import { nameServers } from "./dns/forward.ts";
+import { PodManager } from "./pod/manager.ts";
+import { PodProxies } from "./pod/pod-proxies.ts";
+import type { ProxyPorts } from "./proxy/pod-context.ts";
 import { Connections } from "./proxy/connections.ts";
-import { serveTunnel } from "./proxy/inbound.ts";
-import { servePlaintext } from "./proxy/inbound-passthrough.ts";
 import { createNeeds } from "./proxy/needs.ts";
-import { serveOutbound } from "./proxy/outbound.ts";
-import { createPodContext, cutPod, drainPod, type PodContext, type ProxyPorts } from "./proxy/pod-context.ts";
 import { watchPolicies } from "./proxy/policy-watch.ts";
 import { createResolver } from "./proxy/resolver.ts";
 import { createTlsContexts } from "./proxy/tls-contexts.ts";
 import { ProxyState } from "./state/proxy-state.ts";
-import type { PodInfo } from "./state/view.ts";
 import { TrafficMetrics } from "./telemetry/traffic-metrics.ts";
 
 export type Certificates = Pick<CertStore, "fetch" | "prefetch" | "forget" | "list" | "close">;
@@ -38,6 +34,8 @@ export interface Ports {
   readonly certificates: Certificates;
   readonly log: Logger;
   readonly quit: () => void;
+  /** Where DNS questions go that the mesh cannot answer. */
+  readonly nameServers: readonly Ip[];
 }
 
 export interface BoundZtunnel extends Bound {
@@ -76,7 +74,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
 
   // Everything that can conflict is bound before anything is promised.
   const shared = commonRoutes({ readiness, metrics, levels });
-  const pods = new PodProxies(config, kernel, proxyPorts, traffic);
+  const pods = new PodProxies({ config, kernel, ports: proxyPorts, traffic, nameServers: ports.nameServers ?? nameServers() });
   const startup = readiness.waitFor("proxy start");
   const stateReady = readiness.waitFor("state manager");
   let podsReady: (() => void) | undefined = readiness.waitFor("workload proxy manager");
@@ -135,62 +133,6 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
       log.info("drained");
     },
   };
-}
-
-/** The pods that are served: their listeners and what goes through them. */
-class PodProxies {
-  readonly #config: Config;
-  readonly #kernel: Kernel;
-  readonly #ports: ProxyPorts;
-  readonly #traffic: TrafficMetrics;
-  readonly #pods = new Map<PodContext, Listeners>();
-
-  constructor(config: Config, kernel: Kernel, ports: ProxyPorts, traffic: TrafficMetrics) {
-    this.#config = config;
-    this.#kernel = kernel;
-    this.#ports = ports;
-    this.#traffic = traffic;
-  }
-
-  async start(uid: string, info: PodInfo, netns: Netns): Promise<RunningPod> {
-    const { log } = this.#ports;
-    const pod = createPodContext(this.#ports, uid, info, netns);
-    const run = (serve: (pod: PodContext, socket: Socket) => Promise<void>) => (socket: Socket): void => {
-      serve(pod, socket).catch((error: unknown) => {
-        log.error("defect: a connection failed in an unforeseen way", { pod: uid, error: errorText(error), stack: error instanceof Error ? error.stack : undefined });
-        socket.destroy();
-      });
-    };
-    const listeners = await startListeners({
-      kernel: this.#kernel, netns, mark: this.#config.packetMark, reusePort: this.#config.portReuse, ipv6: this.#config.ipv6, log,
-      accept: { outbound: run(serveOutbound), plaintext: run(servePlaintext), tunnel: run(serveTunnel) },
-    });
-    this.#pods.set(pod, listeners);
-    this.#traffic.proxiesStarted.inc();
-    this.#traffic.activeProxies.set(this.#pods.size);
-    log.info("pod proxy started", { pod: uid, name: `${info.namespace}/${info.name}` });
-    return {
-      uid, info,
-      stop: () => {
-        if (!this.#pods.delete(pod)) return;
-        listeners.close();
-        cutPod(pod);
-        netns[Symbol.dispose]();
-        this.#traffic.proxiesStopped.inc();
-        this.#traffic.activeProxies.set(this.#pods.size);
-      },
-    };
-  }
-
-  /** Stops accepting, lets what is under way finish until the deadline, then ends it. */
-  async drain(deadlineMs: number, clock: Clock, connections: Connections): Promise<void> {
-    for (const listeners of this.#pods.values()) listeners.close();
-    const tunnels = [...this.#pods.keys()].map((pod) => drainPod(pod, deadlineMs));
-    const timer = clock.after(deadlineMs, () => connections.endAll(), { hold: true });
-    await connections.whenIdle();
-    timer.cancel();
-    await Promise.all(tunnels);
-  }
 }
 
 function pick(routes: ReturnType<typeof commonRoutes>, ...names: readonly string[]): ReturnType<typeof commonRoutes> {

@@ -2,6 +2,7 @@
 // all in this process. Needs root. Every namespace carries the prefix `zt-test-`.
 import { execFileSync } from "node:child_process";
 import { closeSync, mkdtempSync, openSync, rmSync } from "node:fs";
+import type { Socket as DatagramSocket } from "node:dgram";
 import type { Server as NetServer, Socket } from "node:net";
 import { once } from "node:events";
 import { tmpdir } from "node:os";
@@ -28,6 +29,8 @@ table inet zt-mangle {
 table inet zt-nat {
   chain pre { type nat hook prerouting priority -100; ip daddr != 127.0.0.1 tcp dport != 15008 meta mark & 0xfff != 0x539 redirect to :15006; }
   chain out { type nat hook output priority -100;
+    oifname != "lo" udp dport 53 meta mark & 0xfff != 0x539 redirect to :15053
+    ip daddr != 127.0.0.1 tcp dport 53 meta mark & 0xfff != 0x539 redirect to :15053
     meta l4proto tcp meta mark & 0xfff == 0x111 accept
     oifname "lo" ip daddr != 127.0.0.1 accept
     ip daddr != 127.0.0.1 meta l4proto tcp meta mark & 0xfff != 0x539 redirect to :15001
@@ -70,6 +73,7 @@ export class City {
   readonly #addresses = new Shelf(ADDRESS_TYPE);
   readonly #policies = new Shelf(AUTHORIZATION_TYPE);
   readonly #servers: NetServer[] = [];
+  readonly #datagrams: DatagramSocket[] = [];
   readonly #sockets = new Set<Socket>();
   #grpc: Server | undefined;
   #xds: XdsServer | undefined;
@@ -119,7 +123,7 @@ export class City {
       if (process.env["ZT_TEST_LOG"] !== undefined) process.stderr.write(line);
       for (const wake of this.#waiters.splice(0)) wake();
     } });
-    return build(config, { random: seededRandom(1), log, certificates: this.#certificates() });
+    return build(config, { random: seededRandom(1), log, certificates: this.#certificates(), nameServers: [ip("10.77.0.3")] });
   }
 
   /** A namespace with an address on the bridge; `enrolled` redirects its traffic (the agent is told by `add`). */
@@ -203,6 +207,22 @@ export class City {
     return socket;
   }
 
+  /** A name server inside a pod, over UDP; `answer` gets the query's octets. */
+  nameServer(pod: CityPod, answer: (query: Buffer, from: string) => Uint8Array): void {
+    const socket = hostKernel.bindDatagram(pod.netns, at("0.0.0.0:53"), {});
+    socket.on("message", (query, from) => socket.send(answer(query, from.address), from.port, from.address));
+    this.#datagrams.push(socket);
+  }
+
+  /** One DNS exchange over UDP from inside a pod. */
+  ask(pod: CityPod, query: Uint8Array, server = "10.77.0.3"): Promise<Buffer> {
+    const socket = hostKernel.bindDatagram(pod.netns, { ip: ip("0.0.0.0"), port: 0 }, {});
+    return new Promise((resolve) => {
+      socket.on("message", (reply) => { socket.close(); resolve(reply); });
+      socket.send(query, 53, server);
+    });
+  }
+
   #keep(socket: Socket): Socket {
     this.#sockets.add(socket);
     socket.on("error", () => undefined);
@@ -237,6 +257,7 @@ export class City {
   async stop(): Promise<void> {
     for (const socket of this.#sockets) socket.destroy();
     for (const server of this.#servers) server.close();
+    for (const socket of this.#datagrams) socket.close();
     await this.zt?.drain();
     await this.#agent?.close();
     this.#xds?.close();

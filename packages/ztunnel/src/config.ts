@@ -1,7 +1,8 @@
 // Owns the environment of ztunnel: Istio's variables, read once, refused where we could not honour them.
+import { parseSocketAddress, type SocketAddress } from "@ambit/core";
 import { env, parseDuration, readEnv } from "@ambit/runtime";
 
-const SCHEMA = {
+export const SCHEMA = {
   podSocket: env.string("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock", "socket of the node agent"),
   portReuse: env.boolean("INPOD_PORT_REUSE", true, "SO_REUSEPORT, so that an old and a new ztunnel overlap"),
   packetMark: env.integer("PACKET_MARK", 0x539, "mark of every socket of ours", 1, 0xffffffff),
@@ -32,16 +33,20 @@ const SCHEMA = {
   logFilter: env.string("RUST_LOG", "info", "log level, or scope=level pairs"),
   terminationGraceS: env.integer("TERMINATION_GRACE_PERIOD_SECONDS", 0, "of our pod; 0 = not given"),
   terminationDeadline: env.string("CONNECTION_TERMINATION_DEADLINE", "", "when draining ends"),
+  dnsCapture: env.string("ISTIO_META_DNS_CAPTURE", "true", "anything but true: no DNS listeners"),
+  dnsAddress: env.string("ISTIO_META_DNS_PROXY_ADDR", "127.0.0.1:15053", "where the DNS listeners are, in each pod"),
+  clusterDomain: env.string("CLUSTER_DOMAIN", "cluster.local", "domain of cluster names"),
+  preferredNamespace: env.string("PREFERED_SERVICE_NAMESPACE", "", "whose services win a tie between namespaces (Istio's spelling)"),
   adminPort: env.integer("AMBIT_ADMIN_PORT", 15000, "loopback admin", 0, 65_535),
   statsPort: env.integer("AMBIT_STATS_PORT", 15020, "metrics", 0, 65_535),
   readinessPort: env.integer("AMBIT_READINESS_PORT", 15021, "readiness", 0, 65_535),
 } as const;
 
 /** Switches of the real ztunnel that we do not have: a value other than these is refused, never ignored. */
-const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
+export const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
   PROXY_MODE: ["shared"], ENABLE_PROXY: ["true"], XDS_ON_DEMAND: ["false"], FAKE_CA: ["false"], LOCAL_XDS: [], LOCAL_XDS_PATH: [],
   TLS12_ENABLED: ["false"], COMPLIANCE_POLICY: [], CRL_PATH: [], UNSTABLE_ENABLE_SOCKS5: ["false"], LOCALHOST_APP_TUNNEL: ["true"],
-  USER_TIMEOUT_ENABLED: ["false"], LOG_FORMAT: ["json"], ISTIO_META_DNS_CAPTURE: ["false"], PROXY_CONFIG: [],
+  USER_TIMEOUT_ENABLED: ["false"], LOG_FORMAT: ["json"], PROXY_CONFIG: [],
 };
 
 export interface Config {
@@ -68,10 +73,18 @@ export interface Config {
   readonly responseBaggage: boolean;
   readonly logFilter: string;
   readonly drainMs: number;
+  /** undefined: no DNS listeners. */
+  readonly dns: DnsConfig | undefined;
   readonly nodeMetadata: Readonly<Record<string, unknown>>;
   readonly adminPort: number;
   readonly statsPort: number;
   readonly readinessPort: number;
+}
+
+export interface DnsConfig {
+  readonly listen: SocketAddress;
+  readonly domain: string;
+  readonly preferredNamespace: string | undefined;
 }
 
 export interface ControlPlaneConfig {
@@ -102,6 +115,7 @@ export function readConfig(source: Environment): Config {
     streamWindow: e.streamWindow, connectionWindow: e.connectionWindow, frameSize: e.frameSize,
     originalSource: e.originalSource, responseBaggage: e.responseBaggage, logFilter: e.logFilter,
     drainMs: drainDeadline(e.terminationDeadline, e.terminationGraceS), nodeMetadata: metadata(source),
+    dns: e.dnsCapture === "true" ? { listen: address("ISTIO_META_DNS_PROXY_ADDR", e.dnsAddress), domain: e.clusterDomain, preferredNamespace: e.preferredNamespace || undefined } : undefined,
     adminPort: e.adminPort, statsPort: e.statsPort, readinessPort: e.readinessPort,
   });
 }
@@ -113,6 +127,12 @@ function drainDeadline(explicit: string, graceS: number): number {
   if (explicit !== "") return parseDuration(explicit);
   if (graceS === 0) return DRAIN_DEFAULT_MS;
   return 1000 * Math.max(1, graceS > 10 ? graceS - 5 : graceS - 1);
+}
+
+function address(name: string, text: string): SocketAddress {
+  const parsed = parseSocketAddress(text);
+  if (!parsed.ok) throw new Error(`bad configuration:\n  ${name}: ${parsed.error}`);
+  return parsed.value;
 }
 
 function headers(source: Environment, prefix: string): Record<string, string> {

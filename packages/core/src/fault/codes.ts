@@ -28,12 +28,9 @@ export const FAULTS = {
   "destination-mismatch": row("reject", "DENY", 400, undefined, "warn", "no", "both addresses"),
   "no-healthy-endpoint": row("verdict", "CONNECT", 503, 503, "warn", "once", "the service, its endpoints in total and healthy"),
   "no-such-port": row("verdict", "CONNECT", 503, 503, "warn", "no", "the service, the port, the known ports"),
-  "no-route": row("verdict", "-", undefined, 404, "info", "no", "host and path"),
   "unknown-waypoint": row("verdict", "CONNECT", 503, 503, "warn", "no", "the waypoint and what named it"),
-  "unknown-gateway": row("verdict", "CONNECT", 503, 503, "warn", "no", "the network gateway and the network"),
   "unknown-host": row("verdict", "CONNECT", 503, 503, "warn", "no", "the hostname of the authority"),
   "unsupported": row("verdict", "CONNECT", 503, 503, "warn", "no", "what was asked for and is not built"),
-  "bad-request": row("reject", "CONNECT", 400, 400, "warn", "no", "the method"),
   "bad-authority": row("reject", "CONNECT", 400, 400, "warn", "no", "the authority"),
   "identity-unavailable": row("fault", "IDENTITY_ERROR", 503, 503, "error", "yes", "the identity, the CA's error, the next attempt"),
   "identity-mismatch": row("fault", "TLS_FAILURE", undefined, 503, "error", "no", "the expected set and what was presented"),
@@ -49,7 +46,6 @@ export const FAULTS = {
   "drained": row("fault", "-", undefined, 503, "info", "yes", "the deadline"),
   "overloaded": row("fault", "-", 503, 503, "warn", "no", "which bound and its value"),
   "need-exhausted": row("fault", "CONNECT", 503, 503, "warn", "no", "the last need"),
-  "push-rejected": row("reject", "-", undefined, undefined, "error", "no", "type, resource and paths"),
   "defect": row("defect", "-", undefined, 500, "error", "no", "the invariant"),
 } as const satisfies Record<string, FaultRow>;
 

@@ -1,8 +1,9 @@
 // Owns the listeners that we run inside one pod's network namespace, and their end.
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
+import type { Socket as DatagramSocket } from "node:dgram";
 import type { Server, Socket } from "node:net";
-import { parseIp, UNSPECIFIED_V4, type Ip } from "@ambit/core";
+import { parseIp, UNSPECIFIED_V4, type Ip, type SocketAddress } from "@ambit/core";
 import { insideNetns, SyscallError, type Kernel, type Netns } from "@ambit/linux";
 import { errorText, type Logger } from "@ambit/runtime";
 
@@ -16,14 +17,22 @@ export interface Acceptors {
   tunnel(socket: Socket): void;
 }
 
+/** DNS is served where it was asked for: one UDP and one TCP socket. */
+export interface DnsAcceptors {
+  readonly listen: SocketAddress;
+  datagrams(socket: DatagramSocket): void;
+  stream(socket: Socket): void;
+}
+
 export interface ListenersOptions {
-  readonly kernel: Pick<Kernel, "listen">;
+  readonly kernel: Pick<Kernel, "listen" | "bindDatagram">;
   readonly netns: Netns;
   readonly mark: number;
   readonly reusePort: boolean;
   /** Listen dual-stack where the kernel can. */
   readonly ipv6: boolean;
   readonly accept: Acceptors;
+  readonly dns: DnsAcceptors | undefined;
   readonly log: Logger;
 }
 
@@ -32,22 +41,32 @@ export interface Listeners {
   close(): void;
 }
 
-/** All three or none: resolves once the kernel accepts connections on every port. */
+/** All or none: resolves once the kernel accepts connections on every port. */
 export async function startListeners(o: ListenersOptions): Promise<Listeners> {
   migrateBacklog(o);
-  const servers: Server[] = [];
-  const close = (): void => { for (const server of servers) server.close(); };
+  const open: { close(): void }[] = [];
+  const close = (): void => { for (const socket of open.splice(0)) socket.close(); };
+  const serve = async (server: Server, port: number, accept: (socket: Socket) => void): Promise<void> => {
+    open.push(server);
+    server.on("connection", (socket: Socket) => {
+      // A peer may reset before anybody looks at the socket; that must not be an unheard error.
+      socket.on("error", () => undefined);
+      accept(socket);
+    });
+    if (!server.listening) await once(server, "listening");
+    server.on("error", (error) => o.log.error("listener failed", { port, error: errorText(error) }));
+  };
   try {
-    for (const [port, accept] of [[OUTBOUND_PORT, o.accept.outbound], [PLAINTEXT_PORT, o.accept.plaintext], [TUNNEL_PORT, o.accept.tunnel]] as const) {
-      const server = listen(o, port);
-      servers.push(server);
-      server.on("connection", (socket: Socket) => {
-        // A peer may reset before anybody looks at the socket; that must not be an unheard error.
-        socket.on("error", () => undefined);
-        accept(socket);
-      });
-      if (!server.listening) await once(server, "listening");
-      server.on("error", (error) => o.log.error("listener failed", { port, error: errorText(error) }));
+    await serve(listen(o, OUTBOUND_PORT), OUTBOUND_PORT, (s) => o.accept.outbound(s));
+    await serve(listen(o, PLAINTEXT_PORT), PLAINTEXT_PORT, (s) => o.accept.plaintext(s));
+    await serve(listen(o, TUNNEL_PORT), TUNNEL_PORT, (s) => o.accept.tunnel(s));
+    const { dns } = o;
+    if (dns !== undefined) {
+      const options = { reusePort: o.reusePort, mark: o.mark };
+      const datagrams = o.kernel.bindDatagram(o.netns, dns.listen, options);
+      open.push(datagrams);
+      dns.datagrams(datagrams);
+      await serve(o.kernel.listen(o.netns, dns.listen, options), dns.listen.port, (s) => dns.stream(s));
     }
   } catch (error) {
     close();

@@ -42,6 +42,12 @@ function place(side: Reporter, w: Workload | undefined): Labels {
   };
 }
 
+/** Seconds; a cache answers in the first, a resolution across the world in the last. */
+const DNS_BUCKETS_S: readonly number[] = [0.0005, 0.001, 0.01, 0.1, 1, 5];
+
+const dnsLabels = (type: string, protocol: string, source: Workload | undefined): Labels =>
+  ({ request_query_type: type, request_protocol: protocol, source_canonical_service: or(source?.canonicalName), source_canonical_revision: or(source?.canonicalRevision) });
+
 /** The handles of one connection: resolved once, then only incremented. */
 export interface TrafficCounters {
   readonly opened: Counter;
@@ -53,6 +59,7 @@ export interface TrafficCounters {
 export class TrafficMetrics {
   readonly #opened; readonly #closed; readonly #failed; readonly #received; readonly #sent; readonly #sockets;
   readonly onDemandDns; readonly xdsTerminations; readonly xdsMessages; readonly xdsBytes;
+  readonly #dnsRequests; readonly #dnsUpstream; readonly #dnsFailures; readonly #dnsDuration;
   readonly activeProxies; readonly pendingProxies; readonly proxiesStarted; readonly proxiesStopped;
 
   constructor(m: Metrics) {
@@ -66,6 +73,10 @@ export class TrafficMetrics {
     this.xdsTerminations = m.counter("istio_xds_connection_terminations_total", "Ended control plane streams.");
     this.xdsMessages = m.counter("istio_xds_message_total", "Pushes received.");
     this.xdsBytes = m.counter("istio_xds_message_bytes_total", "Resource bytes received.");
+    this.#dnsRequests = m.counter("istio_dns_requests_total", "DNS questions of pods.");
+    this.#dnsUpstream = m.counter("istio_dns_upstream_requests_total", "DNS questions handed to a name server.");
+    this.#dnsFailures = m.counter("istio_dns_upstream_failures_total", "DNS questions that no name server answered.");
+    this.#dnsDuration = m.histogram("istio_dns_upstream_request_duration_seconds", "Time a name server took.", DNS_BUCKETS_S);
     this.activeProxies = m.gauge("workload_manager_active_proxy_count", "Pods that are served.").with({});
     this.pendingProxies = m.gauge("workload_manager_pending_proxy_count", "Pods that could not be served yet.").with({});
     this.proxiesStarted = m.counter("workload_manager_proxies_started_total", "Pod proxies started.").with({});
@@ -84,6 +95,16 @@ export class TrafficMetrics {
   close(p: Parties, counters: TrafficCounters): void {
     counters.closed.inc();
     this.#sockets.with({ reporter: p.reporter }).add(-1);
+  }
+
+  request(type: string, protocol: "udp" | "tcp", source: Workload | undefined): Counter {
+    return this.#dnsRequests.with(dnsLabels(type, protocol, source));
+  }
+
+  upstream(type: string, protocol: "udp" | "tcp", source: Workload | undefined): { readonly asked: Counter; readonly failed: Counter; took(seconds: number): void } {
+    const labels = dnsLabels(type, protocol, source);
+    const duration = this.#dnsDuration.with(labels);
+    return { asked: this.#dnsUpstream.with(labels), failed: this.#dnsFailures.with(labels), took: (seconds) => duration.observe(seconds) };
   }
 
   failed(p: Parties, flag: Flag): void {

@@ -1,0 +1,87 @@
+// Owns the pods that are served: each one's listeners, what goes through them, and how both end.
+import type { Socket } from "node:net";
+import type { Ip } from "@ambit/core";
+import type { Kernel, Netns } from "@ambit/linux";
+import { errorText, type Clock } from "@ambit/runtime";
+import type { Config } from "../config.ts";
+import { createForwarder } from "../dns/forward.ts";
+import { serveDatagrams, serveStream, type DnsServerOptions } from "../dns/server.ts";
+import type { Connections } from "../proxy/connections.ts";
+import { serveTunnel } from "../proxy/inbound.ts";
+import { servePlaintext } from "../proxy/inbound-passthrough.ts";
+import { serveOutbound } from "../proxy/outbound.ts";
+import { createPodContext, cutPod, drainPod, type PodContext, type ProxyPorts } from "../proxy/pod-context.ts";
+import type { PodInfo } from "../state/view.ts";
+import type { TrafficMetrics } from "../telemetry/traffic-metrics.ts";
+import type { RunningPod } from "./manager.ts";
+import { startListeners, type DnsAcceptors, type Listeners } from "./pod-proxy.ts";
+
+export interface PodProxiesOptions {
+  readonly config: Config;
+  readonly kernel: Kernel;
+  readonly ports: ProxyPorts;
+  readonly traffic: TrafficMetrics;
+  readonly nameServers: readonly Ip[];
+}
+
+export class PodProxies {
+  readonly #o: PodProxiesOptions;
+  readonly #pods = new Map<PodContext, Listeners>();
+
+  constructor(options: PodProxiesOptions) {
+    this.#o = options;
+  }
+
+  async start(uid: string, info: PodInfo, netns: Netns): Promise<RunningPod> {
+    const { log } = this.#o.ports;
+    const pod = createPodContext(this.#o.ports, uid, info, netns);
+    const run = (serve: (pod: PodContext, socket: Socket) => Promise<void>) => (socket: Socket): void => {
+      serve(pod, socket).catch((error: unknown) => {
+        log.error("defect: a connection failed in an unforeseen way", { pod: uid, error: errorText(error), stack: error instanceof Error ? error.stack : undefined });
+        socket.destroy();
+      });
+    };
+    const listeners = await startListeners({
+      kernel: this.#o.kernel, netns, mark: this.#o.config.packetMark, reusePort: this.#o.config.portReuse, ipv6: this.#o.config.ipv6, log,
+      dns: this.#dns(pod, netns),
+      accept: { outbound: run(serveOutbound), plaintext: run(servePlaintext), tunnel: run(serveTunnel) },
+    });
+    this.#pods.set(pod, listeners);
+    this.#o.traffic.proxiesStarted.inc();
+    this.#o.traffic.activeProxies.set(this.#pods.size);
+    log.info("pod proxy started", { pod: uid, name: `${info.namespace}/${info.name}` });
+    return {
+      uid, info,
+      stop: () => {
+        if (!this.#pods.delete(pod)) return;
+        listeners.close();
+        cutPod(pod);
+        netns[Symbol.dispose]();
+        this.#o.traffic.proxiesStopped.inc();
+        this.#o.traffic.activeProxies.set(this.#pods.size);
+      },
+    };
+  }
+
+  #dns(pod: PodContext, netns: Netns): DnsAcceptors | undefined {
+    const { dns, network, packetMark } = this.#o.config;
+    if (dns === undefined) return undefined;
+    const { state, clock, log } = this.#o.ports;
+    const forwarder = createForwarder({ kernel: this.#o.kernel, netns, over: pod.over.signal, mark: packetMark, dial: pod.dial, servers: this.#o.nameServers, clock });
+    const options: DnsServerOptions = {
+      view: () => state.view(), client: () => state.view().workloadOfPod(pod.info), network, domain: dns.domain,
+      preferredNamespace: dns.preferredNamespace, forwarder, metrics: this.#o.traffic, clock, log,
+    };
+    return { listen: dns.listen, datagrams: (socket) => serveDatagrams(options, socket), stream: (socket) => serveStream(options, socket) };
+  }
+
+  /** Stops accepting, lets what is under way finish until the deadline, then ends it. */
+  async drain(deadlineMs: number, clock: Clock, connections: Connections): Promise<void> {
+    for (const listeners of this.#pods.values()) listeners.close();
+    const tunnels = [...this.#pods.keys()].map((pod) => drainPod(pod, deadlineMs));
+    const timer = clock.after(deadlineMs, () => connections.endAll(), { hold: true });
+    await connections.whenIdle();
+    timer.cancel();
+    await Promise.all(tunnels);
+  }
+}

@@ -21,6 +21,9 @@ export const sys = {
   poll: libc.func("int poll(void *fds, unsigned long n, int timeout)") as (fds: Buffer, n: number, timeoutMs: number) => number,
   recvmsg: libc.func("long recvmsg(int fd, void *msg, int flags)") as (fd: number, msg: Buffer, flags: number) => number,
   sendmsg: libc.func("long sendmsg(int fd, const void *msg, int flags)") as (fd: number, msg: Buffer, flags: number) => number,
+  // Both are ioctl(2), which takes a pointer or a number by request.
+  ioctl: libc.func("int ioctl(int fd, unsigned long request, void *arg)") as (fd: number, request: number, arg: Buffer) => number,
+  ioctlNumber: libc.func("int ioctl(int fd, unsigned long request, long arg)") as (fd: number, request: number, arg: number) => number,
 };
 
 export const addressOf = (buffer: Buffer): bigint => BigInt(koffi.address(buffer));

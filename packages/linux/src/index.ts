@@ -5,3 +5,4 @@ export { insideNetns, warmThreadPool } from "./netns.ts";
 export { SyscallError } from "./ffi.ts";
 export { connectSeqpacket, listenSeqpacket, type Channel, type ChannelHandler, type ChannelServer } from "./seqpacket.ts";
 export type { Packet } from "./message.ts";
+export { openPty, type Pty } from "./pty.ts";

@@ -12,7 +12,6 @@ import { CRDS, keepCrds } from "./crd/keeper.ts";
 import { handle } from "./http/dispatch.ts";
 import { listen, type Address, type Listening } from "./http/listener.ts";
 import { Allocators } from "./kinds/service-allocation.ts";
-import { expireEvents } from "./kinds/event-expiry.ts";
 import { KubeletDialer } from "./proxy/kubelet.ts";
 import { handleUpgrade } from "./proxy/upgrade.ts";
 import { coreRows } from "./registry/core.ts";
@@ -24,6 +23,7 @@ import { workloadRows } from "./registry/workloads.ts";
 import { forgetfulLog, openLog } from "./storage/log.ts";
 import { Pages } from "./storage/pages.ts";
 import { Store } from "./storage/store.ts";
+import { startUpkeep } from "./upkeep.ts";
 
 export interface ApiServerOptions {
   /** Folder of the write-ahead log; without it nothing outlives the server. */
@@ -68,7 +68,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ru
   if (crdRow === undefined) throw new Error("the registry has no CustomResourceDefinitions");
   await bootstrap(api, options.advertise ?? { ip: "172.30.0.1", port: 6443 });
   keepCrds(api, crdRow);
-  const expiry = expireEvents(api);
+  const upkeep = startUpkeep(api);
 
   const addresses: Address[] = [...(options.listen ?? [{ host: "127.0.0.1", port: 0 }])];
   if (options.unixPath !== undefined) addresses.push({ path: options.unixPath });
@@ -104,7 +104,7 @@ export async function startApiServer(options: ApiServerOptions = {}): Promise<Ru
     writeKubeconfig: write,
     async close() {
       closing.abort();
-      expiry.cancel();
+      upkeep.cancel();
       await Promise.all(listeners.map((listener) => listener.close()));
       api.store.close();
       if (temporary !== null) rmSync(temporary, { recursive: true, force: true });

@@ -5,7 +5,7 @@ import { generateName, metadataOf } from "../verbs/metadata.ts";
 import type { Admission } from "./admit.ts";
 
 const TOKEN_MOUNT = "/var/run/secrets/kubernetes.io/serviceaccount";
-/** One hour and seven seconds: upstream's mark of a token that the server injected. */
+/** One hour and seven seconds: upstream's mark of a token that the server added. */
 const TOKEN_LIFE_S = 3607;
 /** How long pods stay on a node that is not ready or not reachable. */
 const NODE_TOLERATION_S = 300;

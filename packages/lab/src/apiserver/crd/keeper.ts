@@ -5,8 +5,12 @@ import type { Row } from "../registry/row.ts";
 import type { Change } from "../storage/store.ts";
 import { remove } from "../verbs/delete.ts";
 import { isGone } from "../verbs/write.ts";
+import { attempt } from "../upkeep.ts";
 import { CLEANUP_FINALIZER } from "./defaults.ts";
 import { rowsOf } from "./rows.ts";
+
+/** A reconcile that failed (a full disk) is tried again after this long. */
+const RETRY_MS = 5000;
 
 export const CRDS = "apiextensions.k8s.io/customresourcedefinitions";
 
@@ -19,7 +23,9 @@ export function keepCrds(api: Api, row: Row): void {
     pending.add(name);
     setImmediate(() => {
       pending.delete(name);
-      if (!api.closing.aborted) reconcile(api, row, name);
+      if (api.closing.aborted) return;
+      const done = attempt(api, "CRD not brought up to date", () => reconcile(api, row, name));
+      if (!done) api.clock.after(RETRY_MS, () => visit(name));
     });
   };
   for (const entry of api.store.list(CRDS)) {

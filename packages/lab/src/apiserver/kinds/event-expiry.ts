@@ -1,5 +1,4 @@
 // Owns the end of events: they go an hour after they were last seen, and the oldest first when there are too many.
-import type { Timer } from "@ambit/runtime";
 import type { Api } from "../context.ts";
 import { asObject, asString, dig, type JsonObject } from "../json.ts";
 
@@ -8,14 +7,8 @@ const BUCKET = "/events";
 const EVENT_LIFE_MS = 60 * 60 * 1000;
 /** A loop that floods the cluster with events must not fill the server's memory. */
 const MAX_EVENTS = 10_000;
-const SWEEP_MS = 60 * 1000;
 
-/** Sweeps regularly until the timer is cancelled. */
-export function expireEvents(api: Api): Timer {
-  return api.clock.every(SWEEP_MS, () => sweep(api));
-}
-
-export function sweep(api: Api): void {
+export function sweepEvents(api: Api): void {
   const bySeen = api.store.list(BUCKET).map((entry) => ({ key: entry.key, seen: lastSeen(entry.object) }));
   bySeen.sort((a, b) => a.seen - b.seen);
   const excess = bySeen.length - MAX_EVENTS;

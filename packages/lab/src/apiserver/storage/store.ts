@@ -208,7 +208,6 @@ export class Store {
   #tell(name: string, change: Change): void {
     for (const listener of this.#bucket(name).listeners) listener(change);
     for (const listener of this.#any) listener(name, change);
-    this.compactIfDue();
   }
 }
 

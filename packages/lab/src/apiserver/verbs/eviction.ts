@@ -12,6 +12,7 @@ import type { Entry } from "../storage/store.ts";
 import { readDeleteOptions, remove } from "./delete.ts";
 import { metadataOf } from "./metadata.ts";
 import { requireEntry } from "./read.ts";
+import { commit } from "./write.ts";
 
 const BUDGETS = "policy/poddisruptionbudgets";
 /** Budgets whose status lags behind their spec are not trusted; the client comes back after this long. */
@@ -59,7 +60,9 @@ function spend(api: Api, target: ResourceRequest, pod: Entry, dryRun: boolean): 
   }
   status["disruptionsAllowed"] = allowed - 1;
   ensureObject(status, "disruptedPods")[target.name] = timestamp(api.now());
-  if (!dryRun) api.store.put(BUDGETS, entry.key, budget);
+  const options = { dryRun, fieldManager: "", fieldValidation: "Ignore", force: false } as const;
+  const row = api.registry.byBucket(BUDGETS);
+  if (row !== undefined) commit({ api, row, options }, entry.key, budget);
 }
 
 function refuse(message: string) {

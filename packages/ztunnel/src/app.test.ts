@@ -268,17 +268,20 @@ describe("ztunnel on network namespaces", function () {
         tunnel.destroy(undefined);
       }
     };
-    const cases: [string, string, number][] = [
+    const cases: [name: string, authority: string, status: number, code?: string][] = [
       ["the pod's own address", "10.77.0.2:8080", 200],
-      ["another pod", "10.77.0.1:8080", 400],
+      ["another pod", "10.77.0.1:8080", 400, "destination-mismatch"],
       ["loopback", "127.0.0.1:8080", 400],
       ["a metadata address", "169.254.169.254:80", 400],
       ["our own listener", "10.77.0.2:15006", 503],
-      ["an authority that is none", "10.77.0.2", 400],
+      ["an authority that is none", "10.77.0.2", 400, "bad-authority"],
       ["a hostname nobody knows", "nobody.example:80", 503],
       ["a service's hostname", "web:80", 200],
     ];
-    for (const [name, authority, expected] of cases) it(`CONNECT to ${name} → ${expected}`, async () => assert.equal(await status(authority), expected));
+    for (const [name, authority, expected, code] of cases) it(`CONNECT to ${name} → ${expected}`, async () => {
+      assert.equal(await status(authority), expected);
+      if (code !== undefined) assert.equal((await city.line((l) => l["msg"] === "connection failed"))["code"], code);
+    });
 
     it("a certificate of another authority", async () => {
       await assert.rejects(async () => {

@@ -12,7 +12,7 @@ export const formatSocketAddress = (a: SocketAddress): string => (a.ip.includes(
 
 /** `10.0.0.1:80` or `[2001:db8::1]:80`. */
 export function parseSocketAddress(text: string): Result<SocketAddress, string> {
-  const match = /^(?:\[([^\]]+)\]|([^:\[\]]+)):(\d{1,5})$/.exec(text);
+  const match = /^(?:\[([^\]]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
   const ip = match === null ? undefined : parseIp(match[1] ?? match[2] ?? "");
   const port = Number(match?.[3]);
   if (ip?.ok !== true || port < 1 || port > 65535 || (match?.[1] === undefined) === ip.value.includes(":"))

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Metrics } from "@ambit/runtime";
-import { createCertStore, IN_FLIGHT_MAX, type CertStore } from "./cert-store.ts";
+import { createCertStore, IN_FLIGHT_MAX, WAITERS_MAX, type CertStore } from "./cert-store.ts";
 import { ManualCa, ManualClock, quiet, settle } from "./manual.fixture.ts";
 
 const id = (serviceAccount: string) => ({ trustDomain: "cluster.local", namespace: "shop", serviceAccount });
@@ -82,6 +82,13 @@ describe("createCertStore", () => {
     await clock.advance(5_000);
     assert.equal(ca.asked.length, 2);
     await refused;
+  });
+
+  it("bounds how many wait", async () => {
+    const waiting = Promise.allSettled(Array.from({ length: WAITERS_MAX }, () => store.fetch(id("a"), "realtime")));
+    await assert.rejects(store.fetch(id("b"), "realtime"), { code: "overloaded" });
+    ca.asked[0]?.succeed();
+    assert.ok((await waiting).every((w) => w.status === "fulfilled"));
   });
 
   it("retries soon for a waiting connection, however long it failed before", async () => {

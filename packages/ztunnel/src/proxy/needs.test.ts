@@ -1,0 +1,57 @@
+import assert from "node:assert/strict";
+import { MeshError } from "@ambit/core";
+import { ManualClock } from "../identity/manual.fixture.ts";
+import type { NeedPlan } from "../plan/need.ts";
+import { pod, pushWorld, stateOf } from "../state/wire.fixture.ts";
+import { createNeeds, OWN_WORKLOAD_WAIT_MS } from "./needs.ts";
+
+const INFO = { name: "client", namespace: "ns", serviceAccount: "client" };
+const need = (what: NeedPlan["need"]): NeedPlan => ({ kind: "need", need: what, because: [] });
+const DNS = need({ kind: "dns", hostname: "db.example" });
+
+describe("what a plan needs", () => {
+  const rig = (resolve: () => Promise<readonly []> = () => assert.fail("nothing was to be resolved")) => {
+    const clock = new ManualClock();
+    const state = stateOf({});
+    return { clock, state, needs: createNeeds({ state, clock, resolve }) };
+  };
+
+  it("our own workload: the push that brings it ends the wait", async () => {
+    const { clock, state, needs } = rig();
+    const decided = needs.decide(INFO, () => (state.view().workloadOfPod(INFO) === undefined ? need({ kind: "own-workload" }) : { kind: "done" }));
+    pushWorld(state, { workloads: [pod("client", "10.0.0.1")] });
+    assert.deepEqual(await decided, { kind: "done" });
+    assert.equal(clock.pending, 0);
+  });
+
+  it("our own workload: the wait is bounded", async () => {
+    const { clock, needs } = rig();
+    const decided = needs.decide(INFO, () => need({ kind: "own-workload" }));
+    await clock.advance(OWN_WORKLOAD_WAIT_MS);
+    const plan = await decided;
+    assert.deepEqual([plan.kind, plan.code], ["deny", "unknown-source"]);
+    assert.match(plan.message, /ns\/client is not known after 5000 ms/);
+  });
+
+  it("a name: its addresses are gathered for the next round", async () => {
+    const { needs } = rig(() => Promise.resolve([]));
+    const plan = await needs.decide(INFO, ({ hosts }) => (hosts.has("db.example") ? { kind: "done", addresses: hosts.get("db.example") } : DNS));
+    assert.deepEqual(plan, { kind: "done", addresses: [] });
+  });
+
+  for (const [name, error, code] of [
+    ["a resolver's failure", new Error("no answer"), "dns-failed"],
+    ["a failure that has a code", new MeshError("overloaded", "too many questions"), "overloaded"],
+  ] as const) it(`a name: ${name} is a denial that names it`, async () => {
+    const { needs } = rig(() => Promise.reject(error));
+    const plan = await needs.decide(INFO, () => DNS);
+    assert.deepEqual([plan.kind, plan.code, plan.message], ["deny", code, `cannot resolve db.example: ${error.message}`]);
+  });
+
+  it("a plan that never ends asking is cut off", async () => {
+    let asked = 0;
+    const { needs } = rig(() => Promise.resolve([]));
+    const plan = await needs.decide(INFO, () => { asked++; return DNS; });
+    assert.deepEqual([plan.kind, plan.code, asked], ["deny", "need-exhausted", 4]);
+  });
+});

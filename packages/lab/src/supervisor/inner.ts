@@ -84,7 +84,7 @@ function ip(args: readonly string[], script: string): void {
 
 /** The mesh's own programs and the sample, as images whose root file system is this machine's. */
 function addImages(layout: LabLayout): void {
-  const image = (name: string, script: string) => addCommandImage(layout.images, { name, command: node(script) });
+  const image = (name: string, script: string) => addCommandImage(layout.images, { name, command: node(script), keep: [REPO] });
   image("ambit/istiod-lite:lab", "istiod-lite/src/main.ts");
   image("ambit/ztunnel:lab", "ztunnel/src/main.ts");
   image("ambit/cni:lab", "cni/src/main.ts");

@@ -20,6 +20,8 @@ export interface Image {
   readonly env: Readonly<Record<string, string>>;
   readonly workingDir: string;
   readonly user: string;
+  /** Folders of the machine that a local command needs, shown again where a volume of the pod would hide them. */
+  readonly keep?: readonly string[];
 }
 export interface ImageIndex { readonly images: Readonly<Record<string, Image>> }
 
@@ -42,10 +44,10 @@ export function findImage(dir: string, name: string): Image | { readonly problem
 }
 
 /** Makes (or replaces) an image that is a local command: its root is the machine's own, as a throw-away layer. */
-export function addCommandImage(dir: string, input: { readonly name: string; readonly command: readonly string[]; readonly env?: Readonly<Record<string, string>>; readonly workingDir?: string }): Image {
+export function addCommandImage(dir: string, input: { readonly name: string; readonly command: readonly string[]; readonly env?: Readonly<Record<string, string>>; readonly workingDir?: string; readonly keep?: readonly string[] }): Image {
   const normal = normalizeImageName(input.name);
   if ("problem" in normal) throw new Error(normal.problem);
-  const body = { entrypoint: [...input.command], cmd: [], env: { ...input.env }, workingDir: input.workingDir ?? "/", user: "" };
+  const body = { entrypoint: [...input.command], cmd: [], env: { ...input.env }, workingDir: input.workingDir ?? "/", user: "", ...(input.keep === undefined ? {} : { keep: input.keep }) };
   const id = `sha256:${createHash("sha256").update(JSON.stringify(body)).digest("hex")}`;
   const image: Image = { name: normal.name, id, ...body };
   record(dir, [image]);

@@ -1,10 +1,10 @@
 // Owns running a further process inside a container that runs: its namespaces, root, user, environment and folder.
-import { spawn } from "node:child_process";
-import { readdirSync, readFileSync, readlinkSync } from "node:fs";
+import { spawn, type ChildProcess } from "node:child_process";
 import { PassThrough, type Readable, type Writable } from "node:stream";
-import { SYSTEM_PATH, tryCommand } from "./command.ts";
+import { SYSTEM_PATH } from "./command.ts";
 import type { Container } from "./container.ts";
-import { processArgv, quote } from "./plan/init-script.ts";
+import { processArgv } from "./plan/init-script.ts";
+import { spawnInTerminal, type Terminal } from "./streaming/terminal.ts";
 
 export interface ExecOptions {
   readonly command: readonly string[];
@@ -21,7 +21,7 @@ export interface ExecSession {
   /** Only with `tty`. */
   resize(columns: number, rows: number): Promise<void>;
 }
-const NAMESPACES = ["--mount", "--uts", "--ipc", "--pid"];
+const NAMESPACES = ["--uts", "--ipc", "--pid", "--net"];
 /** The bound on what is kept of a probe's or hook's output. */
 const CAPTURE_MAX_BYTES = 64 * 1024;
 
@@ -32,11 +32,14 @@ export function execIn(container: Container, loader: string, options: ExecOption
   if (options.command.length === 0) throw new Error("no command to run");
   const { process: p } = container.record;
   const env = options.tty === true ? { TERM: "xterm", ...p.env } : p.env;
-  const inner = ["nsenter", `--target=${pid}`, ...NAMESPACES, "--net", "--", ...processArgv(loader, { ...p, env, argv: options.command })];
-  // script(1) is the one program of a minimal system that makes a terminal.
-  const argv = options.tty === true ? ["script", "--quiet", "--return", "--echo", "always", "--command", `exec ${inner.map(quote).join(" ")}`, "/dev/null"] : inner;
-  const [file = "", ...args] = argv;
-  const child = spawn(file, args, { detached: true, stdio: ["pipe", "pipe", "pipe"], env: { PATH: SYSTEM_PATH, SHELL: "/bin/sh" }, cwd: "/" });
+  const enter = ["nsenter", `--target=${pid}`];
+  const command = processArgv(loader, { ...p, env, argv: options.command });
+  const spawned = { env: { PATH: SYSTEM_PATH, SHELL: "/bin/sh" }, cwd: "/" };
+  // The session must begin inside the pid namespace, for its ids to mean something there, but with the machine's own setsid.
+  const session = [...enter, ...NAMESPACES, "--", "setsid", "--ctty", "--wait", ...enter, "--mount", "--", ...command];
+  if (options.tty === true) return execInTerminal(spawnInTerminal(pid, session, spawned), options);
+  const [file = "", ...args] = [...enter, ...NAMESPACES, "--mount", "--", ...command];
+  const child = spawn(file, args, { ...spawned, detached: true, stdio: ["pipe", "pipe", "pipe"] });
   child.stdin.on("error", () => undefined); // the command may end without reading
   if (options.stdin === undefined) child.stdin.end();
   else options.stdin.pipe(child.stdin);
@@ -44,23 +47,33 @@ export function execIn(container: Container, loader: string, options: ExecOption
   else child.stdout.pipe(options.stdout, { end: false });
   if (options.stderr === undefined) child.stderr.resume();
   else child.stderr.pipe(options.stderr, { end: false });
-  const kill = () => { if (child.pid !== undefined) try { process.kill(-child.pid, "SIGKILL"); } catch { /* gone already */ } };
-  options.signal?.addEventListener("abort", kill, { once: true });
+  const stop = killOnAbort(child, options.signal);
   const done = new Promise<{ exitCode: number }>((resolve, reject) => {
     child.on("error", (cause) => reject(new Error(`cannot run ${file}`, { cause })));
     child.on("close", (code) => {
-      options.signal?.removeEventListener("abort", kill);
+      stop();
       options.stdin?.unpipe(child.stdin);
       resolve({ exitCode: code ?? 137 });
     });
   });
-  return {
-    done,
-    async resize(columns, rows) {
-      const tty = options.tty === true && child.pid !== undefined ? terminalOf(child.pid) : undefined;
-      if (tty !== undefined) await tryCommand(["stty", "-F", tty, "cols", String(Math.trunc(columns)), "rows", String(Math.trunc(rows))]);
-    },
-  };
+  return { done, resize: async () => undefined };
+}
+
+function execInTerminal(terminal: Terminal, options: ExecOptions): ExecSession {
+  const { stream, child } = terminal;
+  options.stdin?.pipe(stream, { end: false });
+  if (options.stdout === undefined) stream.resume();
+  else stream.pipe(options.stdout, { end: false });
+  const stop = killOnAbort(child, options.signal, () => stream.destroy());
+  const done = terminal.done.finally(() => { stop(); options.stdin?.unpipe(stream); });
+  return { done, resize: async (columns, rows) => terminal.resize(columns, rows) };
+}
+
+/** Kills the command's whole process group; returns what ends the watch. A terminal that goes away hangs up on its session. */
+function killOnAbort(child: ChildProcess, signal: AbortSignal | undefined, hangUp: () => void = () => undefined): () => void {
+  const kill = () => { hangUp(); if (child.pid !== undefined) try { process.kill(-child.pid, "SIGKILL"); } catch { child.kill("SIGKILL"); } };
+  signal?.addEventListener("abort", kill, { once: true });
+  return () => signal?.removeEventListener("abort", kill);
 }
 
 /** Runs to the end with its output captured; kills it after `timeoutMs`. */
@@ -72,16 +85,4 @@ export async function captureIn(container: Container, loader: string, command: r
   const { exitCode } = await execIn(container, loader, { command, stdout: sink, stderr: sink, signal: limit }).done;
   if (limit.aborted) return { exitCode: 124, output: `command timed out: "${command.join(" ")}" timed out after ${timeoutMs} ms` };
   return { exitCode, output };
-}
-
-/** The terminal that script(1) gave its child. */
-function terminalOf(script: number): string | undefined {
-  for (const pid of readdirSync("/proc").filter((n) => /^\d+$/.test(n))) {
-    try {
-      if (readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /, "").split(" ")[1] !== String(script)) continue;
-      const tty = readlinkSync(`/proc/${pid}/fd/0`);
-      if (tty.startsWith("/dev/pts/")) return tty;
-    } catch { /* a process that ended meanwhile */ }
-  }
-  return undefined;
 }

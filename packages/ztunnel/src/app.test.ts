@@ -207,6 +207,14 @@ describe("ztunnel on network namespaces", function () {
       assert.equal(await readAll(socket), "hello 10.77.0.1\n");
       await dropPolicy("ns/no-bob");
     });
+    it("a policy on trial lets through and says what it would have done", async () => {
+      await put({ policy: { ...denyPrincipal("trial", "client"), dryRun: true } });
+      const socket = await city.dial(client, "10.96.0.1:80");
+      socket.end();
+      assert.equal(await readAll(socket), "hello 10.77.0.1\n");
+      assert.deepEqual((await complete("inbound"))["policy.dry_run"], ["deny by ns/trial rule 0"]);
+      await dropPolicy("ns/trial");
+    });
     it("strict mutual TLS keeps plaintext out and lets tunnels in", async () => {
       await put({ policy: STRICT });
       assert.equal(await refused(city, outside, "10.77.0.2:8080"), "ECONNRESET");

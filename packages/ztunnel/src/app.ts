@@ -56,6 +56,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const traffic = new TrafficMetrics(metrics);
   const readiness = new Readiness();
   watchDescriptors(metrics);
+  if (config.withoutEffect.length > 0) log.warn("settings without effect", { variables: config.withoutEffect });
 
   const state = new ProxyState(config.nodeName);
   const connections = new Connections();

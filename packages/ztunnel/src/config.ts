@@ -49,7 +49,14 @@ export const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
   USER_TIMEOUT_ENABLED: ["false"], LOG_FORMAT: ["json"], PROXY_CONFIG: [],
 };
 
+/** Tuning of the real ztunnel's runtime that has no counterpart here: harmless, but said once in the log. */
+const WITHOUT_EFFECT: readonly string[] = [
+  "ZTUNNEL_WORKER_THREADS", "KEEPALIVE_TIME", "KEEPALIVE_INTERVAL", "KEEPALIVE_RETRIES", "KEEPALIVE_ENABLED", "AUTHZ_POLICY_INFO_LOGGING", "TRUST_DOMAIN",
+];
+
 export interface Config {
+  /** Variables that are set and change nothing. */
+  readonly withoutEffect: readonly string[];
   readonly podSocket: string;
   readonly portReuse: boolean;
   readonly packetMark: number;
@@ -106,6 +113,7 @@ export function readConfig(source: Environment): Config {
   const fallback = inCluster ? "https://istiod.istio-system.svc:15012" : "https://localhost:15012";
   const xdsAddress = e.xdsAddress || fallback;
   return Object.freeze({
+    withoutEffect: WITHOUT_EFFECT.filter((name) => (source[name] ?? "") !== ""),
     podSocket: e.podSocket, portReuse: e.portReuse, packetMark: e.packetMark, ipv6: e.ipv6,
     clusterId: e.clusterId || e.clusterIdShort, network: e.network, nodeName: e.nodeName,
     podName: e.podName, podNamespace: e.podNamespace, instanceIp: e.instanceIp || undefined, serviceAccount: e.serviceAccount,

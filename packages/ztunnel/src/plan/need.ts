@@ -1,5 +1,5 @@
 // Owns the words a plan uses to say "ask for this, then plan again", and for its reasons.
-import type { FaultCode, Ip } from "@ambit/core";
+import type { FaultCode } from "@ambit/core";
 
 export type Need =
   /** Our own pod's workload has not been pushed (yet). */
@@ -27,7 +27,3 @@ export interface DenyPlan {
 /** Ports of our own listeners: forwarding to one of them from inside the pod would loop. */
 export const OWN_PORTS: ReadonlySet<number> = new Set([15001, 15006, 15008]);
 export const RECURSIVE = "attempted recursive call to ourselves";
-
-export function describeIps(ips: readonly Ip[]): string {
-  return ips.length === 0 ? "no address" : ips.join(", ");
-}

@@ -1,5 +1,5 @@
 // Owns the list of live connections: each is on it before its policy is checked, and its end can be ordered from outside.
-import { authorize, decisivePolicy, denialText, MeshError, type AuthzFacts, type Denial, type SocketAddress, type Workload } from "@ambit/core";
+import { authorize, decisivePolicy, denialText, MeshError, type AuthzFacts, type Denial, type DryRunResult, type SocketAddress, type Workload } from "@ambit/core";
 import type { StateView } from "../state/view.ts";
 
 const PERMIT = Symbol("permit");
@@ -32,6 +32,10 @@ export interface Live extends Disposable {
   readonly ended: AbortSignal;
 }
 
+export type Admission =
+  | { readonly live: Live; readonly permit: Permit; /** What policies on trial would have done. */ readonly dryRun: readonly DryRunResult[] }
+  | { readonly denied: Denial };
+
 interface Entry { readonly live: Live; readonly abort: AbortController; readonly check: { readonly workload: Workload; readonly facts: AuthzFacts } | undefined }
 
 const DRAINED = "connection closed due to connection drain";
@@ -43,10 +47,10 @@ export class Connections {
   #idle: (() => void)[] = [];
 
   /** On the list and allowed, or refused. Registering and checking are one synchronous step: no policy change fits between. */
-  admit(view: StateView, connection: LiveConnection, workload: Workload, facts: AuthzFacts): { live: Live; permit: Permit } | { denied: Denial } {
+  admit(view: StateView, connection: LiveConnection, workload: Workload, facts: AuthzFacts): Admission {
     const live = this.#register(connection, { workload, facts });
     const verdict = authorize(view.policiesFor(workload), facts);
-    if (verdict.kind === "allow") return { live, permit: { [PERMIT]: true } };
+    if (verdict.kind === "allow") return { live, permit: { [PERMIT]: true }, dryRun: verdict.dryRun };
     live[Symbol.dispose]();
     return { denied: verdict };
   }
@@ -120,12 +124,18 @@ export class Connections {
 /** The control plane may push a workload before the policy that it names: such a denial is worth a moment's patience. */
 export const mayComeYet = (verdict: Denial): boolean => verdict.reason === "missing-policy" && verdict.missing.reason === "unknown";
 
+/** Log fields for policies on trial: nothing when there are none. */
+export function describeDryRun(results: readonly DryRunResult[]): Readonly<Record<string, unknown>> {
+  return results.length === 0 ? {} : { "policy.dry_run": results.map((d) => `${d.action} by ${d.policy} rule ${d.rule}`) };
+}
+
 /** Log text and fields of a denial: which policy, which rule, which fields. */
 export function describeDenial(verdict: Denial): { readonly error: string; readonly fields: Readonly<Record<string, unknown>> } {
   const policy = decisivePolicy(verdict);
   return {
     error: `${REJECTION}: ${denialText(verdict)}`,
     fields: {
+      ...describeDryRun(verdict.dryRun),
       ...(policy === undefined ? {} : { policy }),
       ...(verdict.reason === "explicit" ? { "policy.rule": verdict.by.rule, "policy.fields": verdict.by.fields } : {}),
       ...(verdict.reason === "no-allow-matched" ? { "policy.allow": verdict.allowPolicies } : {}),

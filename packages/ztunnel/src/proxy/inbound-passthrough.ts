@@ -5,7 +5,7 @@ import { fromSocket, KEEPALIVE_IDLE_MS } from "@ambit/transport";
 import { planPassthrough, peerWorkload, type InboundPlan } from "../plan/inbound.ts";
 import { endsOf } from "../pod/pod-proxy.ts";
 import { ConnectionRecord, earlyDenial } from "../telemetry/connection-record.ts";
-import { describeDenial } from "./connections.ts";
+import { describeDenial, describeDryRun } from "./connections.ts";
 import { dialApplication } from "./dial-application.ts";
 import { forward, recordEnding } from "./forward.ts";
 import { refuse, type PodContext } from "./pod-context.ts";
@@ -36,6 +36,7 @@ export async function servePlaintext(pod: PodContext, socket: Socket): Promise<v
     return record.finish({ code: "policy-denied", ...describeDenial(admitted.denied) });
   }
   using live = admitted.live;
+  record.note(describeDryRun(admitted.dryRun));
 
   let application: Socket;
   try {

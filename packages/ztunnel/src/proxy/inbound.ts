@@ -8,7 +8,7 @@ import { peerWorkload, planInbound, type ForwardPlan, type InboundPlan } from ".
 import { endsOf } from "../pod/pod-proxy.ts";
 import { baggageOf } from "../telemetry/baggage-of.ts";
 import { ConnectionRecord, earlyDenial, failureText } from "../telemetry/connection-record.ts";
-import { describeDenial } from "./connections.ts";
+import { describeDenial, describeDryRun } from "./connections.ts";
 import { dialApplication } from "./dial-application.ts";
 import { forward, recordEnding } from "./forward.ts";
 import { ownWorkload } from "./needs.ts";
@@ -102,6 +102,7 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
     return record.finish({ code: "policy-denied", ...describeDenial(admitted.denied) });
   }
   using live = admitted.live;
+  record.note(describeDryRun(admitted.dryRun));
 
   // Dial: 200 promises that the application is there.
   let application: Socket;

@@ -1,9 +1,9 @@
 // Owns the reaction to a changed policy or workload: every live connection it concerns is judged again, at once; and the patience
 // with policies that are named before they are sent.
-import type { AuthzFacts, Denial, Workload } from "@ambit/core";
+import type { AuthzFacts, Workload } from "@ambit/core";
 import type { Clock, Logger, Timer } from "@ambit/runtime";
 import type { ProxyState } from "../state/proxy-state.ts";
-import { mayComeYet, type Connections, type Live, type LiveConnection, type Permit } from "./connections.ts";
+import { mayComeYet, type Admission, type Connections, type LiveConnection } from "./connections.ts";
 
 /**
  * Istio's control plane pushes workloads before policies, so a new policy is named some milliseconds before it is known. Denying at
@@ -41,12 +41,12 @@ export function watchPolicies(o: PolicyWatchOptions): () => void {
 
 /** Admits, waiting at most POLICY_WAIT_MS for a policy that is named and not known yet. */
 export async function admitWhenKnown(o: Pick<PolicyWatchOptions, "state" | "connections" | "clock">, connection: LiveConnection, workload: Workload, facts: AuthzFacts):
-  Promise<{ live: Live; permit: Permit } | { denied: Denial }> {
+  Promise<Admission> {
   const admit = () => o.connections.admit(o.state.view(), connection, o.state.view().workload(workload.uid) ?? workload, facts);
   const first = admit();
   if (!("denied" in first) || !mayComeYet(first.denied)) return first;
   return new Promise((resolve) => {
-    const finish = (answer: ReturnType<typeof admit>): void => { timer.cancel(); stop(); resolve(answer); };
+    const finish = (answer: Admission): void => { timer.cancel(); stop(); resolve(answer); };
     const timer = o.clock.after(POLICY_WAIT_MS, () => finish(admit()));
     const stop = o.state.onApplied(() => {
       const again = admit();

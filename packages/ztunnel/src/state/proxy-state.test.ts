@@ -132,7 +132,7 @@ describe("ProxyState: local things", () => {
   it("says what a batch changed", () => {
     const state = stateOf({ services: [svc("web", "10.96.0.1")] });
     const seen: string[] = [];
-    const stop = state.onApplied((a) => seen.push(`${[...a.workloads]} ${[...a.services]} ${a.policies}`));
+    const stop = state.onApplied((a) => seen.push(`${[...a.workloads].join()} ${[...a.services].join()} ${a.policies}`));
     pushWorld(state, { workloads: [pod("a", "10.0.0.1", { uid: "a", services: member("web") })] });
     stop();
     pushWorld(state, { policies: [policy("p")] });

@@ -35,6 +35,7 @@ export class ConnectionRecord implements Disposable {
   #received = 0;
   #sent = 0;
   #outcome: Outcome | undefined;
+  #notes: Fields = {};
   #over = false;
 
   constructor(telemetry: Telemetry, facts: RecordFacts) {
@@ -59,6 +60,11 @@ export class ConnectionRecord implements Disposable {
   sent(bytes: number): void {
     this.#sent += bytes;
     this.#counters?.sent.inc(bytes);
+  }
+
+  /** More for the access line. */
+  note(fields: Fields): void {
+    this.#notes = { ...this.#notes, ...fields };
   }
 
   /** The first outcome stands. */
@@ -86,7 +92,7 @@ export class ConnectionRecord implements Disposable {
       ...this.#fields(),
       ...(this.#facts.reporter === "source" ? { bytes_sent: up, bytes_recv: down } : { bytes_sent: down, bytes_recv: up }),
       duration: `${Math.round(this.#t.clock.monotonic() - this.#startedMs)}ms`,
-      ...(outcome.error === undefined ? {} : { error: outcome.error }), ...(outcome.code === undefined ? {} : { code: outcome.code }), ...outcome.fields,
+      ...(outcome.error === undefined ? {} : { error: outcome.error }), ...(outcome.code === undefined ? {} : { code: outcome.code }), ...this.#notes, ...outcome.fields,
     };
     const failed = outcome.error !== undefined;
     this.#t.access[failed ? "error" : "info"]("connection complete", fields);

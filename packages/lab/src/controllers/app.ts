@@ -6,6 +6,7 @@ import { runDisruptionBudgets } from "./disruption-budgets.ts";
 import { Discovered } from "./discovered.ts";
 import { ControllerEnv } from "./engine/env.ts";
 import { runEndpointSlices } from "./endpoint-slices.ts";
+import { runEndpoints } from "./endpoints.ts";
 import { runGarbageCollector } from "./garbage.ts";
 import { runJobs } from "./jobs.ts";
 import { runNamespaceDefaults } from "./namespace-defaults.ts";
@@ -33,6 +34,7 @@ export async function startControllers({ config, log, clock = systemClock, rando
   runStatefulSets(env);
   runJobs(env);
   runEndpointSlices(env);
+  runEndpoints(env);
   runNodeLifecycle(env);
   runDisruptionBudgets(env);
   const discovered = new Discovered(env);

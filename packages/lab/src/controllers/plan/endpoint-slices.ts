@@ -51,7 +51,8 @@ export function planEndpointSlices(facts: SliceFacts): Plan {
 
 const remove = (object: EndpointSlice): Action => ({ do: "delete", kind: ENDPOINT_SLICE, object });
 
-function isMember(pod: Pod, selector: Readonly<Record<string, string>>): boolean {
+/** Selected, not finished, and with an address. */
+export function isMember(pod: Pod, selector: Readonly<Record<string, string>>): boolean {
   return isSubset(selector, pod.metadata.labels ?? {}) && !isFinished(pod) && (pod.status?.podIP ?? "") !== "";
 }
 

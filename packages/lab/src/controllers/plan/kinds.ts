@@ -12,6 +12,7 @@ export const NAMESPACE = kind("", "namespaces", "Namespace", false);
 export const SERVICE_ACCOUNT = kind("", "serviceaccounts", "ServiceAccount");
 export const CONFIG_MAP = kind("", "configmaps", "ConfigMap");
 export const EVENT = kind("", "events", "Event");
+export const ENDPOINTS = kind("", "endpoints", "Endpoints");
 export const ENDPOINT_SLICE = kind("discovery.k8s.io", "endpointslices", "EndpointSlice");
 export const DEPLOYMENT = kind("apps", "deployments", "Deployment");
 export const REPLICA_SET = kind("apps", "replicasets", "ReplicaSet");

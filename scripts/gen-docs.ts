@@ -11,19 +11,18 @@ import { SCHEMA as ZTUNNEL, UNSUPPORTED } from "../packages/ztunnel/src/config.t
 const DOCS = join(import.meta.dirname, "../docs");
 
 export function renderErrors(): string {
-  const cell = (value: string | number | undefined): string => String(value ?? "–");
   const rows = FAULT_CODES.map((code) => {
     const row = faultRow(code);
-    return `| \`${code}\` | ${row.kind} | ${row.flag} | ${cell(row.hbone)} | ${cell(row.http)} | ${row.level} | ${row.retry} | ${row.names} |`;
+    return `| \`${code}\` | ${row.kind} | ${row.flag} | ${row.hbone ?? "–"} | ${row.names} |`;
   });
   return [
     "# Failures", "",
     "Generated from `packages/core/src/fault/codes.ts` by `pnpm docs`; do not edit.", "",
     "A **verdict** is a no, a **fault** is the world failing, a **reject** refuses input, a **defect** is our own mistake and ends the process.",
-    "`code` stands in the access line (`code`), `flag` in metrics (`response_flags`). *HBONE* is the status a tunnel peer gets, *HTTP* what a",
-    "waypoint will answer its client (no waypoint is built yet); – means that the stream is reset or nothing can be said.", "",
-    "| code | kind | flag | HBONE | HTTP | log level | retry | the message names |",
-    "|---|---|---|---:|---:|---|---|---|",
+    "The code stands in the access line (`code`), the flag in metrics (`response_flags`); HBONE is the status that a tunnel's peer gets",
+    "(–: the stream is reset, there is nothing to say).", "",
+    "| code | kind | flag | HBONE | the message names |",
+    "|---|---|---|---:|---|",
     ...rows, "",
   ].join("\n");
 }
@@ -36,8 +35,13 @@ function renderEnv(schema: EnvSchema): string {
 function defaultOf(v: EnvVar<unknown>): string {
   if (v.default === undefined) return "**required**";
   if (v.default === "") return "–";
-  if (v.parse === parseDuration) return `\`${Number(v.default) / 1000}s\``;
+  if (v.parse === parseDuration) return `\`${durationText(Number(v.default))}\``;
   return `\`${String(v.default)}\``;
+}
+
+function durationText(ms: number): string {
+  const [size, unit] = ([[3_600_000, "h"], [60_000, "m"], [1000, "s"]] as const).find(([each]) => ms >= each && ms % each === 0) ?? [1, "ms"];
+  return `${ms / size}${unit}`;
 }
 
 function renderUnsupported(): string {
@@ -52,11 +56,11 @@ const SECTIONS: Readonly<Record<string, () => string>> = {
 /** The same text with every `<!-- generated: NAME -->` … `<!-- /generated -->` section written anew. Throws on an unknown or missing one. */
 export function renderOperations(text: string): string {
   const seen = new Set<string>();
-  const next = text.replace(/(<!-- generated: ([^>]+) -->\n)[^]*?(\n<!-- \/generated -->)/g, (_all, open: string, name: string, close: string) => {
+  const next = text.replace(/(<!-- generated: ([^>]+) -->\n)[^]*?(<!-- \/generated -->)/g, (_all, open: string, name: string, close: string) => {
     const section = SECTIONS[name];
     if (section === undefined) throw new Error(`docs/operations.md: no generator for "${name}"`);
     seen.add(name);
-    return `${open}${section()}${close}`;
+    return `${open}${section()}\n${close}`;
   });
   for (const name of Object.keys(SECTIONS)) if (!seen.has(name)) throw new Error(`docs/operations.md: section "${name}" is missing`);
   return next;

@@ -3,7 +3,7 @@ import { env, readEnv, type Parsed } from "@ambit/runtime";
 
 const port = (name: string, fallback: number | undefined, help: string) => env.integer(name, fallback, help, 0, 65_535);
 
-const SCHEMA = {
+export const SCHEMA = {
   namespace: env.string("POD_NAMESPACE", "istio-system", "the root namespace of the mesh"),
   podName: env.string("POD_NAME", "istiod-lite", "this replica's name in the Lease"),
   clusterId: env.string("CLUSTER_ID", "Kubernetes", "the name of this cluster in workload uids and in the clusterid of callers"),

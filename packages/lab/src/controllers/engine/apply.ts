@@ -2,6 +2,7 @@
 import { isAlreadyExists, isNotFound, KubeError, type Kind, type KubeClient, type KubeObject } from "@ambit/kube";
 import { errorText, type Clock } from "@ambit/runtime";
 import type { Action, Plan } from "../plan/action.ts";
+import { NAMESPACE } from "../plan/kinds.ts";
 import { timestamp } from "../plan/pods.ts";
 import type { Cache } from "./cache.ts";
 import type { EventRecorder } from "./events.ts";
@@ -95,9 +96,17 @@ async function create(parts: ApplierParts, action: Extract<Action, { do: "create
       wrote(kind, there);
       return;
     }
+    // Nothing can be made in a namespace that ends, and nothing needs to be.
+    if (isNamespaceEnding(parts, error, object.metadata.namespace)) return;
     if (owner !== undefined) events.record({ about: owner, type: "Warning", reason: "FailedCreate", message: `Error creating: ${errorText(error)}` }, component);
     throw error;
   }
+}
+
+function isNamespaceEnding(parts: ApplierParts, error: unknown, namespace: string | undefined): boolean {
+  if (!(error instanceof KubeError) || error.status !== 403 || namespace === undefined) return false;
+  const { causes = [] } = (error.details ?? {}) as { causes?: { reason?: string }[] };
+  return causes.some((c) => c.reason === "NamespaceTerminating") || parts.cacheOf(NAMESPACE)?.at(namespace)?.metadata.deletionTimestamp !== undefined;
 }
 
 function isOurs(wanted: { metadata: { ownerReferences?: readonly { uid: string }[] } }, there: KubeObject): boolean {

@@ -70,9 +70,10 @@ function failureConditions(set: ReplicaSet, active: number, failure: string | un
   const others = (set.status?.conditions ?? []).filter((c) => c.type !== "ReplicaFailure");
   const before = conditionOf(set.status?.conditions, "ReplicaFailure");
   const wanted = set.spec.replicas ?? 1;
-  if (failure !== undefined && before?.message !== failure) {
-    const reason = active < wanted ? "FailedCreate" : "FailedDelete";
-    return [...others, { type: "ReplicaFailure", status: "True", reason, message: failure, lastTransitionTime: before?.lastTransitionTime ?? timestamp(now) }];
+  const reason = active < wanted ? "FailedCreate" : "FailedDelete";
+  // Messages carry made-up pod names: to write each of them would call for the next attempt at once.
+  if (failure !== undefined && before?.reason !== reason) {
+    return [...others, { type: "ReplicaFailure", status: "True", reason, message: failure, lastTransitionTime: timestamp(now) }];
   }
   return before === undefined || active === wanted ? others : [...others, before];
 }

@@ -6,6 +6,7 @@ import { randomHex } from "@ambit/runtime";
 import { runCommand, SYSTEM_PATH, tryCommand } from "./command.ts";
 import type { NodeRoot } from "./node-root.ts";
 import { resolveInRoot } from "./paths.ts";
+import { copyAttributes, makeMountPoint, type Layer } from "./mount-points.ts";
 import { overlayPath, renderFstab } from "./plan/fstab.ts";
 import { DEVICES, innerMounts, PRIVILEGED_DEVICES, PROTECTED, renderInitScript, renderShimScript, rootMounts, TOOLS_INSIDE, type Bind, type ProcessPlan } from "./plan/init-script.ts";
 
@@ -114,7 +115,7 @@ export class Container {
   /** Ends whatever still runs and removes what the run left, except its exit status. */
   async clean(): Promise<void> {
     this.signal("SIGKILL");
-    for (const part of ["rootfs", "upper", "work", "dev"]) rmSync(join(this.dir, part), { recursive: true, force: true });
+    for (const part of ["rootfs", "base", "upper", "work", "dev"]) rmSync(join(this.dir, part), { recursive: true, force: true });
   }
 
   #readExit(): ContainerExit | undefined {
@@ -156,11 +157,19 @@ export async function startContainer(node: NodeRoot, plan: StartPlan): Promise<C
   rmSync(dir, { recursive: true, force: true });
   for (const d of ["rootfs", "upper", "work", "dev", "dev/pts", "dev/shm"]) mkdirSync(join(dir, d), { recursive: true, mode: 0o755 });
   const oldRoot = `.old-${randomHex(8)}`;
-  const lowers = plan.imageRoot === undefined
-    ? ["/", ...node.machineMounts].map((path) => ({ path, lower: overlayPath(path) }))
-    : [{ path: "/", lower: overlayPath(plan.imageRoot) }];
-  lowers.forEach((_, i) => { for (const d of ["upper", "work"]) mkdirSync(join(dir, d, String(i)), { mode: 0o755 }); });
-  for (const d of ["proc", "sys", "dev"]) mkdirSync(join(dir, "upper/0", d), { mode: 0o755 });
+  const { machine } = node;
+  const local = plan.imageRoot === undefined;
+  const layers = (plan.imageRoot === undefined ? machine.layers : ["/"]).map((path, i) => ({ path, lower: plan.imageRoot ?? path, upper: join(dir, "upper", String(i)) }));
+  for (const [i, l] of layers.entries()) {
+    for (const d of ["upper", "work"]) mkdirSync(join(dir, d, String(i)), { mode: 0o755 });
+    copyAttributes(l.upper, statSync(l.lower));
+  }
+  const base = local && machine.links !== undefined ? join(dir, "base") : undefined;
+  if (base !== undefined) {
+    for (const path of ["/run", ...machine.layers, ...machine.binds]) mkdirSync(join(base, path), { recursive: true, mode: 0o755 });
+    for (const [name, target] of machine.links ?? []) symlinkSync(target, join(base, name));
+  }
+  for (const path of ["/proc", "/sys", "/dev"]) makeMountPoint(layers, base, path, false);
   const devices = prepareDev(dir, oldRoot, plan.privileged);
   const termination = join(dir, "termination-log");
   writeFileSync(termination, "", { mode: 0o666 });
@@ -169,11 +178,9 @@ export async function startContainer(node: NodeRoot, plan: StartPlan): Promise<C
   const inRoot = (path: string) => { const from = plan.imageRoot ?? "/"; return `/${relative(from, resolveInRoot(from, path))}`; };
   const binds: Bind[] = [...plan.binds.map((b) => ({ ...b, target: inRoot(b.target) })), { source: termination, target: plan.terminationMessagePath, readOnly: false, file: true, propagate: false }];
   const record: ContainerRecord = { id: `${randomHex(32)}`, name: plan.name, attempt: plan.attempt, imageId: plan.imageId, createdAtMs: Date.now(), process: plan.process, logFile: plan.logFile, netns: plan.netns };
-  writeFileSync(join(dir, "fstab-root"), renderFstab(rootMounts({ dir, lowers, privileged: plan.privileged, ownRun: plan.imageRoot === undefined, overlayOptions: node.overlayOptions })));
+  writeFileSync(join(dir, "fstab-root"), renderFstab(rootMounts({ dir, base, layers: layers.map((l) => ({ path: l.path, lower: overlayPath(l.lower) })), shown: local ? machine.binds : [], privileged: plan.privileged, ownRun: local, overlayOptions: machine.overlayOptions })));
   writeFileSync(join(dir, "fstab"), renderFstab(innerMounts({ oldRoot, tools: node.tools, devices, readOnly: plan.privileged ? [] : PROTECTED.filter((f) => existsSync(f)), binds })));
-  const { files, directories } = mountTargets(binds);
-  const cwd = inRoot(plan.process.cwd);
-  if (cwd !== "/") directories.push(cwd);
+  const { files, directories } = mountTargets(binds, inRoot(plan.process.cwd), local, layers, base);
   writeFileSync(join(dir, "init.sh"), renderInitScript({
     dir, tools: node.tools, loader: node.loader, oldRoot, hostname: plan.hostname, directories, files,
     readOnlyRoot: plan.readOnlyRoot, openFiles: await openFilesLimit(), process: plan.process,
@@ -203,22 +210,27 @@ function requestLog(node: NodeRoot, record: ContainerRecord, dir: string): void 
   renameSync(`${request}.new`, request);
 }
 
-/** What must exist in the new root before the mounts. A target inside another volume is made in that volume. */
-function mountTargets(binds: readonly Bind[]): { files: string[]; directories: string[] } {
+/**
+ * Makes what the mounts need: in the layers, or in the volume that a target lies in. What lies in a file system that the container's set-up
+ * makes (/dev, and /run of a local command) is returned, for it to make.
+ */
+function mountTargets(binds: readonly Bind[], cwd: string, ownRun: boolean, layers: readonly Layer[], base: string | undefined): { files: string[]; directories: string[] } {
   const files: string[] = [];
   const directories: string[] = [];
-  for (const b of binds) {
+  const made = ["/dev", "/proc", "/sys", ...(ownRun ? ["/run"] : [])];
+  for (const b of [...binds, { target: cwd, file: false }]) {
     const around = binds.filter((a) => a !== b && !a.file && b.target.startsWith(`${a.target}/`)).sort((x, y) => y.target.length - x.target.length)[0];
-    if (around === undefined) {
+    if (around !== undefined) {
+      const there = resolveInRoot(around.source, b.target.slice(around.target.length));
+      if (existsSync(there)) continue;
+      mkdirSync(b.file ? dirname(there) : there, { recursive: true });
+      if (b.file) writeFileSync(there, "");
+    } else if (made.some((m) => b.target.startsWith(`${m}/`))) {
       if (b.file) files.push(b.target);
       directories.push(b.file ? dirname(b.target) : b.target);
-      continue;
-    }
-    const there = resolveInRoot(around.source, b.target.slice(around.target.length));
-    mkdirSync(b.file ? dirname(there) : there, { recursive: true });
-    if (b.file && !existsSync(there)) writeFileSync(there, "");
+    } else if (b.target !== "/") makeMountPoint(layers, base, b.target, b.file);
   }
-  return { files, directories: [...new Set(directories)].filter((d) => d !== "/") };
+  return { files, directories: [...new Set(directories)].filter((d) => !made.includes(d)) };
 }
 
 function prepareDev(dir: string, oldRoot: string, privileged: boolean): string[] {

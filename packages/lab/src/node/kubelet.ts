@@ -11,6 +11,7 @@ import { keepLogWriter } from "./logs/keeper.ts";
 import { prepareNodeRoot } from "./node-root.ts";
 import { reportNode } from "./node-status.ts";
 import type { NodePod } from "./plan/pod-spec.ts";
+import { parseIdMap } from "./plan/privileges.ts";
 import type { NodePorts } from "./pods/context.ts";
 import { Limit } from "./pods/limit.ts";
 import { PodManager } from "./pods/pod-manager.ts";
@@ -50,6 +51,7 @@ export async function startKubelet(options: KubeletOptions, log: Logger, clock: 
     status: createStatusWriter(client, clock, log, (pod) => podReflector.get(`${pod.metadata.namespace}/${pod.metadata.name}`) as unknown as NodePod | undefined),
     dns: { clusterDns: options.clusterDns, clusterDomain: options.clusterDomain, nodeName: options.node, nodeResolvConf: readText("/etc/resolv.conf") },
     services: () => services.items(), starts: new Limit(STARTS_AT_ONCE), cpuMillis: cpus().length * 1000, memoryBytes: totalmem(),
+    ids: { uids: parseIdMap(readText("/proc/self/uid_map")), gids: parseIdMap(readText("/proc/self/gid_map")), setgroups: readText("/proc/self/setgroups").trim() !== "deny" },
   };
   const pods = new PodManager(ports, podReflector);
   const server = await serveKubelet({ host: "0.0.0.0", port: KUBELET_PORT }, options.pki, options.node, pods, log);

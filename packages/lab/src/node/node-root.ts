@@ -1,7 +1,8 @@
 // Owns a node's own view of a file system: STATE/nodes/NODE/root, an overlay over the machine's with the node's own /run and CNI folders.
-import { copyFileSync, existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, readlinkSync, realpathSync, statSync, symlinkSync, writeFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { runCommand, tryCommand } from "./command.ts";
+import { copyAttributes, makeMountPoint } from "./mount-points.ts";
 import { overlayPath, renderFstab, type MountLine } from "./plan/fstab.ts";
 
 export interface NodeRoot {
@@ -16,8 +17,17 @@ export interface NodeRoot {
   readonly tools: string;
   readonly loader: string;
   readonly logRequests: string;
-  /** File systems of the machine besides `/` that containers of local commands see too. */
-  readonly machineMounts: readonly string[];
+  readonly machine: MachineView;
+}
+
+/** How containers of local commands see the machine's files: through layers they may write to and that end with them. */
+export interface MachineView {
+  /** Folders that get a layer of their own, parents first: `/` and separate file systems, or every top-level folder. */
+  readonly layers: readonly string[];
+  /** Folders that cannot be layered (a user namespace hides what lies under their mounts): shown read-only. */
+  readonly binds: readonly string[];
+  /** Set when `/` itself cannot be layered: its symbolic links, to be made in an empty root. */
+  readonly links: readonly (readonly [name: string, target: string])[] | undefined;
   readonly overlayOptions: readonly string[];
 }
 
@@ -44,11 +54,9 @@ export async function prepareNodeRoot(stateDir: string): Promise<NodeRoot> {
   mkdirSync(logRequests, { recursive: true });
   const saved = join(own, "overlay.json");
   if (!mounted.some((m) => m.path === root)) {
-    for (const dir of ["upper", "work", ...OWN.map(([, name]) => name)]) mkdirSync(join(own, dir), { recursive: true });
     for (const dir of ["etc-cni/net.d", "opt-cni/bin", "var-lib-cni/results", "var-lib-cni/networks"]) mkdirSync(join(own, dir), { recursive: true });
-    const overlayOptions = await mountOverlay("/", root, join(own, "upper"), join(own, "work"));
-    const machineMounts = await mountMachine(mounted, state, root, own, overlayOptions);
-    const bind = (source: string, target: string, type = "none", ...options: string[]): MountLine => ({ source, target: join(root, target), type, options: [...options, "X-mount.mkdir"] });
+    const machine = await mountMachine(mounted, state, root, own);
+    const bind = (source: string, target: string, type = "none", ...options: string[]): MountLine => ({ source, target: join(root, target), type, options });
     const fstab = join(own, "fstab");
     writeFileSync(fstab, renderFstab([
       bind("tmpfs", "run", "tmpfs", "mode=755"),
@@ -62,39 +70,59 @@ export async function prepareNodeRoot(stateDir: string): Promise<NodeRoot> {
     mkdirSync(join(root, "run/netns"), { recursive: true });
     // Namespaces that appear under /run/netns later must appear in the pods that mounted it (HostToContainer).
     await runCommand(["mount", "--make-shared", join(root, "run")]);
-    writeFileSync(saved, JSON.stringify({ overlayOptions, machineMounts }));
+    writeFileSync(saved, JSON.stringify(machine));
   }
-  const { overlayOptions, machineMounts } = JSON.parse(readFileSync(saved, "utf8")) as Pick<NodeRoot, "overlayOptions" | "machineMounts">;
-  return { state, pods, root, logs, tools, loader, logRequests, overlayOptions, machineMounts };
+  const machine = JSON.parse(readFileSync(saved, "utf8")) as MachineView;
+  return { state, pods, root, logs, tools, loader, logRequests, machine };
 }
 
-/** In a user namespace overlayfs keeps its marks in user.* attributes; where that is not possible either, it says so here. */
-async function mountOverlay(lower: string, target: string, upper: string, work: string): Promise<string[]> {
-  const argv = (extra: readonly string[]) => ["mount", "-t", "overlay", "overlay", "-o", [`lowerdir=${overlayPath(lower)}`, `upperdir=${overlayPath(upper)}`, `workdir=${overlayPath(work)}`, ...extra].join(","), target];
+/** Mounts the machine's files at `root` and says how, for containers to do the same. */
+async function mountMachine(mounted: readonly MountPoint[], state: string, root: string, own: string): Promise<MachineView> {
+  // In a user namespace overlayfs keeps its marks in user.* attributes.
   const initialUser = /^\s*0\s+0\s+4294967295\s*$/.test(readFileSync("/proc/self/uid_map", "utf8"));
-  const choices = initialUser ? [[]] : [["userxattr"], []];
-  let why = "";
-  for (const extra of choices) {
-    const { code, stderr } = await tryCommand(argv(extra));
-    if (code === 0) return extra;
-    why = stderr.trim();
+  const overlayOptions = initialUser ? [] : ["userxattr"];
+  let count = 0;
+  const layer = async (path: string): Promise<string | undefined> => {
+    const [upper, work] = [join(own, "upper", String(count)), join(own, "work", String(count))];
+    count++;
+    for (const dir of [upper, work]) mkdirSync(dir, { recursive: true });
+    copyAttributes(upper, statSync(path));
+    const inside = ["run", "proc", "dev", "sys", "var/log/pods", ...OWN.map(([target]) => target)].map((t) => `/${t}`).filter((t) => path === "/" || t.startsWith(`${path}/`));
+    for (const t of inside) makeMountPoint([{ path, lower: path, upper }], undefined, t, false);
+    const option = [`lowerdir=${overlayPath(path)}`, `upperdir=${overlayPath(upper)}`, `workdir=${overlayPath(work)}`, ...overlayOptions].join(",");
+    const { code, stderr } = await tryCommand(["mount", "-t", "overlay", "overlay", "-o", option, join(root, path)]);
+    return code === 0 ? undefined : stderr.trim();
+  };
+  const hidden = ["/proc", "/sys", "/dev", "/run", state];
+  const isHidden = (path: string) => hidden.some((s) => path === s || path.startsWith(`${s}/`));
+  const layers: string[] = [];
+  const binds: string[] = [];
+  let links: [string, string][] | undefined;
+  const whole = await layer("/");
+  if (whole === undefined) layers.push("/");
+  else {
+    if (initialUser) throw new Error(`cannot make an overlay of /: ${whole}`);
+    links = [];
+    const base = join(own, "base");
+    mkdirSync(base);
+    for (const dir of ["run", "proc", "dev", "sys"]) mkdirSync(join(base, dir));
+    await runCommand(["mount", "--bind", base, root]);
+    for (const e of readdirSync("/", { withFileTypes: true })) {
+      const path = `/${e.name}`;
+      if (e.isSymbolicLink()) {
+        links.push([e.name, readlinkSync(path)]);
+        symlinkSync(readlinkSync(path), join(base, e.name));
+      } else if (e.isDirectory() && !isHidden(path)) {
+        mkdirSync(join(base, e.name));
+        if ((await layer(path)) === undefined) layers.push(path);
+        else if ((await tryCommand(["mount", "--rbind", "-o", "ro", path, join(root, path)])).code === 0) binds.push(path);
+      }
+    }
   }
-  throw new Error(`cannot make an overlay of ${lower}: ${why}`);
-}
-
-async function mountMachine(mounted: readonly MountPoint[], state: string, root: string, own: string, options: readonly string[]): Promise<string[]> {
-  const skip = ["/proc", "/sys", "/dev", "/run", state];
-  const wanted = mounted.filter((m) => m.path !== "/" && DISK_TYPES.has(m.type) && !(m.type === "tmpfs" && m.readOnly) && !skip.some((s) => m.path === s || m.path.startsWith(`${s}/`)));
-  const done: string[] = [];
-  for (const [i, m] of wanted.slice(0, MACHINE_MOUNTS_MAX).entries()) {
-    const [upper, work] = [join(own, `upper-${i}`), join(own, `work-${i}`)];
-    mkdirSync(upper);
-    mkdirSync(work);
-    const option = [`lowerdir=${overlayPath(m.path)}`, `upperdir=${overlayPath(upper)}`, `workdir=${overlayPath(work)}`, ...options].join(",");
-    const { code } = await tryCommand(["mount", "-t", "overlay", "overlay", "-o", option, join(root, m.path)]);
-    if (code === 0) done.push(m.path); // one that cannot be layered stays out of sight for pods
-  }
-  return done;
+  const separate = mounted.filter((m) => m.path !== "/" && DISK_TYPES.has(m.type) && !(m.type === "tmpfs" && m.readOnly) && !isHidden(m.path) && !binds.some((b) => m.path.startsWith(`${b}/`)));
+  // One that cannot be layered stays out of sight for pods.
+  for (const m of separate.slice(0, MACHINE_MOUNTS_MAX)) if (!layers.includes(m.path) && (await layer(m.path)) === undefined) layers.push(m.path);
+  return { layers, binds, links, overlayOptions };
 }
 
 /** Copies the set-up tools with their libraries; returns the name of their dynamic loader. */

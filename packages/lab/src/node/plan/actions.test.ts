@@ -88,7 +88,7 @@ describe("a pod's status", () => {
   it("a crash loop says what ended and how long it waits", () => {
     const [status] = of(pod([m]), [exited("m", 7, { attempt: 2, backoff: { delayMs: 80_000, sinceMs: NOW } })])["containerStatuses"] as Record<string, Record<string, Record<string, unknown>>>[];
     assert.match(String(status?.["state"]?.["waiting"]?.["message"]), /^back-off 1m20s restarting failed container=m pod=p_n\(u\)$/);
-    assert.equal((status?.["lastState"]?.["terminated"] as { exitCode?: number }).exitCode, 7);
+    assert.equal((status?.["lastState"]?.["terminated"] as { exitCode?: number } | undefined)?.exitCode, 7);
     assert.equal(status?.["restartCount"], 2);
   });
   it("durations as Go writes them", () => assert.deepEqual([10_000, 80_000, 300_000].map(shortDuration), ["10s", "1m20s", "5m0s"]));

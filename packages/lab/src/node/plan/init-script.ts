@@ -47,11 +47,12 @@ export function renderInitScript(p: InitPlan): string {
     // The first field is this process' id as the kubelet sees it: /proc is still the old one.
     `read -r stat < /proc/self/stat`,
     `echo "$stat" > ${quote(`${p.dir}/pid`)}`,
+    // The file is quicker; in a user namespace only the system call works.
+    `(echo ${quote(p.hostname)} > /proc/sys/kernel/hostname) 2> /dev/null || hostname ${quote(p.hostname)}`,
     `mount -a -T ${quote(`${p.dir}/fstab-root`)}`,
     `pivot_root ${quote(root)} ${quote(`${root}${old}`)}`,
     "cd /",
     `tool() { t=$1; shift; ${old}${quote(p.tools)}/${p.loader} --library-path ${old}${quote(p.tools)} ${old}${quote(p.tools)}/$t "$@"; }`,
-    `echo ${quote(p.hostname)} > /proc/sys/kernel/hostname`,
     ...(p.directories.length === 0 ? [] : [`tool mkdir -p ${words(p.directories)}`]),
     ...(p.files.length === 0 ? [] : [`for f in ${words(p.files)}; do [ -e "$f" ] || : > "$f"; done`]),
     `tool mount -a -T ${old}${quote(`${p.dir}/fstab`)}`,
@@ -94,7 +95,11 @@ export const PROTECTED = ["/proc/sys", "/proc/sysrq-trigger", "/proc/irq", "/pro
 
 export interface RootPlan {
   readonly dir: string;
-  readonly lowers: readonly { readonly path: string; readonly lower: string }[];
+  /** A prepared folder that is the root where `/` has no layer of its own. */
+  readonly base: string | undefined;
+  readonly layers: readonly { readonly path: string; readonly lower: string }[];
+  /** Folders of the machine shown as they are, read-only. */
+  readonly shown: readonly string[];
   readonly privileged: boolean;
   /** A root that is the machine's own: its /run is not for pods to see. */
   readonly ownRun: boolean;
@@ -104,11 +109,11 @@ export interface RootPlan {
 /** The mounts that make the new root, before the pivot. */
 export function rootMounts(p: RootPlan): MountLine[] {
   const root = `${p.dir}/rootfs`;
+  const at = (path: string) => (path === "/" ? root : `${root}${path}`);
   return [
-    ...p.lowers.map((l, i): MountLine => ({
-      source: "overlay", target: l.path === "/" ? root : `${root}${l.path}`, type: "overlay",
-      options: [`lowerdir=${l.lower}`, `upperdir=${p.dir}/upper/${i}`, `workdir=${p.dir}/work/${i}`, ...p.overlayOptions],
-    })),
+    ...(p.base === undefined ? [] : [{ source: p.base, target: root, type: "none", options: ["bind"] }]),
+    ...p.layers.map((l, i): MountLine => ({ source: "overlay", target: at(l.path), type: "overlay", options: [`lowerdir=${l.lower}`, `upperdir=${p.dir}/upper/${i}`, `workdir=${p.dir}/work/${i}`, ...p.overlayOptions] })),
+    ...p.shown.map((path): MountLine => ({ source: path, target: at(path), type: "none", options: ["rbind", "ro"] })),
     ...(p.ownRun ? [{ source: "tmpfs", target: `${root}/run`, type: "tmpfs", options: ["mode=755", "nosuid", "nodev"] }] : []),
     { source: "proc", target: `${root}/proc`, type: "proc", options: ["nosuid", "nodev", "noexec"] },
     { source: `${p.dir}/dev`, target: `${root}/dev`, type: "none", options: ["bind"] },

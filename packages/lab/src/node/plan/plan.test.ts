@@ -9,7 +9,7 @@ import { normalizeImageName } from "./image-name.ts";
 import { processArgv, quote } from "./init-script.ts";
 import { hostnameOf, hostsFile, resolvConf } from "./names.ts";
 import { refusals, type ContainerSpec, type NodePod, type NodePodSpec, type Probe } from "./pod-spec.ts";
-import { privilegesOf, type ImageUser } from "./privileges.ts";
+import { parseIdMap, privilegesOf, type IdMap, type ImageUser } from "./privileges.ts";
 import { initialProbe, probeKills, stepProbe } from "./probe.ts";
 import { isSafePath, referencedObjects, refreshTokenAt, volumeFiles, type VolumeData } from "./volume-files.ts";
 
@@ -95,8 +95,10 @@ describe("resolv.conf and hosts", () => {
 });
 
 describe("privileges", () => {
+  const all: IdMap = { uids: parseIdMap("         0          0 4294967295\n"), gids: [[0, 4294967295]], setgroups: true };
+  const one: IdMap = { uids: parseIdMap("         0       1000          1\n"), gids: [[0, 1]], setgroups: false };
   const root: ImageUser = { uid: 0, gid: 0, groups: [] };
-  const of = (own: ContainerSpec["securityContext"], shared: NodePodSpec["securityContext"] = {}, image = root) => privilegesOf(pod({ securityContext: shared ?? {} }), { name: "main", ...(own ? { securityContext: own } : {}) }, image);
+  const of = (own: ContainerSpec["securityContext"], shared: NodePodSpec["securityContext"] = {}, image = root, ids = all) => privilegesOf(pod({ securityContext: shared ?? {} }), { name: "main", ...(own ? { securityContext: own } : {}) }, image, ids);
   const args = (r: ReturnType<typeof of>) => ("setpriv" in r ? r.setpriv.join(" ") : r.problem);
   it("default: Docker's capabilities, root", () => assert.match(args(of({})), /^--bounding-set=-all,\+audit_write,\+chown,.*\+sys_chroot --inh-caps=-all --reuid=0 --regid=0 --clear-groups$/));
   it("drop ALL and add one", () => assert.match(args(of({ capabilities: { drop: ["ALL"], add: ["NET_ADMIN"] } })), /^--bounding-set=-all,\+net_admin --inh/));
@@ -104,6 +106,8 @@ describe("privileges", () => {
   it("privileged has no bound", () => assert.doesNotMatch(args(of({ privileged: true })), /bounding/));
   it("the container wins over the pod, the pod over the image", () => assert.match(args(of({ runAsUser: 5 }, { runAsUser: 6, runAsGroup: 7, fsGroup: 8, supplementalGroups: [9] }, { uid: 1, gid: 1, groups: [] })), /--reuid=5 --regid=7 --groups=9,8/));
   it("a user without a group has group 0", () => assert.match(args(of({ runAsUser: 5 }, {}, { uid: 1, gid: 1, groups: [] })), /--reuid=5 --regid=0 /));
+  it("in a user namespace of one user: root, with the groups there are", () => assert.match(args(of({}, {}, root, one)), /--reuid=0 --regid=0 --keep-groups$/));
+  it("and no one else, said so", () => assert.match(args(of({ runAsUser: 1337 }, {}, root, one)), /user 1337 does not exist here/));
   it("no new privileges", () => assert.match(args(of({ allowPrivilegeEscalation: false })), /--no-new-privs/));
   it("runAsNonRoot refuses root", () => assert.match(args(of({ runAsNonRoot: true })), /runAsNonRoot/));
   it("an unknown capability is refused", () => assert.match(args(of({ capabilities: { add: ["FLY"] } })), /unknown capability "fly"/));

@@ -14,8 +14,15 @@ export type Privileges = { readonly privileged: boolean; readonly uid: number; r
 
 const normal = (name: string): string => name.toLowerCase().replace(/^cap_/, "");
 
+/** Which ids the kernel lets us become: all of them for root, few in a user namespace. */
+export interface IdMap { readonly uids: readonly (readonly [from: number, count: number])[]; readonly gids: readonly (readonly [from: number, count: number])[]; readonly setgroups: boolean }
+
+/** Reads /proc/self/uid_map or gid_map. */
+export const parseIdMap = (text: string): [number, number][] => text.split("\n").map((l) => l.trim().split(/\s+/).map(Number)).filter((f) => f.length === 3).map(([from = 0, , count = 0]) => [from, count]);
+const maps = (ranges: IdMap["uids"], id: number): boolean => ranges.some(([from, count]) => id >= from && id < from + count);
+
 /** The container's own settings win over the pod's, the pod's over the image's. */
-export function privilegesOf(pod: NodePod, container: ContainerSpec, image: ImageUser): Privileges {
+export function privilegesOf(pod: NodePod, container: ContainerSpec, image: ImageUser, ids: IdMap): Privileges {
   const own = container.securityContext ?? {};
   const shared = pod.spec.securityContext ?? {};
   const runAsUser = own.runAsUser ?? shared.runAsUser;
@@ -24,6 +31,8 @@ export function privilegesOf(pod: NodePod, container: ContainerSpec, image: Imag
   if ((own.runAsNonRoot ?? shared.runAsNonRoot) === true && uid === 0) return { problem: "container has runAsNonRoot and image will run as root" };
   for (const n of [uid, gid]) if (!Number.isInteger(n) || n < 0 || n > 0xfffffffe) return { problem: `${n} is not a user or group id` };
   const groups = [...new Set([...(shared.supplementalGroups ?? []), ...(shared.fsGroup === undefined ? [] : [shared.fsGroup]), ...image.groups])];
+  const unmapped = [...(maps(ids.uids, uid) ? [] : [`user ${uid}`]), ...[gid, ...groups].filter((g) => !maps(ids.gids, g)).map((g) => `group ${g}`)];
+  if (unmapped.length > 0) return { problem: `${unmapped[0]} does not exist here: a lab without root has only the users of its user namespace; start it as root` };
   const args: string[] = [];
   const privileged = own.privileged === true;
   if (!privileged) {
@@ -31,7 +40,7 @@ export function privilegesOf(pod: NodePod, container: ContainerSpec, image: Imag
     if ("problem" in wanted) return wanted;
     args.push(`--bounding-set=${["-all", ...wanted.list.map((c) => `+${c}`)].join(",")}`);
   }
-  args.push("--inh-caps=-all", `--reuid=${uid}`, `--regid=${gid}`, groups.length > 0 ? `--groups=${groups.join(",")}` : "--clear-groups");
+  args.push("--inh-caps=-all", `--reuid=${uid}`, `--regid=${gid}`, !ids.setgroups ? "--keep-groups" : groups.length > 0 ? `--groups=${groups.join(",")}` : "--clear-groups");
   if (own.allowPrivilegeEscalation === false && !privileged) args.push("--no-new-privs");
   return { privileged, uid, setpriv: args };
 }

@@ -202,7 +202,7 @@ export class ContainerSlot {
     const spec = this.spec;
     const imageRoot = image.root === undefined ? undefined : join(ports.images, image.root);
     const namespace = pod.metadata.namespace ?? "";
-    const privileges = privilegesOf(pod, spec, imageUser(image, imageRoot ?? "/"));
+    const privileges = privilegesOf(pod, spec, imageUser(image, imageRoot ?? "/"), ports.ids);
     if ("problem" in privileges) throw new Error(privileges.problem);
     const text = (data: Readonly<Record<string, Uint8Array>> | undefined) => (data === undefined ? undefined : Object.fromEntries(Object.entries(data).map(([k, v]) => [k, Buffer.from(v).toString("utf8")])));
     const built = buildEnv(pod, spec, image.env, {
@@ -219,12 +219,15 @@ export class ContainerSlot {
     const cwd = spec.workingDir !== undefined && spec.workingDir !== "" ? expand(spec.workingDir, lookup) : image.workingDir;
     const etc = (file: string) => ({ source: join(this.#ctx.dir, "etc", file), target: `/etc/${file}`, readOnly: false, file: true, propagate: false });
     const mounted = volumes.binds(spec, env);
+    // A clone below /tmp and a pod with a volume on /tmp: the program must stay where its command says it is.
+    const hidden = (image.keep ?? []).filter((k) => mounted.some((m) => !m.file && (k === m.target || k.startsWith(`${m.target}/`))));
+    const kept = hidden.map((k) => ({ source: k, target: k, readOnly: true, file: false, propagate: false }));
     const attempt = this.#next();
     return {
       dir: join(this.#dir(), String(attempt)), name: spec.name, attempt, imageId: image.id, imageRoot, netns: this.#ctx.netns(), hostname: hostnameOf(pod, ports.nodeName),
       privileged: privileges.privileged, readOnlyRoot: spec.securityContext?.readOnlyRootFilesystem === true,
       process: { setpriv: privileges.setpriv, cwd, env, argv },
-      binds: [...["hosts", "hostname", "resolv.conf"].map(etc).filter((b) => !mounted.some((m) => m.target === b.target)), ...mounted],
+      binds: [...["hosts", "hostname", "resolv.conf"].map(etc).filter((b) => !mounted.some((m) => m.target === b.target)), ...mounted, ...kept],
       terminationMessagePath: spec.terminationMessagePath ?? "/dev/termination-log",
       logFile: join(this.logDir, `${attempt}.log`),
     };

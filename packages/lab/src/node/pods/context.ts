@@ -6,6 +6,7 @@ import type { Events } from "../events.ts";
 import type { NodeRoot } from "../node-root.ts";
 import type { DnsFacts } from "../plan/names.ts";
 import type { NodePod } from "../plan/pod-spec.ts";
+import type { IdMap } from "../plan/privileges.ts";
 import type { ObjectCache } from "../volumes/object-cache.ts";
 import type { PodVolumes } from "../volumes/pod-volumes.ts";
 import type { Limit } from "./limit.ts";
@@ -21,6 +22,7 @@ export interface NodePorts {
   /** Starts of sandboxes and containers at once. */
   readonly starts: Limit;
   readonly cpuMillis: number; readonly memoryBytes: number;
+  readonly ids: IdMap;
 }
 /** What the containers of one pod use. */
 export interface PodContext {

@@ -217,12 +217,12 @@ export class PodWorker {
   async #finish(terminal: NonNullable<PodRecord["terminal"]>): Promise<void> {
     if (this.#record.terminal === undefined) this.#save({ terminal });
     if (this.#ready || this.#record.sandboxId !== undefined) await this.#dismantle();
-    this.#ready = false;
     this.#publish();
   }
 
   async #dismantle(): Promise<void> {
     const ports = this.#ports;
+    this.#ready = false; // from here on its volumes follow nothing any more
     ports.objects.release(this.uid);
     const { sandboxId, ...rest } = this.#record;
     if (sandboxId !== undefined) {

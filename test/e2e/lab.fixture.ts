@@ -43,6 +43,8 @@ export class TestLab {
   get record(): Lab["record"] { return this.#lab.record; }
   get kubeconfig(): string { return this.#lab.layout.kubeconfig; }
   get logs(): string { return this.#lab.layout.logs; }
+  /** Folder of the lab's images. */
+  get images(): string { return this.#lab.layout.images; }
 
   async stop(): Promise<void> {
     this.client.close();

@@ -107,7 +107,11 @@ describe("privileges", () => {
   it("the container wins over the pod, the pod over the image", () => assert.match(args(of({ runAsUser: 5 }, { runAsUser: 6, runAsGroup: 7, fsGroup: 8, supplementalGroups: [9] }, { uid: 1, gid: 1, groups: [] })), /--reuid=5 --regid=7 --groups=9,8/));
   it("a user without a group has group 0", () => assert.match(args(of({ runAsUser: 5 }, {}, { uid: 1, gid: 1, groups: [] })), /--reuid=5 --regid=0 /));
   it("in a user namespace of one user: root, with the groups there are", () => assert.match(args(of({}, {}, root, one)), /--reuid=0 --regid=0 --keep-groups$/));
-  it("and no one else, said so", () => assert.match(args(of({ runAsUser: 1337 }, {}, root, one)), /user 1337 does not exist here/));
+  it("who stands in for everyone else, and that is said", () => {
+    const r = of({ runAsUser: 1337, runAsNonRoot: true }, { runAsGroup: 7 }, root, one);
+    assert.match(args(r), /--reuid=0 --regid=0 --keep-groups$/);
+    assert.match("note" in r ? (r.note ?? "") : "", /stands in for user 1337, group 7$/);
+  });
   it("no new privileges", () => assert.match(args(of({ allowPrivilegeEscalation: false })), /--no-new-privs/));
   it("runAsNonRoot refuses root", () => assert.match(args(of({ runAsNonRoot: true })), /runAsNonRoot/));
   it("an unknown capability is refused", () => assert.match(args(of({ capabilities: { add: ["FLY"] } })), /unknown capability "fly"/));

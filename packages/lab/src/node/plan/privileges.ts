@@ -10,7 +10,7 @@ const KNOWN = new Set([...DEFAULT_CAPABILITIES,
   "net_admin", "net_broadcast", "perfmon", "sys_admin", "sys_boot", "sys_module", "sys_nice", "sys_pacct", "sys_ptrace", "sys_rawio", "sys_resource", "sys_time", "sys_tty_config", "syslog", "wake_alarm"]);
 
 export interface ImageUser { readonly uid: number; readonly gid: number; readonly groups: readonly number[] }
-export type Privileges = { readonly privileged: boolean; readonly uid: number; readonly setpriv: readonly string[] } | { readonly problem: string };
+export type Privileges = { readonly privileged: boolean; readonly uid: number; readonly setpriv: readonly string[]; readonly note: string | undefined } | { readonly problem: string };
 
 const normal = (name: string): string => name.toLowerCase().replace(/^cap_/, "");
 
@@ -31,8 +31,10 @@ export function privilegesOf(pod: NodePod, container: ContainerSpec, image: Imag
   if ((own.runAsNonRoot ?? shared.runAsNonRoot) === true && uid === 0) return { problem: "container has runAsNonRoot and image will run as root" };
   for (const n of [uid, gid]) if (!Number.isInteger(n) || n < 0 || n > 0xfffffffe) return { problem: `${n} is not a user or group id` };
   const groups = [...new Set([...(shared.supplementalGroups ?? []), ...(shared.fsGroup === undefined ? [] : [shared.fsGroup]), ...image.groups])];
-  const unmapped = [...(maps(ids.uids, uid) ? [] : [`user ${uid}`]), ...[gid, ...groups].filter((g) => !maps(ids.gids, g)).map((g) => `group ${g}`)];
-  if (unmapped.length > 0) return { problem: `${unmapped[0]} does not exist here: a lab without root has only the users of its user namespace; start it as root` };
+  // A lab without root has one user: it stands in for every other, and the pod is told so.
+  const known = (ranges: IdMap["uids"], id: number) => (maps(ranges, id) ? id : (ranges[0]?.[0] ?? 0));
+  const unmapped = [...(maps(ids.uids, uid) ? [] : [`user ${uid}`]), ...[...new Set([gid, ...groups])].filter((g) => !maps(ids.gids, g)).map((g) => `group ${g}`)];
+  const note = unmapped.length === 0 ? undefined : `this lab runs without root and has one user only, which stands in for ${unmapped.join(", ")}`;
   const args: string[] = [];
   const privileged = own.privileged === true;
   if (!privileged) {
@@ -40,9 +42,9 @@ export function privilegesOf(pod: NodePod, container: ContainerSpec, image: Imag
     if ("problem" in wanted) return wanted;
     args.push(`--bounding-set=${["-all", ...wanted.list.map((c) => `+${c}`)].join(",")}`);
   }
-  args.push("--inh-caps=-all", `--reuid=${uid}`, `--regid=${gid}`, !ids.setgroups ? "--keep-groups" : groups.length > 0 ? `--groups=${groups.join(",")}` : "--clear-groups");
+  args.push("--inh-caps=-all", `--reuid=${known(ids.uids, uid)}`, `--regid=${known(ids.gids, gid)}`, !ids.setgroups ? "--keep-groups" : groups.length > 0 ? `--groups=${groups.join(",")}` : "--clear-groups");
   if (own.allowPrivilegeEscalation === false && !privileged) args.push("--no-new-privs");
-  return { privileged, uid, setpriv: args };
+  return { privileged, uid: known(ids.uids, uid), setpriv: args, note };
 }
 
 function capabilities(add: readonly string[], drop: readonly string[]): { list: string[] } | { problem: string } {

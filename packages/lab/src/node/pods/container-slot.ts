@@ -204,6 +204,7 @@ export class ContainerSlot {
     const namespace = pod.metadata.namespace ?? "";
     const privileges = privilegesOf(pod, spec, imageUser(image, imageRoot ?? "/"), ports.ids);
     if ("problem" in privileges) throw new Error(privileges.problem);
+    if (privileges.note !== undefined) ports.events.report(pod, "Warning", "OneUser", privileges.note, spec.name);
     const text = (data: Readonly<Record<string, Uint8Array>> | undefined) => (data === undefined ? undefined : Object.fromEntries(Object.entries(data).map(([k, v]) => [k, Buffer.from(v).toString("utf8")])));
     const built = buildEnv(pod, spec, image.env, {
       configMap: (name) => text(ports.objects.configMap(namespace, name)), secret: (name) => text(ports.objects.secret(namespace, name)),

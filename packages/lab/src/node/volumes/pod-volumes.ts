@@ -48,7 +48,7 @@ export class PodVolumes {
         else if (v.hostPath !== undefined) this.#hostPath(v);
         else this.#files(v);
       } catch (error) {
-        throw new Error(`MountVolume.SetUp failed for volume "${v.name}" : ${errorText(error)}`, { cause: error });
+        throw new Error(`MountVolume.SetUp failed for volume "${v.name}" : ${errorText(error)}`);
       }
     }
     this.#prepared = true;

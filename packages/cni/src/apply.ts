@@ -6,9 +6,15 @@ import { renderPodCleanup, renderPodRules, renderRouting, renderRoutingCleanup, 
 
 const COMMAND_TIMEOUT_MS = 10_000;
 
+/**
+ * When ztunnel is replaced, connections that are being opened at that moment move to its successor's listeners instead of being
+ * reset. ztunnel itself has no write access to sysctls. Kernels before 5.14 do without.
+ */
+const MIGRATE_HANDSHAKES = "{ echo 1 > /proc/sys/net/ipv4/tcp_migrate_req; } 2> /dev/null || true";
+
 /** Routes before rules: marked packets must have somewhere to go. Safe to repeat. */
 export async function applyPodRules(netns: Netns, rules: PodRules): Promise<void> {
-  const script = `${renderRouting(rules)}\nexec nft -f -`;
+  const script = `${MIGRATE_HANDSHAKES}\n${renderRouting(rules)}\nexec nft -f -`;
   await hostKernel.run(netns, ["sh", "-e", "-c", script], renderPodRules(rules));
 }
 

@@ -14,8 +14,7 @@ export class LinkWatch {
 
   /** The fabric's port of node 1 carries everything that node says to others. Resolves once tcpdump listens. */
   static async start(lab: LabRecord, filter: string): Promise<LinkWatch> {
-    // It would change to a user of its own, which a lab without root does not have.
-    const [program = "", ...args] = enterCommand(lab, undefined, ["tcpdump", "-Z", "root", "-i", "port-1", "-s", "0", "-U", "-n", "-w", "-", filter]);
+    const [program = "", ...args] = enterCommand(lab, undefined, ["tcpdump", "-i", "port-1", "-s", "0", "-U", "-n", "-w", "-", filter]);
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
     const watch = new LinkWatch(child);
     let errors = "";

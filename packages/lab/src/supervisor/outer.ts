@@ -43,6 +43,8 @@ export class LabError extends Error {}
 const START_TIMEOUT_MS = 60_000;
 /** The inside flushes its API server; then the kernel is asked to end it. */
 const STOP_TIMEOUT_MS = 6_000;
+/** sun_path, without its closing NUL. */
+const SOCKET_PATH_MAX = 107;
 export const DEFAULT_PORT = 26443;
 
 /** Throws LabError naming what is missing or already running. */
@@ -50,6 +52,8 @@ export async function startLab(options: LabOptions): Promise<Lab> {
   const layout = layoutOf(options.state, options.nodes);
   const known = readRecord(options.state);
   if (known !== undefined) throw new LabError(`a lab is already running (process ${known.keeper}, state ${options.state}): see "ambit lab status", end it with "ambit lab down"`);
+  const socketLength = Buffer.byteLength(layout.apiSocket);
+  if (socketLength > SOCKET_PATH_MAX) throw new LabError(`the state folder's path is too long: ${layout.apiSocket} has ${socketLength} bytes, a socket's path at most ${SOCKET_PATH_MAX}; choose another with --state`);
   mkdirSync(options.state, { recursive: true });
   rmSync(layout.apiSocket, { force: true });
   const rootless = process.getuid?.() !== 0;

@@ -1,6 +1,7 @@
 // Owns the composition: every controller of the lab over one set of caches.
 import type { ClientConfig } from "@ambit/kube";
 import { systemClock, systemRandom, type Bound, type Clock, type Logger, type Random } from "@ambit/runtime";
+import { runCronJobs } from "./cron-jobs.ts";
 import { runDaemonSets } from "./daemon-sets.ts";
 import { runDisruptionBudgets } from "./disruption-budgets.ts";
 import { Discovered } from "./discovered.ts";
@@ -33,6 +34,7 @@ export async function startControllers({ config, log, clock = systemClock, rando
   runDaemonSets(env);
   runStatefulSets(env);
   runJobs(env);
+  runCronJobs(env);
   runEndpointSlices(env);
   runEndpoints(env);
   runNodeLifecycle(env);

@@ -2,7 +2,7 @@
 import { existsSync, writeFileSync } from "node:fs";
 import type { EndpointSlice, Node, Reflector, Service } from "@ambit/kube";
 import { errorText, type Clock, type Logger, type Timer } from "@ambit/runtime";
-import { runCommand } from "../node/command.ts";
+import { runCommand, tryCommand } from "../node/command.ts";
 import { renderServiceRules, type HostPort } from "./plan/render-nft.ts";
 import { podRoutes, routeChanges, type Route } from "./plan/routes.ts";
 import { frontDoors } from "./plan/service-model.ts";
@@ -31,6 +31,7 @@ export async function startServiceNetwork(o: ServiceNetworkOptions): Promise<Ser
   if (!bridgeFiltered) o.log.warn("br_netfilter is not loaded: pods that reach a pod of their own node through a Service are seen with the node's address");
   let rules = "";
   let routes: readonly Route[] = await routesInForce(o);
+  let udpTargets = new Set<string>();
   let timer: Timer | undefined;
   let running: Promise<void> | undefined;
   let again = false;
@@ -38,10 +39,14 @@ export async function startServiceNetwork(o: ServiceNetworkOptions): Promise<Ser
 
   const apply = async (): Promise<void> => {
     if (!o.services.synced || !o.slices.synced || !o.nodes.synced) return; // half a picture would cut connections
-    const next = renderServiceRules({ doors: frontDoors(o.services.items(), o.slices.items(), o.nodeName), hostPorts: o.hostPorts(), podCidr: o.podCidr, bridgeFiltered });
+    const doors = frontDoors(o.services.items(), o.slices.items(), o.nodeName);
+    const next = renderServiceRules({ doors, hostPorts: o.hostPorts(), podCidr: o.podCidr, bridgeFiltered });
     if (next !== rules) {
       await runCommand(["nft", "-f", "-"], { input: next });
       rules = next;
+      const targets = new Set(doors.flatMap((d) => (d.protocol === "udp" ? d.targets.map((t) => t.ip) : [])));
+      for (const ip of udpTargets) if (!targets.has(ip)) await forgetFlows(ip);
+      udpTargets = targets;
     }
     const wanted = podRoutes(o.nodes.items(), o.nodeName);
     const script = routeChanges(wanted, routes);
@@ -80,6 +85,14 @@ export async function startServiceNetwork(o: ServiceNetworkOptions): Promise<Ser
       await running;
     },
   };
+}
+
+/**
+ * The kernel remembers where a UDP socket's packets went and keeps sending them there: a resolver that keeps its socket would ask a dead
+ * DNS server for ever. Without the tool such a flow ends when it was silent for 30 s.
+ */
+async function forgetFlows(ip: string): Promise<void> {
+  await tryCommand(["conntrack", "-D", "-p", "udp", "--reply-src", ip]).catch(() => undefined);
 }
 
 /** Bridged packets must meet the address translation too, or replies within a node bypass it. Per network namespace. */

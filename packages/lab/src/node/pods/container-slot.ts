@@ -69,6 +69,12 @@ export class ContainerSlot {
     };
   }
 
+  /** The grace that the probe which wants it killed asks for, when it asks for one of its own. */
+  get probeGraceMs(): number | undefined {
+    const probe = this.#unhealthy === "liveness" ? this.spec.livenessProbe : this.#unhealthy === "startup" ? this.spec.startupProbe : undefined;
+    return probe?.terminationGracePeriodSeconds === undefined ? undefined : Math.max(1, probe.terminationGracePeriodSeconds) * 1000;
+  }
+
   /** Takes up runs that an earlier kubelet left. */
   adopt(): void {
     const dir = this.#dir();

@@ -33,6 +33,8 @@ export class PodWorker {
   readonly #onGone: () => void;
   #pod: NodePod;
   #record: PodRecord;
+  /** Whether this node has (or had, before a restart of the kubelet) anything of this pod. */
+  #known: boolean;
   /** The object is no longer in the API. */
   #removed = false;
   #ready = false;
@@ -52,6 +54,7 @@ export class PodWorker {
     this.#onGone = onGone;
     this.#dir = join(ports.root.pods, this.uid);
     const found = readPodRecord(this.#dir);
+    this.#known = found !== undefined;
     this.#record = found ?? { pod, startedAtMs: startTime(pod) ?? ports.clock.now() };
     this.#volumes = new PodVolumes(ports.root, ports.objects, ports.client, ports.clock, ports.log, pod, this.#dir, () => ({ nodeName: ports.nodeName, hostIP: ports.hostIP, podIP: this.podIP, cpuMillis: ports.cpuMillis, memoryBytes: ports.memoryBytes }));
     const context: PodContext = { ports, pod: () => this.#pod, podIP: () => this.podIP, netns: () => this.#netns(), volumes: this.#volumes, dir: this.#dir, changed: () => this.wake() };
@@ -121,11 +124,15 @@ export class PodWorker {
       this.#ports.events.report(this.#pod, "Warning", "FailedAdmission", problems.join("; "));
       return this.#finish({ phase: "Failed", reason: "UnexpectedAdmissionError", message: `Pod was rejected: ${problems.join("; ")}` });
     }
+    // The node restarted: what the API says of this pod is no longer so, and nobody should wait for an address that is gone.
+    if (!this.#known && this.#pod.status?.["podIP"] !== undefined) this.#publish();
+    this.#known = true;
     if (!this.#ready && !(await this.#ports.starts.run(() => this.#setUp()))) return this.#publish();
     const actions = planActions(this.#pod, this.views(), this.#ports.clock.now());
     for (const k of actions.kill) {
-      const deadline = this.#newDeadline(this.#graceMs());
-      void this.slot(k.name)?.stop(k.reason, deadline).finally(() => { deadline.cancel(); this.wake(); });
+      const slot = this.slot(k.name);
+      const deadline = this.#newDeadline(slot?.probeGraceMs ?? this.#graceMs());
+      void slot?.stop(k.reason, deadline).finally(() => { deadline.cancel(); this.wake(); });
     }
     if (actions.finished !== undefined && !this.#slots.some((s) => s.runs)) return this.#finish({ phase: actions.finished });
     if (actions.wakeAtMs !== undefined) this.#wakeIn(actions.wakeAtMs - this.#ports.clock.now());

@@ -15,6 +15,9 @@ export interface StatusWriter {
 
 const RETRY = { initialMs: 100, maxMs: 5_000 };
 
+/** Fields that a merge patch must take away when the status no longer has them. */
+const ABSENT = { podIP: null, podIPs: null, reason: null, message: null };
+
 interface Entry { pod: NodePod; status: PodStatus; sent: string; running: Promise<void> | undefined }
 
 export function createStatusWriter(client: KubeClient, clock: Clock, log: Logger, current: (pod: NodePod) => NodePod | undefined): StatusWriter {
@@ -31,7 +34,7 @@ export function createStatusWriter(client: KubeClient, clock: Clock, log: Logger
       // A merge patch replaces the list, so others' conditions go with it; the version keeps us from undoing what they write meanwhile.
       const guard = foreign.length > 0 && attempt < 5 ? { resourceVersion: latest.metadata.resourceVersion } : {};
       try {
-        await client.patch(KINDS.pods, pod.metadata.namespace, pod.metadata.name, { metadata: { uid, ...guard }, status: { ...status, conditions: [...status.conditions, ...foreign] } }, { subresource: "status", signal: stop.signal });
+        await client.patch(KINDS.pods, pod.metadata.namespace, pod.metadata.name, { metadata: { uid, ...guard }, status: { ...ABSENT, ...status, conditions: [...status.conditions, ...foreign] } }, { subresource: "status", signal: stop.signal });
         entry.sent = text;
         attempt = 0;
       } catch (error) {

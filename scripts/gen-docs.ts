@@ -1,5 +1,5 @@
 // Owns the generated parts of docs/: errors.md from the fault table, and the environment tables of operations.md from each config.ts.
-// `pnpm docs` writes them; the tidy test calls the same functions and refuses a file that is not current.
+// `pnpm gen:docs` writes them; the tidy test calls the same functions and refuses a file that is not current.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ENV as CNI } from "../packages/cni/src/config.ts";
@@ -17,7 +17,7 @@ export function renderErrors(): string {
   });
   return [
     "# Failures", "",
-    "Generated from `packages/core/src/fault/codes.ts` by `pnpm docs`; do not edit.", "",
+    "Generated from `packages/core/src/fault/codes.ts` by `pnpm gen:docs`; do not edit.", "",
     "A **verdict** is a no, a **fault** is the world failing, a **reject** refuses input, a **defect** is our own mistake and ends the process.",
     "The code stands in the access line (`code`), the flag in metrics (`response_flags`); HBONE is the status that a tunnel's peer gets",
     "(–: the stream is reset, there is nothing to say).", "",

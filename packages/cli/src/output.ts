@@ -25,12 +25,3 @@ export function render(view: View, format: Format): string {
 }
 
 export const print = (text: string): void => void process.stdout.write(text);
-
-/** `3m12s`, as kubectl shows ages. */
-export function age(timestamp: string | undefined, now: number): string {
-  if (timestamp === undefined) return "";
-  const s = Math.max(0, Math.floor((now - Date.parse(timestamp)) / 1000));
-  if (s < 120) return `${s}s`;
-  if (s < 7200) return `${Math.floor(s / 60)}m`;
-  return s < 172_800 ? `${Math.floor(s / 3600)}h` : `${Math.floor(s / 86_400)}d`;
-}

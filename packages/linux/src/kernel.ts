@@ -1,4 +1,4 @@
-// Owns the seam to the kernel: every trick it plays for the mesh, and nothing else. Real in host-kernel.ts, fake in testkit.
+// Owns the seam to the kernel: every trick it plays for the mesh, and nothing else. Real in host-kernel.ts; tests of others pass their own.
 import type { Socket, Server } from "node:net";
 import type { Socket as DatagramSocket } from "node:dgram";
 import type { SocketAddress } from "@ambit/core";

@@ -18,11 +18,6 @@ export function localIpv4(fibTrie: string): Set<string> {
   return ips;
 }
 
-/** IPv6 addresses from /proc/PID/net/if_inet6, as eight full groups of hex. Pure. */
-export function localIpv6(ifInet6: string): Set<string> {
-  return new Set(ifInet6.split("\n").flatMap((line) => (/^[0-9a-f]{32} /.test(line) ? [line.slice(0, 32)] : [])));
-}
-
 /** Every network namespace that a process holds open, except the one of `hostPid`. */
 export function findNetworkNamespaces(procDir: string, hostPid = "1"): FoundNetns[] {
   const host = inodeOf(`${procDir}/${hostPid}/ns/net`);

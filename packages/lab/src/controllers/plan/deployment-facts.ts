@@ -4,7 +4,6 @@ import { isEqual } from "./equal.ts";
 import { byAge } from "./pods.ts";
 
 export const REVISION = "deployment.kubernetes.io/revision";
-export const REVISION_HISTORY = "deployment.kubernetes.io/revision-history";
 export const DESIRED = "deployment.kubernetes.io/desired-replicas";
 export const MAX_REPLICAS = "deployment.kubernetes.io/max-replicas";
 export const HASH_LABEL = "pod-template-hash";

@@ -43,10 +43,6 @@ export function availableInMs(pod: Pod, minReadySeconds: number, now: number): n
   return since === undefined ? undefined : Math.max(0, since + minReadySeconds * 1000 - now);
 }
 
-export function isAvailable(pod: Pod, minReadySeconds: number, now: number): boolean {
-  return availableInMs(pod, minReadySeconds, now) === 0;
-}
-
 export function createdAt(o: { metadata: { creationTimestamp?: string } }): number {
   return instant(o.metadata.creationTimestamp) ?? 0;
 }

@@ -24,11 +24,14 @@ export default {
       to: { path: `^packages/(${[...BINARIES, "cli"].filter((x) => x !== b).join("|")})/` },
     })),
     { name: "cli-imports-only-pure-parts-of-binaries", severity: "error", comment: "ambit why answers from the same pure code (ADR 0018)", from: { path: "^packages/cli/src/" }, to: { path: "^packages/(ztunnel|istiod-lite|cni)/src/", pathNot: "^packages/(ztunnel|istiod-lite)/src/pure[.]ts$" } },
+    { name: "io-libraries-side-by-side", severity: "error", comment: "only hbone stands on another one, transport", from: { path: "^packages/(transport|xds|kube|linux|hbone)/src/", pathNot: TESTS }, to: { path: "^packages/(transport|xds|kube|linux|hbone)/", pathNot: ["^packages/$1/", "^packages/transport/src/index[.]ts$"] } },
+    { name: "transport-only-under-hbone", severity: "error", from: { path: "^packages/(xds|kube|linux)/src/", pathNot: TESTS }, to: { path: "^packages/transport/" } },
+    { name: "sockets-only-where-allowed", severity: "error", comment: "ztunnel and istiod-lite get theirs from linux, transport, xds and runtime", from: { path: "^packages/", pathNot: [...TESTS, "^packages/(linux|transport)/src/", "^packages/runtime/src/admin[.]ts$", "^packages/kube/src/client[.]ts$", "^packages/hbone/src/tunnel-client[.]ts$", "^packages/cni/src/plugin/", "^packages/cli/src/port-forward[.]ts$", "^packages/lab/src/(supervisor|dns|node|sample|apiserver/(http|proxy|webhooks|test-client[.]ts))"] }, to: { path: "^(node:)?(net|tls|dgram|http|https|http2)$", dependencyTypesNot: ["type-only"] } },
     { name: "runtime-below-io", severity: "error", from: { path: "^packages/runtime/src/", pathNot: TESTS }, to: { path: "^packages/(?!runtime|core)" } },
     { name: "ffi-only-in-linux", severity: "error", from: { path: "^packages/", pathNot: "^packages/linux/src/" }, to: { path: "koffi" } },
     { name: "processes-only-where-allowed", severity: "error", from: { path: "^packages/", pathNot: [...TESTS, "^packages/linux/src/", "^packages/lab/src/(node|supervisor|network)/", "^packages/cli/src/", "^packages/cni/src/apply[.]ts$", "^packages/kube/src/config[.]ts$"] }, to: { path: "^(node:)?child_process$" } },
     { name: "testkit-only-in-tests", severity: "error", from: { path: "^packages/", pathNot: TESTS }, to: { path: "^packages/testkit/" } },
-    { name: "wire-types-stop-at-decode", severity: "error", from: { path: "^packages/(ztunnel|istiod-lite|cni|xds)/src/", pathNot: [...TESTS, "(decode|encode|prepare|messages)[^/]*[.]ts$", "/push/", "^packages/xds/src/", "/ca/service[.]ts$", "ca-client[.]ts$"] }, to: { path: "^packages/proto/" } },
+    { name: "wire-types-stop-at-decode", severity: "error", from: { path: "^packages/(?!proto/)", pathNot: [...TESTS, "/(decode|encode|prepare|messages)[^/]*[.]ts$"] }, to: { path: "^packages/proto/" } },
   ],
   options: {
     // TypeScript 7 has no API for it to use.

@@ -24,6 +24,7 @@ export function serveExecOverWebSocket(runtime: Runtime, clock: Clock, ws: WebSo
   const input = new Map<number, PassThrough>();
   if (target.stdin) input.set(CHANNEL.stdin, new PassThrough());
   if (target.tty) input.set(CHANNEL.resize, new PassThrough());
+  for (const stream of input.values()) for (const event of ["drain", "close"]) stream.on(event, () => ws.resume());
   keepAlive(ws, clock);
   ws.on("close", () => { gone.abort(); for (const stream of input.values()) stream.destroy(); });
   ws.on("message", (raw, binary) => {
@@ -33,7 +34,7 @@ export function serveExecOverWebSocket(runtime: Runtime, clock: Clock, ws: WebSo
     if (channel === CHANNEL.close && protocol === "v5.channel.k8s.io") return void input.get(message[1] ?? -1)?.end();
     const stream = input.get(channel);
     if (stream === undefined || stream.writableEnded || message.length === 1) return;
-    if (!stream.write(message.subarray(1))) { ws.pause(); stream.once("drain", () => ws.resume()); stream.once("close", () => ws.resume()); }
+    if (!stream.write(message.subarray(1))) ws.pause();
   });
   const streams: ClientStreams = {
     ...(input.has(CHANNEL.stdin) ? { stdin: input.get(CHANNEL.stdin) as Readable } : {}),

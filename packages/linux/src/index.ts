@@ -1,6 +1,7 @@
 // Public names of @ambit/linux.
 export type { DialOptions, Kernel, ListenOptions, Netns } from "./kernel.ts";
 export { hostKernel } from "./host-kernel.ts";
+export { deleteConntrackEntries, encodeConntrackDelete, type ConntrackFilter } from "./conntrack.ts";
 export { insideNetns, warmThreadPool } from "./netns.ts";
 export { SyscallError } from "./ffi.ts";
 export { connectSeqpacket, listenSeqpacket, type Channel, type ChannelHandler, type ChannelServer } from "./seqpacket.ts";

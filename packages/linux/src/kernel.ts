@@ -5,6 +5,7 @@ import type { SocketAddress } from "@ambit/core";
 
 /** A network namespace kept open by a file descriptor. */
 export interface Netns extends Disposable {
+  /** Throws once it is disposed of. */
   readonly fd: number;
   /** Two handles are the same namespace exactly when their inodes are equal. */
   readonly inode: bigint;

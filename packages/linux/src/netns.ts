@@ -39,7 +39,11 @@ export function adoptNetns(fd: number): Netns {
   const inode = fstatSync(fd, { bigint: true }).ino;
   let open = true;
   return {
-    fd,
+    // Numbers of closed descriptors are given out again: using one later would mean another pod's namespace.
+    get fd() {
+      if (!open) throw new Error(`network namespace ${inode} was let go of already`);
+      return fd;
+    },
     inode,
     [Symbol.dispose]: () => {
       if (open) closeSync(fd);

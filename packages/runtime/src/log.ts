@@ -68,15 +68,15 @@ export interface LogOptions {
   readonly fields?: Fields;
 }
 
-/** One line per record; a field that cannot be serialised is shown as text and never throws. */
+/** One line per record, whatever the fields hold: if one cannot be serialised, the line names the fields instead. */
 export function createLogger(scope: string, options: LogOptions = {}): Logger {
   const levels = options.levels ?? new LogLevels();
   const write = options.write ?? ((line: string) => void process.stdout.write(line));
   const now = options.now ?? (() => Date.now());
   const emit = (level: Level, msg: string, fields?: Fields) => {
     if (!levels.enabled(scope, level)) return;
-    const record = { time: new Date(now()).toISOString(), level, scope, msg, ...options.fields, ...fields };
-    write(`${JSON.stringify(record, replacer)}\n`);
+    const head = { time: new Date(now()).toISOString(), level, scope, msg };
+    write(`${line({ ...head, ...options.fields, ...fields }) ?? line({ ...head, unserialisable: Object.keys({ ...options.fields, ...fields }).join(", ") }) ?? ""}\n`);
   };
   return {
     error: (msg, fields) => emit("error", msg, fields),
@@ -90,18 +90,30 @@ export function createLogger(scope: string, options: LogOptions = {}): Logger {
   };
 }
 
+/** Undefined for what JSON cannot say: cycles, a throwing toJSON. */
+function line(record: Fields): string | undefined {
+  try {
+    return JSON.stringify(record, replacer);
+  } catch {
+    return undefined;
+  }
+}
+
 function replacer(_key: string, value: unknown): unknown {
   if (typeof value === "bigint") return value.toString();
   if (value instanceof Error) return errorText(value);
   return value;
 }
 
+/** Causes deeper than this (or in a circle) say nothing more. */
+const CAUSES_MAX = 8;
+
 /** An error with its chain of causes as one line. */
-export function errorText(error: unknown): string {
+export function errorText(error: unknown, depth = 0): string {
   if (!(error instanceof Error)) return String(error);
   const code = (error as { code?: unknown }).code;
   const head = typeof code === "string" && !error.message.includes(code) ? `${error.message} (${code})` : error.message;
-  return error.cause === undefined ? head : `${head}: ${errorText(error.cause)}`;
+  return error.cause === undefined || depth === CAUSES_MAX ? head : `${head}: ${errorText(error.cause, depth + 1)}`;
 }
 
 /** A value that must never reach a log, a dump or a terminal. */

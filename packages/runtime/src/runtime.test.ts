@@ -29,6 +29,17 @@ describe("logs", () => {
     log.info("hello", { n: 1n, error: new Error("outer", { cause: new Error("inner") }), secret: new Secret("key") });
     assert.equal(lines[0], '{"time":"1970-01-01T00:00:00.000Z","level":"info","scope":"test","msg":"hello","n":"1","error":"outer: inner","secret":"[redacted]"}\n');
   });
+  it("name the fields that JSON cannot say, and end circles of causes", () => {
+    const lines: string[] = [];
+    const log = createLogger("test", { write: (l) => lines.push(l), now: () => 0 });
+    const circle: Record<string, unknown> = {};
+    circle["self"] = circle;
+    log.warn("odd", { circle });
+    assert.match(lines[0] ?? "", /"msg":"odd","unserialisable":"circle"}\n$/);
+    const error = new Error("again");
+    error.cause = error;
+    assert.equal(errorText(error).split("again").length, 10);
+  });
   it("levels change per scope, are reset, and refuse nonsense whole", () => {
     const levels = new LogLevels("warn");
     assert.equal(levels.set("xds=debug,info"), undefined);

@@ -62,7 +62,7 @@ async function answer(req: IncomingMessage, res: ServerResponse, routes: Routes)
 export function commonRoutes(ports: { readiness: Readiness; metrics: Metrics; levels: LogLevels }): Routes {
   const ready: Handler = () =>
     ports.readiness.ready ? text("ready\n") : text(`not ready, pending: ${ports.readiness.pending.join(", ")}\n`, 500);
-  const metrics: Handler = () => ({ type: "application/openmetrics-text; version=1.0.0; charset=utf-8", body: ports.metrics.expose() });
+  const metrics: Handler = () => ({ type: "text/plain; version=0.0.4; charset=utf-8", body: ports.metrics.expose() });
   return {
     "GET /healthz": () => text("ok\n"),
     "GET /ready": ready,

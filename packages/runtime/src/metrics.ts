@@ -1,4 +1,4 @@
-// Owns metric families and their text exposition (OpenMetrics / Prometheus 0.0.4).
+// Owns metric families and their text exposition (Prometheus text format 0.0.4).
 // Handles are resolved once per connection and then only incremented: no label work on the hot path.
 
 export type Labels = Readonly<Record<string, string>>;
@@ -66,7 +66,7 @@ export class Metrics {
       for (const [key, s] of family.series) if (s.touchedMs < sinceMs && matches(s.labels)) family.series.delete(key);
   }
 
-  /** OpenMetrics text: counters end in `_total`, the text ends in `# EOF`. */
+  /** Names stand as they were declared: some of Istio's counters end in `_total`, some do not, and OpenMetrics would make them all. */
   expose(): string {
     for (const collect of this.#collectors) collect();
     const out: string[] = [];
@@ -74,7 +74,7 @@ export class Metrics {
       out.push(`# HELP ${f.name} ${f.help}\n# TYPE ${f.name} ${f.type}\n`);
       for (const s of f.series.values()) {
         if (f.type !== "histogram") {
-          out.push(`${f.name}${f.type === "counter" ? "_total" : ""}${labelText(s.labels)} ${s.value}\n`);
+          out.push(`${f.name}${labelText(s.labels)} ${s.value}\n`);
           continue;
         }
         (f.bounds ?? []).forEach((bound, i) => out.push(`${f.name}_bucket${labelText({ ...s.labels, le: String(bound) })} ${s.buckets?.[i] ?? 0}\n`));
@@ -82,15 +82,14 @@ export class Metrics {
         out.push(`${f.name}_sum${labelText(s.labels)} ${s.value}\n${f.name}_count${labelText(s.labels)} ${s.count ?? 0}\n`);
       }
     }
-    return `${out.join("")}# EOF\n`;
+    return out.join("");
   }
 
   #family(name: string, help: string, type: Family["type"], bounds?: readonly number[]): Family {
-    const bare = type === "counter" ? name.replace(/_total$/, "") : name;
-    const known = this.#families.get(bare);
+    const known = this.#families.get(name);
     if (known !== undefined) return known;
-    const family: Family = { name: bare, help, type, series: new Map(), ...(bounds ? { bounds } : {}) };
-    this.#families.set(bare, family);
+    const family: Family = { name, help, type, series: new Map(), ...(bounds ? { bounds } : {}) };
+    this.#families.set(name, family);
     return family;
   }
 

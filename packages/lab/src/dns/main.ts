@@ -21,7 +21,7 @@ const log = createLogger("dns", { levels });
 await runMain(log, async () => {
   const client = new KubeClient(loadClientConfig(values.kubeconfig === undefined ? {} : { kubeconfig: values.kubeconfig }));
   const metrics = new Metrics();
-  const answered = metrics.counter("dns_answers", "Questions answered, by protocol and response code.");
+  const answered = metrics.counter("dns_answers_total", "Questions answered, by protocol and response code.");
   const readiness = new Readiness();
   const synced = readiness.waitFor("services are known");
   const admin = await serveHttp("0.0.0.0", Number(values["admin-port"]), commonRoutes({ readiness, metrics, levels }));

@@ -84,7 +84,7 @@ describe("xDS over TLS gRPC", () => {
     assert.equal(rig.xds.clients()[0]?.types[ADDRESS_TYPE]?.nack, "bad: not a workload");
     assert.deepEqual(w.content, { good: "1" });
     assert.equal(w.client.ready, false);
-    assert.match(rig.metrics.expose(), /pilot_total_xds_rejects_total\{type="[^"]+Address"\} 1/);
+    assert.match(rig.metrics.expose(), /pilot_total_xds_rejects\{type="[^"]+Address"\} 1/);
     source.put("bad", "fine");
     await w.client.whenReady();
     assert.deepEqual(w.content, { bad: "fine", good: "1" });

@@ -215,7 +215,7 @@ class Store implements CertStore {
   }
 
   #count(outcome: "issued" | "renewed" | "failed"): void {
-    this.#o.metrics.counter("ambit_certificate_requests", "Requests to the CA by outcome.").with({ outcome }).inc();
+    this.#o.metrics.counter("ambit_certificate_requests_total", "Requests to the CA by outcome.").with({ outcome }).inc();
   }
 }
 

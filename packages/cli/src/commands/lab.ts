@@ -63,7 +63,7 @@ async function up(options: UpOptions): Promise<void> {
     }
     client.close();
     if (options.exit === true || ending.signal.aborted) return;
-    print(nextSteps(lab.layout.kubeconfig, options.tour === true));
+    print(nextSteps(lab.layout.kubeconfig, { toured: options.tour === true, end: "Ctrl-C" }));
     await untilAborted(new Promise(() => undefined), ending.signal, lab.ended);
   } finally {
     progress.step("taking the lab down");
@@ -121,7 +121,7 @@ async function upDetached(options: UpOptions, state: string): Promise<void> {
   }
   keeper.unref();
   progress.done("the lab is up, in the background");
-  print(nextSteps(layoutOf(state, 1).kubeconfig, false));
+  print(nextSteps(layoutOf(state, 1).kubeconfig, { toured: false, end: "`./ambit lab down`" }));
 }
 
 async function down(options: { state?: string; keep?: boolean }): Promise<void> {
@@ -213,7 +213,7 @@ function wholeNumber(flag: string, text: string, min: number, max: number): numb
   return n;
 }
 
-function nextSteps(kubeconfigFile: string, toured: boolean): string {
+function nextSteps(kubeconfigFile: string, { toured, end }: { toured: boolean; end: string }): string {
   const sample = toured ? ["  kubectl -n shop get pods -o wide", "  kubectl -n shop logs deploy/visitor --tail 3", "  ./ambit why shop/intruder catalog.shop:8080"] : ["  ./ambit status"];
-  return ["", "Try next, in another terminal:", "", `  export KUBECONFIG=${kubeconfigFile}`, "  kubectl get pods -A -o wide", ...sample, "  ./ambit ztunnel connections node-1", "", "Ctrl-C takes everything down.", ""].join("\n");
+  return ["", "Try next, in another terminal:", "", `  export KUBECONFIG=${kubeconfigFile}`, "  kubectl get pods -A -o wide", ...sample, "  ./ambit ztunnel connections node-1", "", `${end} takes everything down.`, ""].join("\n");
 }

@@ -64,7 +64,7 @@ const STEPS: readonly (readonly [string, Step])[] = [
 
 async function inClear(stage: Stage): Promise<{ ok: boolean; evidence: string[] }> {
   const begin = Date.now();
-  const link = await LinkWatch.start(stage.lab, "tcp");
+  const link = await LinkWatch.start(stage.lab);
   await stage.visitor.waitFor((l) => l["ok"] === true && timeOf(l) > begin + OBSERVE_MS, begin, STEP_TIMEOUT_MS);
   await pollSegments(link, (s) => s.payload.includes(MARKER));
   const readable = (await link.stop()).filter((s) => s.payload.includes(MARKER));
@@ -97,7 +97,7 @@ async function enrol(stage: Stage): Promise<{ ok: boolean; evidence: string[] }>
 
 async function tunnelled(stage: Stage): Promise<{ ok: boolean; evidence: string[] }> {
   const begin = Date.now();
-  const link = await LinkWatch.start(stage.lab, "tcp");
+  const link = await LinkWatch.start(stage.lab);
   const outbound = stage.ztunnels.get(stage.cast.visitor.spec.nodeName ?? "");
   const access = await outbound?.waitFor((l) => l["direction"] === "outbound" && l["src.workload"] === stage.cast.visitor.metadata.name && typeof l["src.identity"] === "string", begin, STEP_TIMEOUT_MS);
   const answer = await stage.visitor.waitFor((l) => l["ok"] === true && timeOf(l) > begin + OBSERVE_MS, begin, STEP_TIMEOUT_MS);

@@ -1,4 +1,4 @@
-// Owns listening on the link between two nodes of the lab with tcpdump.
+// Owns listening on the link between two nodes of the lab, with tcpdump or, in a user namespace, a few lines of perl.
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { enterCommand, type LabRecord } from "@ambit/lab/supervisor";
@@ -6,15 +6,26 @@ import { segments, type Segment } from "./pcap.ts";
 
 /** A tour's capture is seconds of small requests. */
 const CAPTURE_MAX_BYTES = 64 * 1024 * 1024;
+const LINK = "port-1";
+/**
+ * A packet socket (protocol ETH_P_ALL) bound to the link, written out as tcpdump does: tcpdump itself insists on becoming another
+ * user when it is root, which a user namespace with one user cannot do. Perl is on every Debian; 0x8933 is SIOCGIFINDEX.
+ */
+const SNIFFER = String.raw`
+  socket(S, 17, 3, 0x0300) or die "packet socket: $!\n"; ioctl(S, 0x8933, $r = pack("a16x16", $ARGV[0])) or die "no link $ARGV[0]: $!\n";
+  bind(S, pack("SnlSCCa8", 17, 3, unpack("x16i", $r), 0, 0, 0, "")) or die "bind: $!\n";
+  $| = 1; print "\0" x 24; print STDERR "listening on $ARGV[0]\n";
+  while (defined recv(S, $b, 262144, 0)) { print pack("LLLL", time, 0, length $b, length $b), $b }`;
 
 export class LinkWatch {
   readonly #child: ChildProcess;
   readonly #chunks: Buffer[] = [];
   #size = 0;
 
-  /** The fabric's port of node 1 carries everything that node says to others. Resolves once tcpdump listens. */
-  static async start(lab: LabRecord, filter: string): Promise<LinkWatch> {
-    const [program = "", ...args] = enterCommand(lab, undefined, ["tcpdump", "-i", "port-1", "-s", "0", "-U", "-n", "-w", "-", filter]);
+  /** The fabric's port of node 1 carries everything that node says to others. Resolves once it is listened to. */
+  static async start(lab: LabRecord): Promise<LinkWatch> {
+    const listen = lab.rootless ? ["perl", "-e", SNIFFER, LINK] : ["tcpdump", "-i", LINK, "-s", "0", "-U", "-n", "-w", "-", "tcp"];
+    const [program = "", ...args] = enterCommand(lab, undefined, listen);
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
     const watch = new LinkWatch(child);
     let errors = "";
@@ -24,7 +35,7 @@ export class LinkWatch {
         if (errors.includes("listening on")) resolve();
       });
       child.once("error", reject);
-      child.once("exit", () => reject(new Error(`tcpdump did not start: ${errors.trim()}`)));
+      child.once("exit", () => reject(new Error(`${listen[0]} cannot listen on the link: ${errors.trim()}`)));
     });
     return watch;
   }

@@ -6,20 +6,16 @@ import { Container, startContainer, type ContainerExit, type ContainerRecord, ty
 import { captureIn } from "../exec.ts";
 import type { NodeRoot } from "../node-root.ts";
 import { runHandler, type HandlerTarget } from "../handlers.ts";
-import { findImage, homeOf, imageUser, type Image } from "../images/store.ts";
+import { findImage, type Image } from "../images/store.ts";
 import { CRASH, nextBackoff, PULL, type Backoff } from "../plan/backoff.ts";
 import type { ContainerView, Ended } from "../plan/container-view.ts";
 import { parseLogLine } from "../plan/cri-log.ts";
-import type { NodeFacts } from "../plan/downward.ts";
-import { buildEnv, expand, serviceEnv } from "../plan/env.ts";
-import { hostnameOf } from "../plan/names.ts";
 import type { ContainerSpec, Handler, NodePod } from "../plan/pod-spec.ts";
-import { privilegesOf } from "../plan/privileges.ts";
 import { probeKills, type ProbeKind } from "../plan/probe.ts";
-import { SYSTEM_PATH } from "../command.ts";
 import type { PodContext } from "./context.ts";
 import type { Deadline } from "./deadline.ts";
 import { Prober } from "./prober.ts";
+import { planStart } from "./start-plan.ts";
 
 /** A configuration that is not there yet (a Secret, say) is looked for again on every change, and at least this often. */
 const CONFIG_RETRY_MS = 10_000;
@@ -110,7 +106,8 @@ export class ContainerSlot {
     if (image === undefined) return;
     let plan: StartPlan;
     try {
-      plan = this.#plan(image);
+      const attempt = this.#state === "none" ? this.#attempt : this.#attempt + 1;
+      plan = planStart(this.#ctx, this.spec, image, { attempt, dir: join(this.#dir(), String(attempt)), logFile: join(this.logDir, `${attempt}.log`) });
     } catch (error) {
       this.#pull = undefined;
       block("CreateContainerConfigError", errorText(error), ports.clock.now() + CONFIG_RETRY_MS);
@@ -172,9 +169,6 @@ export class ContainerSlot {
     mkdirSync(dir, { recursive: true });
     return dir;
   }
-  #next(): number {
-    return this.#state === "none" ? this.#attempt : this.#attempt + 1;
-  }
 
   #image(): Image | undefined {
     const { ports } = this.#ctx;
@@ -200,49 +194,6 @@ export class ContainerSlot {
     if (this.#blocked === undefined || (this.#pull !== undefined) !== (what === "image")) return false;
     this.#blocked = { ...this.#blocked, untilMs: 0 };
     return true;
-  }
-
-  #plan(image: Image): StartPlan {
-    const { ports, volumes } = this.#ctx;
-    const pod = this.#ctx.pod();
-    const spec = this.spec;
-    const imageRoot = image.root === undefined ? undefined : join(ports.images, image.root);
-    const namespace = pod.metadata.namespace ?? "";
-    const privileges = privilegesOf(pod, spec, imageUser(image, imageRoot ?? "/"), ports.ids);
-    if ("problem" in privileges) throw new Error(privileges.problem);
-    if (privileges.note !== undefined) ports.events.report(pod, "Warning", "OneUser", privileges.note, spec.name);
-    const text = (data: Readonly<Record<string, Uint8Array>> | undefined) => (data === undefined ? undefined : Object.fromEntries(Object.entries(data).map(([k, v]) => [k, Buffer.from(v).toString("utf8")])));
-    const built = buildEnv(pod, spec, image.env, {
-      configMap: (name) => text(ports.objects.configMap(namespace, name)), secret: (name) => text(ports.objects.secret(namespace, name)),
-      services: serviceEnv(ports.services(), namespace, pod.spec.enableServiceLinks !== false), node: this.#facts(),
-    });
-    if ("problem" in built) throw new Error(built.problem);
-    const env: Record<string, string> = { PATH: SYSTEM_PATH, HOME: homeOf(imageRoot ?? "/", privileges.uid), HOSTNAME: hostnameOf(pod, ports.nodeName), ...built.env };
-    const lookup = (name: string) => env[name];
-    const entry = spec.command?.map((a) => expand(a, lookup));
-    const args = spec.args?.map((a) => expand(a, lookup));
-    const argv = entry !== undefined ? [...entry, ...(args ?? [])] : [...image.entrypoint, ...(args ?? image.cmd)];
-    if (argv.length === 0) throw new Error(`no command specified: neither the container nor the image "${image.name}" names one`);
-    const cwd = spec.workingDir !== undefined && spec.workingDir !== "" ? expand(spec.workingDir, lookup) : image.workingDir;
-    const etc = (file: string) => ({ source: join(this.#ctx.dir, "etc", file), target: `/etc/${file}`, readOnly: false, file: true, propagate: false });
-    const mounted = volumes.binds(spec, env);
-    // A clone below /tmp and a pod with a volume on /tmp: the program must stay where its command says it is.
-    const hidden = (image.keep ?? []).filter((k) => mounted.some((m) => !m.file && (k === m.target || k.startsWith(`${m.target}/`))));
-    const kept = hidden.map((k) => ({ source: k, target: k, readOnly: true, file: false, propagate: false }));
-    const attempt = this.#next();
-    return {
-      dir: join(this.#dir(), String(attempt)), name: spec.name, attempt, imageId: image.id, imageRoot, netns: this.#ctx.netns(), hostname: hostnameOf(pod, ports.nodeName),
-      privileged: privileges.privileged, readOnlyRoot: spec.securityContext?.readOnlyRootFilesystem === true,
-      process: { setpriv: privileges.setpriv, cwd, env, argv },
-      binds: [...["hosts", "hostname", "resolv.conf"].map(etc).filter((b) => !mounted.some((m) => m.target === b.target)), ...mounted, ...kept],
-      terminationMessagePath: spec.terminationMessagePath ?? "/dev/termination-log",
-      logFile: join(this.logDir, `${attempt}.log`),
-    };
-  }
-
-  #facts(): NodeFacts {
-    const { ports } = this.#ctx;
-    return { nodeName: ports.nodeName, hostIP: ports.hostIP, podIP: this.#ctx.podIP(), cpuMillis: ports.cpuMillis, memoryBytes: ports.memoryBytes };
   }
 
   #dropOldRuns(): void {

@@ -1,6 +1,9 @@
 // Owns reaching a port that only listens on localhost inside a pod: by kubectl port-forward, so that it works on every cluster.
 import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
 import { request } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { systemClock } from "@ambit/runtime";
 import { UsageError } from "./usage-error.ts";
 
@@ -13,12 +16,15 @@ export interface PodPort { readonly kubeconfig: string | undefined; readonly nam
 
 /** GET `path` on the pod's port; the forwarder is ended in any case. */
 export async function getFromPod(target: PodPort, path: string): Promise<string> {
-  const args = [...(target.kubeconfig === undefined ? [] : ["--kubeconfig", target.kubeconfig]), "-n", target.namespace, "port-forward", `pod/${target.pod}`, `:${target.port}`, "--address", "127.0.0.1"];
+  // kubectl would leave what it discovered in the home folder, or where there is none, in the present one.
+  const cache = mkdtempSync(join(tmpdir(), "ambit-kubectl-"));
+  const args = ["--cache-dir", cache, ...(target.kubeconfig === undefined ? [] : ["--kubeconfig", target.kubeconfig]), "-n", target.namespace, "port-forward", `pod/${target.pod}`, `:${target.port}`, "--address", "127.0.0.1"];
   const child = spawn("kubectl", args, { stdio: ["ignore", "pipe", "pipe"] });
   try {
     return await get(await localPort(child, target), path);
   } finally {
     child.kill("SIGTERM");
+    rmSync(cache, { recursive: true, force: true });
   }
 }
 

@@ -169,13 +169,15 @@ function kubeconfig(options: { state?: string; raw?: boolean }): void {
   print(options.raw === true ? readFileSync(layout.kubeconfig, "utf8") : `${layout.kubeconfig}\n`);
 }
 
-async function exec(where: string, command: string[], options: { state?: string }): Promise<void> {
+async function exec(where: string, words: string[], options: { state?: string }): Promise<void> {
+  // `exec WHERE -- COMMAND`, as with kubectl: options after WHERE are passed on, and so is the `--`.
+  const command = words[0] === "--" ? words.slice(1) : words;
   const { record, layout } = running(options.state);
   let argv: string[];
   if (where === "fabric") argv = enterCommand(record, undefined, command);
   else if (where.startsWith("node/")) argv = enterCommand(record, where.slice(5), command);
   else {
-    const kubectl = spawnSync("kubectl", ["--kubeconfig", layout.kubeconfig, "exec", "-i", ...(process.stdin.isTTY === true ? ["-t"] : []), "-n", where.split("/")[0] ?? "", where.split("/")[1] ?? "", "--", ...command], { stdio: "inherit" });
+    const kubectl = spawnSync("kubectl", ["--cache-dir", join(layout.state, "kubectl-cache"), "--kubeconfig", layout.kubeconfig, "exec", "-i", ...(process.stdin.isTTY === true ? ["-t"] : []), "-n", where.split("/")[0] ?? "", where.split("/")[1] ?? "", "--", ...command], { stdio: "inherit" });
     process.exitCode = kubectl.status ?? 1;
     return;
   }

@@ -20,7 +20,11 @@ describe("readConfig", () => {
   it("names every bad variable", () => assert.throws(() => readConfig({ PACKET_MARK: "x", SECRET_TTL: "soon", IPV6_ENABLED: "maybe" }), /PACKET_MARK.*\n.*SECRET_TTL|IPV6_ENABLED/s));
   it("lists what it does not honour", () => assert.deepEqual(readConfig({ KEEPALIVE_TIME: "1s", NODE_NAME: "n" }).withoutEffect, ["KEEPALIVE_TIME"]));
   it("finds the DNS listeners", () => {
-    assert.deepEqual([readConfig({}).dns?.listen, readConfig({ ISTIO_META_DNS_CAPTURE: "false" }).dns], [{ ip: "127.0.0.1", port: 15053 }, undefined]);
+    const listen = (source: Record<string, string>) => readConfig(source).dns?.listen.map((a) => `${a.ip} ${a.port}`);
+    assert.deepEqual(listen({}), ["127.0.0.1 15053", "::1 15053"]);
+    assert.deepEqual(listen({ ISTIO_META_DNS_CAPTURE: "true", IPV6_ENABLED: "false" }), ["127.0.0.1 15053"]);
+    assert.deepEqual(listen({ ISTIO_META_DNS_PROXY_ADDR: "127.0.0.53:99" }), ["127.0.0.53 99"]);
+    assert.equal(listen({ ISTIO_META_DNS_CAPTURE: "false" }), undefined);
     assert.throws(() => readConfig({ ISTIO_META_DNS_PROXY_ADDR: "localhost:53" }), /ISTIO_META_DNS_PROXY_ADDR: "localhost:53" is not an address/);
   });
   for (const [name, value] of [["PROXY_MODE", "dedicated"], ["XDS_ON_DEMAND", "true"], ["TLS12_ENABLED", "true"], ["CRL_PATH", "/x"], ["COMPLIANCE_POLICY", "pqc"]] as const)

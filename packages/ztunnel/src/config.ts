@@ -1,5 +1,5 @@
 // Owns the environment of ztunnel: Istio's variables, read once, refused where we could not honour them.
-import { parseSocketAddress, type SocketAddress } from "@ambit/core";
+import { parseSocketAddress, type Ip, type SocketAddress } from "@ambit/core";
 import { env, parseDuration, readEnv } from "@ambit/runtime";
 
 export const SCHEMA = {
@@ -89,7 +89,8 @@ export interface Config {
 }
 
 export interface DnsConfig {
-  readonly listen: SocketAddress;
+  /** With IPv4's loopback also that of IPv6, which a pod may lack. */
+  readonly listen: readonly SocketAddress[];
   readonly domain: string;
   readonly preferredNamespace: string | undefined;
 }
@@ -123,7 +124,7 @@ export function readConfig(source: Environment): Config {
     streamWindow: e.streamWindow, connectionWindow: e.connectionWindow, frameSize: e.frameSize,
     originalSource: e.originalSource, responseBaggage: e.responseBaggage, logFilter: e.logFilter,
     drainMs: drainDeadline(e.terminationDeadline, e.terminationGraceS), nodeMetadata: metadata(source),
-    dns: e.dnsCapture === "true" ? { listen: address("ISTIO_META_DNS_PROXY_ADDR", e.dnsAddress), domain: e.clusterDomain, preferredNamespace: e.preferredNamespace || undefined } : undefined,
+    dns: e.dnsCapture === "true" ? { listen: dnsListeners(e.dnsAddress, e.ipv6), domain: e.clusterDomain, preferredNamespace: e.preferredNamespace || undefined } : undefined,
     adminPort: e.adminPort, statsPort: e.statsPort, readinessPort: e.readinessPort,
   });
 }
@@ -137,10 +138,11 @@ function drainDeadline(explicit: string, graceS: number): number {
   return 1000 * Math.max(1, graceS > 10 ? graceS - 5 : graceS - 1);
 }
 
-function address(name: string, text: string): SocketAddress {
+function dnsListeners(text: string, ipv6: boolean): SocketAddress[] {
   const parsed = parseSocketAddress(text);
-  if (!parsed.ok) throw new Error(`bad configuration:\n  ${name}: ${parsed.error}`);
-  return parsed.value;
+  if (!parsed.ok) throw new Error(`bad configuration:\n  ISTIO_META_DNS_PROXY_ADDR: ${parsed.error}`);
+  const first = parsed.value;
+  return ipv6 && first.ip === "127.0.0.1" ? [first, { ip: "::1" as Ip, port: first.port }] : [first];
 }
 
 function headers(source: Environment, prefix: string): Record<string, string> {

@@ -4,17 +4,25 @@ import type { Ip } from "@ambit/core";
 import type { Kernel, Netns } from "@ambit/linux";
 import { errorText, type Clock } from "@ambit/runtime";
 import type { Config } from "../config.ts";
+import type { ForwardBudget } from "../dns/forward-options.ts";
 import { createForwarder } from "../dns/forward.ts";
-import { serveDatagrams, serveStream, type DnsServerOptions } from "../dns/server.ts";
+import { DnsServer } from "../dns/server.ts";
 import type { Connections } from "../proxy/connections.ts";
 import { serveTunnel } from "../proxy/inbound.ts";
 import { servePlaintext } from "../proxy/inbound-passthrough.ts";
 import { serveOutbound } from "../proxy/outbound.ts";
+import { ownWorkload } from "../proxy/needs.ts";
 import { createPodContext, cutPod, drainPod, type PodContext, type ProxyPorts } from "../proxy/pod-context.ts";
 import type { PodInfo } from "../state/view.ts";
 import type { TrafficMetrics } from "../telemetry/traffic-metrics.ts";
 import type { RunningPod } from "./manager.ts";
 import { startListeners, type DnsAcceptors, type Listeners } from "./pod-proxy.ts";
+
+/**
+ * DNS questions wait this long, once, for the control plane to tell about the pod: its first push brings the services too. Well below
+ * the 5 s after which resolvers ask again.
+ */
+const DNS_STATE_WAIT_MS = 2_000;
 
 export interface PodProxiesOptions {
   readonly config: Config;
@@ -27,6 +35,7 @@ export interface PodProxiesOptions {
 export class PodProxies {
   readonly #o: PodProxiesOptions;
   readonly #pods = new Map<PodContext, Listeners>();
+  readonly #forwards: ForwardBudget = { taken: 0 };
 
   constructor(options: PodProxiesOptions) {
     this.#o = options;
@@ -66,22 +75,27 @@ export class PodProxies {
   #dns(pod: PodContext, netns: Netns): DnsAcceptors | undefined {
     const { dns, network, packetMark } = this.#o.config;
     if (dns === undefined) return undefined;
-    const { state, clock, log } = this.#o.ports;
-    const forwarder = createForwarder({ kernel: this.#o.kernel, netns, over: pod.over.signal, mark: packetMark, dial: pod.dial, servers: this.#o.nameServers, clock });
-    const options: DnsServerOptions = {
-      view: () => state.view(), client: () => state.view().workloadOfPod(pod.info), network, domain: dns.domain,
-      preferredNamespace: dns.preferredNamespace, forwarder, metrics: this.#o.traffic, clock, log,
-    };
-    return { listen: dns.listen, datagrams: (socket) => serveDatagrams(options, socket), stream: (socket) => serveStream(options, socket) };
+    const { state, clock, random, log } = this.#o.ports;
+    const forwarder = createForwarder({
+      kernel: this.#o.kernel, netns, over: pod.over.signal, mark: packetMark, dial: pod.dial, servers: this.#o.nameServers, budget: this.#forwards, clock,
+    });
+    // Once for all questions of the pod: without a control plane names resolve all the same, only the first ones later.
+    let informed: Promise<unknown> | undefined;
+    return new DnsServer({
+      pod: `${pod.info.namespace}/${pod.info.name}`, namespace: pod.info.namespace,
+      view: () => state.view(), client: () => state.view().workloadOfPod(pod.info),
+      whenInformed: async () => void (await (informed ??= ownWorkload({ state, clock }, pod.info, DNS_STATE_WAIT_MS))),
+      listen: dns.listen, network, domain: dns.domain, preferredNamespace: dns.preferredNamespace, forwarder, metrics: this.#o.traffic, clock, random, log,
+    });
   }
 
   /** Stops accepting, lets what is under way finish until the deadline, then ends it. */
   async drain(deadlineMs: number, clock: Clock, connections: Connections): Promise<void> {
-    for (const listeners of this.#pods.values()) listeners.close();
+    const questions = [...this.#pods.values()].map((listeners) => listeners.drain());
     const tunnels = [...this.#pods.keys()].map((pod) => drainPod(pod, deadlineMs));
     const timer = clock.after(deadlineMs, () => connections.endAll(), { hold: true });
     await connections.whenIdle();
     timer.cancel();
-    await Promise.all(tunnels);
+    await Promise.all([...tunnels, ...questions]);
   }
 }

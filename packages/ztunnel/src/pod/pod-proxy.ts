@@ -17,11 +17,15 @@ export interface Acceptors {
   tunnel(socket: Socket): void;
 }
 
-/** DNS is served where it was asked for: one UDP and one TCP socket. */
+/** DNS is served where it was asked for: one UDP and one TCP socket at each address. */
 export interface DnsAcceptors {
-  readonly listen: SocketAddress;
+  /** The first has to work; further ones are for kernels that have their family. */
+  readonly listen: readonly SocketAddress[];
   datagrams(socket: DatagramSocket): void;
   stream(socket: Socket): void;
+  /** Every question that came in was answered. */
+  settle(): Promise<void>;
+  close(): void;
 }
 
 export interface ListenersOptions {
@@ -37,15 +41,20 @@ export interface ListenersOptions {
 }
 
 export interface Listeners {
-  /** No new connections; those that were accepted go on. */
+  /** No new connections; those that were accepted go on. DNS ends at once. */
   close(): void;
+  /** The same, but DNS questions that came in are answered first. */
+  drain(): Promise<void>;
 }
 
 /** All or none: resolves once the kernel accepts connections on every port. */
 export async function startListeners(o: ListenersOptions): Promise<Listeners> {
   migrateBacklog(o);
   const open: { close(): void }[] = [];
-  const close = (): void => { for (const socket of open.splice(0)) socket.close(); };
+  /** They carry the answers as well: closed after the last. */
+  const datagrams: DatagramSocket[] = [];
+  const closeAll = (sockets: { close(): void }[]): void => { for (const socket of sockets.splice(0)) socket.close(); };
+  const close = (): void => { closeAll(open); closeAll(datagrams); o.dns?.close(); };
   const serve = async (server: Server, port: number, accept: (socket: Socket) => void): Promise<void> => {
     open.push(server);
     server.on("connection", (socket: Socket) => {
@@ -61,18 +70,29 @@ export async function startListeners(o: ListenersOptions): Promise<Listeners> {
     await serve(listen(o, PLAINTEXT_PORT), PLAINTEXT_PORT, (s) => o.accept.plaintext(s));
     await serve(listen(o, TUNNEL_PORT), TUNNEL_PORT, (s) => o.accept.tunnel(s));
     const { dns } = o;
-    if (dns !== undefined) {
+    for (const [i, at] of dns?.listen.entries() ?? []) {
       const options = { reusePort: o.reusePort, mark: o.mark };
-      const datagrams = o.kernel.bindDatagram(o.netns, dns.listen, options);
-      open.push(datagrams);
-      dns.datagrams(datagrams);
-      await serve(o.kernel.listen(o.netns, dns.listen, options), dns.listen.port, (s) => dns.stream(s));
+      try {
+        const socket = o.kernel.bindDatagram(o.netns, at, options);
+        datagrams.push(socket);
+        dns?.datagrams(socket);
+        await serve(o.kernel.listen(o.netns, at, options), at.port, (s) => dns?.stream(s));
+      } catch (error) {
+        if (i === 0 || !lacksIpv6(error)) throw error;
+      }
     }
   } catch (error) {
     close();
     throw error;
   }
-  return { close };
+  return {
+    close,
+    async drain() {
+      closeAll(open);
+      await o.dns?.settle();
+      closeAll(datagrams);
+    },
+  };
 }
 
 const UNSPECIFIED_V6 = "::" as Ip;
@@ -83,13 +103,14 @@ function listen(o: ListenersOptions, port: number): Server {
   try {
     return o.kernel.listen(o.netns, { ip: UNSPECIFIED_V6, port }, options);
   } catch (error) {
-    if (!(error instanceof SyscallError) || !NO_IPV6.has(error.code)) throw error;
+    if (!lacksIpv6(error)) throw error;
     return o.kernel.listen(o.netns, { ip: UNSPECIFIED_V4, port }, options);
   }
 }
 
-/** What a kernel without IPv6 says. */
+/** What a kernel without IPv6 says, or a namespace where it is switched off. */
 const NO_IPV6: ReadonlySet<string> = new Set(["EAFNOSUPPORT", "EADDRNOTAVAIL", "EPROTONOSUPPORT", "ENOPROTOOPT"]);
+const lacksIpv6 = (error: unknown): boolean => error instanceof SyscallError && NO_IPV6.has(error.code);
 
 /**
  * When we close a listener for good, handshakes that nobody accepted yet move to the listener of our successor instead of being

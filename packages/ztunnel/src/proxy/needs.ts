@@ -49,11 +49,11 @@ export function createNeeds(o: NeedsOptions): Needs {
 const isNeed = (p: { readonly kind: string }): p is NeedPlan => p.kind === "need";
 
 /** Waits for a push that brings the pod's workload. */
-export function ownWorkload(o: Pick<NeedsOptions, "state" | "clock">, pod: PodInfo): Promise<boolean> {
+export function ownWorkload(o: Pick<NeedsOptions, "state" | "clock">, pod: PodInfo, limitMs = OWN_WORKLOAD_WAIT_MS): Promise<boolean> {
   if (o.state.view().workloadOfPod(pod) !== undefined) return Promise.resolve(true);
   return new Promise((resolve) => {
     const finish = (found: boolean) => { timer.cancel(); stop(); resolve(found); };
-    const timer = o.clock.after(OWN_WORKLOAD_WAIT_MS, () => finish(false));
+    const timer = o.clock.after(limitMs, () => finish(false));
     const stop = o.state.onApplied(() => { if (o.state.view().workloadOfPod(pod) !== undefined) finish(true); });
   });
 }

@@ -1,41 +1,59 @@
-// Owns the octets of DNS messages (RFC 1035): one question in, an answer out. What is forwarded is never re-encoded.
+// Owns the octets of DNS messages (RFC 1035, RFC 6891): a question in, an answer out. What is forwarded is never re-encoded.
 import { err, familyOf, ipBytes, ok, type Ip, type Result } from "@ambit/core";
 
 export const TYPE_A = 1;
 export const TYPE_CNAME = 5;
 export const TYPE_AAAA = 28;
+export const TYPE_IXFR = 251;
+export const TYPE_AXFR = 252;
 const TYPE_OPT = 41;
 const CLASS_IN = 1;
 const HEADER_BYTES = 12;
-const NAME_MAX = 255;
-const LABEL_MAX = 63;
+/** Of a name on the wire, with the root's octet. */
+const NAME_MAX_BYTES = 255;
+const LABEL_MAX_BYTES = 63;
 /** Without EDNS a UDP answer may be this long. */
 const UDP_CLASSIC_BYTES = 512;
 /** What we are ready to send over UDP whatever the client offers: below every usual MTU. */
 const UDP_MAX_BYTES = 1232;
+const OPT_BYTES = 11;
+const FLAG_RESPONSE = 0x8000;
+const FLAG_AUTHORITATIVE = 0x0400;
+const FLAG_TRUNCATED = 0x0200;
+const FLAG_RECURSION_DESIRED = 0x0100;
+const FLAG_RECURSION_AVAILABLE = 0x0080;
+const OPT_DNSSEC_OK = 0x8000;
 
-export const RCODE = { noError: 0, formatError: 1, serverFailure: 2 } as const;
+export const RCODE = { noError: 0, formatError: 1, serverFailure: 2, notImplemented: 4, refused: 5 } as const;
 
 export interface Question {
+  readonly kind: "question";
   readonly id: number;
-  /** Lower case, without the final dot; empty for the root. */
+  /** Lower case (ASCII only), without the final dot; empty for the root. */
   readonly name: string;
   readonly type: number;
   readonly recursionDesired: boolean;
   /** The question section as it came, echoed in the answer. */
   readonly section: Uint8Array;
-  /** Largest answer the client takes over UDP. */
+  /** Largest answer the client takes over UDP, within our own bound. */
   readonly udpMax: number;
+  /** undefined: the client does not speak EDNS, so neither do we. */
+  readonly edns: { readonly dnssecOk: boolean } | undefined;
 }
 
-/** A query with exactly one question. Anything else is left to the name server, or refused if it is not even that. */
-export function decodeQuestion(m: Uint8Array): Result<Question, string> {
+/** A message that is nothing for us to answer, yet may be fine for a name server: another operation, class or EDNS version. */
+export interface Opaque { readonly kind: "opaque"; readonly id: number; readonly recursionDesired: boolean; readonly because: string }
+
+/** An error is a message that nobody could answer. Never throws. */
+export function decodeQuery(m: Uint8Array): Result<Question | Opaque, string> {
   if (m.length < HEADER_BYTES) return err(`a message of ${m.length} bytes has no header`);
   const view = new DataView(m.buffer, m.byteOffset, m.length);
   const flags = view.getUint16(2);
-  if ((flags & 0x8000) !== 0) return err("a response is no question");
-  if ((flags & 0x7800) !== 0) return err("not a standard query");
-  if (view.getUint16(4) !== 1) return err(`${view.getUint16(4)} questions instead of one`);
+  if ((flags & FLAG_RESPONSE) !== 0) return err("a response is no question");
+  const head = { id: view.getUint16(0), recursionDesired: (flags & FLAG_RECURSION_DESIRED) !== 0 };
+  const opaque = (because: string): Result<Opaque, string> => ok({ kind: "opaque", ...head, because });
+  if ((flags & 0x7800) !== 0) return opaque("it is not a standard query");
+  if (view.getUint16(4) !== 1) return opaque(`it has ${view.getUint16(4)} questions instead of one`);
   const labels: string[] = [];
   let at = HEADER_BYTES;
   for (;;) {
@@ -43,23 +61,31 @@ export function decodeQuestion(m: Uint8Array): Result<Question, string> {
     if (length === undefined) return err("the name ends early");
     at++;
     if (length === 0) break;
-    if (length > LABEL_MAX) return err("a compressed name in a question");
-    if (at + length > m.length || at + length - HEADER_BYTES > NAME_MAX) return err("the name is too long");
-    labels.push(Array.from(m.subarray(at, at + length), (c) => String.fromCharCode(c)).join("").toLowerCase());
+    if (length > LABEL_MAX_BYTES) return err("a compressed name in a question");
+    // The root's octet has to fit too.
+    if (at + length >= m.length) return err("the name ends early");
+    if (at + length + 1 - HEADER_BYTES > NAME_MAX_BYTES) return err("the name is too long");
+    labels.push(Array.from(m.subarray(at, at + length), (c) => String.fromCharCode(c >= 0x41 && c <= 0x5a ? c + 0x20 : c)).join(""));
     at += length;
   }
   if (at + 4 > m.length) return err("the question ends early");
-  const type = view.getUint16(at);
-  if (view.getUint16(at + 2) !== CLASS_IN) return err("not of class IN");
-  at += 4;
-  return ok({ id: view.getUint16(0), name: labels.join("."), type, recursionDesired: (flags & 0x0100) !== 0, section: m.subarray(HEADER_BYTES, at), udpMax: offeredSize(m, at, view) });
+  if (view.getUint16(at + 2) !== CLASS_IN) return opaque("it is not of class IN");
+  // As text it would look like two labels.
+  if (labels.some((l) => l.includes("."))) return opaque("a label of its name contains a dot");
+  const section = m.subarray(HEADER_BYTES, at + 4);
+  const opt = decodeOpt(m, view, at + 4);
+  if (opt !== undefined && opt.version !== 0) return opaque(`it speaks EDNS version ${opt.version}`);
+  return ok({
+    kind: "question", ...head, name: labels.join("."), type: view.getUint16(at), section,
+    udpMax: Math.min(UDP_MAX_BYTES, Math.max(UDP_CLASSIC_BYTES, opt?.udpSize ?? 0)), edns: opt && { dnssecOk: opt.dnssecOk },
+  });
 }
 
-/** The OPT record of EDNS, if it comes first among the additional records. */
-function offeredSize(m: Uint8Array, at: number, view: DataView): number {
-  const alone = view.getUint16(6) === 0 && view.getUint16(8) === 0 && view.getUint16(10) > 0;
-  if (!alone || at + 11 > m.length || m[at] !== 0 || view.getUint16(at + 1) !== TYPE_OPT) return UDP_CLASSIC_BYTES;
-  return Math.min(UDP_MAX_BYTES, Math.max(UDP_CLASSIC_BYTES, view.getUint16(at + 3)));
+/** The OPT record of EDNS, looked for where clients put it: first after the question. */
+function decodeOpt(m: Uint8Array, view: DataView, at: number): { readonly udpSize: number; readonly version: number; readonly dnssecOk: boolean } | undefined {
+  const first = view.getUint16(6) === 0 && view.getUint16(8) === 0 && view.getUint16(10) > 0;
+  if (!first || at + OPT_BYTES > m.length || m[at] !== 0 || view.getUint16(at + 1) !== TYPE_OPT) return undefined;
+  return { udpSize: view.getUint16(at + 3), version: view.getUint8(at + 6), dnssecOk: (view.getUint16(at + 7) & OPT_DNSSEC_OK) !== 0 };
 }
 
 export interface Answer {
@@ -69,28 +95,51 @@ export interface Answer {
   readonly ttlSeconds: number;
 }
 
-/** Authoritative. Over `max` bytes the records are left out and the truncation flag says so. */
+/** Authoritative. Over `max` bytes the records are left out and the truncation flag sends the client to TCP. */
 export function encodeAnswer(q: Question, answer: Answer, max: number): Uint8Array {
   const records: Uint8Array[] = [];
   const asked = Uint8Array.of(0xc0, HEADER_BYTES); // a pointer to the question's name
   const target = answer.alias === undefined ? undefined : encodeName(answer.alias);
   if (target !== undefined) records.push(record(asked, TYPE_CNAME, answer.ttlSeconds, target));
   for (const ip of answer.ips) records.push(record(target ?? asked, familyOf(ip) === 4 ? TYPE_A : TYPE_AAAA, answer.ttlSeconds, ipBytes(ip)));
-  const size = records.reduce((n, r) => n + r.length, HEADER_BYTES + q.section.length);
-  const fits = size <= max;
-  return concat([header(q, RCODE.noError, true, !fits, fits ? records.length : 0), q.section, ...(fits ? records : [])]);
+  const opt = encodeOpt(q);
+  const fits = HEADER_BYTES + q.section.length + opt.length + records.reduce((n, r) => n + r.length, 0) <= max;
+  const head = header(q, FLAG_AUTHORITATIVE | (fits ? 0 : FLAG_TRUNCATED) | RCODE.noError, { questions: 1, answers: fits ? records.length : 0, additional: opt.length === 0 ? 0 : 1 });
+  return concat([head, q.section, ...(fits ? records : []), opt]);
 }
 
-export const encodeFailure = (q: Pick<Question, "id" | "section" | "recursionDesired">, rcode: number): Uint8Array =>
-  concat([header(q, rcode, false, false, 0), q.section]);
+export const encodeFailure = (q: Question | Opaque, rcode: number): Uint8Array =>
+  q.kind === "opaque"
+    ? header(q, rcode, { questions: 0, answers: 0, additional: 0 })
+    : concat([header(q, rcode, { questions: 1, answers: 0, additional: q.edns === undefined ? 0 : 1 }), q.section, encodeOpt(q)]);
 
-function header(q: Pick<Question, "id" | "recursionDesired" | "section">, rcode: number, authoritative: boolean, truncated: boolean, answers: number): Uint8Array {
+/** What a malformed query gets; undefined when not even that would be right: a response, or no header. */
+export function encodeFormatError(m: Uint8Array): Uint8Array | undefined {
+  if (m.length < HEADER_BYTES || ((m[2] ?? 0) & 0x80) !== 0) return undefined;
+  const view = new DataView(m.buffer, m.byteOffset, m.length);
+  const recursionDesired = (view.getUint16(2) & FLAG_RECURSION_DESIRED) !== 0;
+  return header({ id: view.getUint16(0), recursionDesired }, RCODE.formatError, { questions: 0, answers: 0, additional: 0 });
+}
+
+function header(q: Pick<Question, "id" | "recursionDesired">, flags: number, counts: { questions: number; answers: number; additional: number }): Uint8Array {
   const out = new Uint8Array(HEADER_BYTES);
   const view = new DataView(out.buffer);
   view.setUint16(0, q.id);
-  view.setUint16(2, 0x8000 | (authoritative ? 0x0400 : 0) | (truncated ? 0x0200 : 0) | (q.recursionDesired ? 0x0100 : 0) | 0x0080 | rcode);
-  view.setUint16(4, q.section.length === 0 ? 0 : 1);
-  view.setUint16(6, answers);
+  view.setUint16(2, FLAG_RESPONSE | FLAG_RECURSION_AVAILABLE | (q.recursionDesired ? FLAG_RECURSION_DESIRED : 0) | flags);
+  view.setUint16(4, counts.questions);
+  view.setUint16(6, counts.answers);
+  view.setUint16(10, counts.additional);
+  return out;
+}
+
+/** Who speaks EDNS is answered in EDNS (RFC 6891 6.1.1), with the client's wish for DNSSEC repeated (RFC 3225). */
+function encodeOpt(q: Question): Uint8Array {
+  if (q.edns === undefined) return new Uint8Array();
+  const out = new Uint8Array(OPT_BYTES);
+  const view = new DataView(out.buffer);
+  view.setUint16(1, TYPE_OPT);
+  view.setUint16(3, UDP_MAX_BYTES);
+  view.setUint16(7, q.edns.dnssecOk ? OPT_DNSSEC_OK : 0);
   return out;
 }
 
@@ -104,6 +153,7 @@ function record(name: Uint8Array, type: number, ttl: number, data: Uint8Array): 
   return concat([name, fixed, data]);
 }
 
+/** Of a name that came out of `decodeQuery`, or of a part of one: every label fits. */
 function encodeName(name: string): Uint8Array {
   return concat([...name.split(".").map((label) => Uint8Array.of(label.length, ...Array.from(label, (c) => c.charCodeAt(0)))), Uint8Array.of(0)]);
 }

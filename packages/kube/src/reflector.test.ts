@@ -76,7 +76,7 @@ describe("Reflector", () => {
       if (n === 1) return void res.writeHead(500, { "content-type": "application/json" }).end('{"reason":"InternalError","message":"no"}');
       if (n === 2) return void res.destroy();
       if (n === 3) return void res.setHeader("content-type", "application/json").end("{not json");
-      if (url.searchParams.get("watch") === null) return list(res, 10, []);
+      if (url.searchParams.get("watch") === null) return void list(res, 10, []);
       if (n === 5) return void res.write("{broken\n", () => res.end());
       event(res, "ADDED", pod("late", 11));
     };
@@ -86,7 +86,7 @@ describe("Reflector", () => {
   });
   it("an object that came back under its name is deleted and added", async () => {
     answer = (url, res) => {
-      if (url.searchParams.get("watch") === null) return list(res, 10, [pod("a", 1, "first")]);
+      if (url.searchParams.get("watch") === null) return void list(res, 10, [pod("a", 1, "first")]);
       event(res, "MODIFIED", pod("a", 11, "second"));
     };
     reflector.start();
@@ -97,7 +97,7 @@ describe("Reflector", () => {
     let closed: () => void = () => undefined;
     const over = new Promise<void>((resolve) => { closed = resolve; });
     answer = (url, res) => {
-      if (url.searchParams.get("watch") === null) return list(res, 10, []);
+      if (url.searchParams.get("watch") === null) return void list(res, 10, []);
       res.on("close", closed);
       res.write("\n");
     };

@@ -11,7 +11,8 @@ import { SyscallError } from "./ffi.ts";
 import { hostKernel } from "./host-kernel.ts";
 import type { Netns } from "./kernel.ts";
 import { insideNetns, warmThreadPool } from "./netns.ts";
-import { connectSeqpacket, listenSeqpacket, type Packet } from "./seqpacket.ts";
+import type { Packet } from "./message.ts";
+import { connectSeqpacket, listenSeqpacket } from "./seqpacket.ts";
 import { encodeSockaddrUn } from "./sockaddr.ts";
 
 const ip = (text: string): Ip => {

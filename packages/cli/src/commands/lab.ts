@@ -104,6 +104,9 @@ async function upDetached(options: UpOptions, state: string): Promise<void> {
   const logFile = join(state, "lab.log");
   rmSync(logFile, { force: true });
   const log = openSync(logFile, "a");
+  // The keeper removes the state folder when it fails; what it said stays readable here.
+  const heard = openSync(logFile, "r");
+  let text = "";
   const args = ["lab", "up", "--nodes", options.nodes, "--port", options.port, "--state", state, ...(options.keep === true ? ["--keep"] : [])];
   const keeper = spawn(process.execPath, [join(import.meta.dirname, "../main.ts"), ...args], { stdio: ["ignore", log, log], detached: true });
   let gone = false;
@@ -111,9 +114,11 @@ async function upDetached(options: UpOptions, state: string): Promise<void> {
   const progress = new Progress();
   const deadline = systemClock.monotonic() + DETACH_TIMEOUT_MS;
   for (;;) {
-    const said = existsSync(logFile) ? readFileSync(logFile, "utf8").trimEnd().split("\n") : [];
+    const ended = gone;
+    text += readFileSync(heard, "utf8");
+    const said = text.trimEnd().split("\n");
     const last = said.at(-1) ?? "";
-    if (gone) throw new UsageError(`the lab did not come up: ${last || "it said nothing"}`);
+    if (ended) throw new UsageError(`the lab did not come up: ${said.find((line) => line.startsWith("ambit: "))?.slice(7) ?? (last || "it said nothing")}`);
     if (said.some((line) => line.includes("the lab is up"))) break;
     if (last !== "") progress.step(last.replace(/^\[[^\]]*\] /, ""));
     if (systemClock.monotonic() > deadline) throw new UsageError(`the lab is not up after ${DETACH_TIMEOUT_MS / 1000} s; see ${logFile}`);
@@ -175,9 +180,15 @@ async function exec(where: string, words: string[], options: { state?: string })
   const { record, layout } = running(options.state);
   let argv: string[];
   if (where === "fabric") argv = enterCommand(record, undefined, command);
-  else if (where.startsWith("node/")) argv = enterCommand(record, where.slice(5), command);
-  else {
-    const kubectl = spawnSync("kubectl", ["--cache-dir", join(layout.state, "kubectl-cache"), "--kubeconfig", layout.kubeconfig, "exec", "-i", ...(process.stdin.isTTY === true ? ["-t"] : []), "-n", where.split("/")[0] ?? "", where.split("/")[1] ?? "", "--", ...command], { stdio: "inherit" });
+  else if (where.startsWith("node/")) {
+    const name = where.slice("node/".length);
+    if (!layout.nodes.some((n) => n.name === name)) throw new UsageError(`no node "${name}" in this lab: there are ${layout.nodes.map((n) => n.name).join(", ")}`, { exitCode: 2 });
+    argv = enterCommand(record, name, command);
+  } else {
+    const [namespace = "", pod = "", ...rest] = where.split("/");
+    if (namespace === "" || pod === "" || rest.length > 0) throw new UsageError(`"${where}" is not fabric, node/NAME or NAMESPACE/POD`, { exitCode: 2 });
+    const kubectl = spawnSync("kubectl", ["--cache-dir", join(layout.state, "kubectl-cache"), "--kubeconfig", layout.kubeconfig, "exec", "-i", ...(process.stdin.isTTY === true ? ["-t"] : []), "-n", namespace, pod, "--", ...command], { stdio: "inherit" });
+    if (kubectl.error !== undefined) throw new UsageError(`kubectl is needed to enter a pod and cannot be run: ${kubectl.error.message}`, { cause: kubectl.error });
     process.exitCode = kubectl.status ?? 1;
     return;
   }

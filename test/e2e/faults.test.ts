@@ -36,7 +36,7 @@ describe("kill -9 of each part under 200 new connections a second", function () 
     return (said.at(-1)?.t ?? 0) > since + 1_500 && last.length > 50 && last.every((s) => s.ok === true);
   }, RECOVER_MS);
 
-  for (const [name, part] of [["istiod-lite", "istiod-lite/src/main.ts"], ["the node agent", "packages/cni/src/main.ts"], ["the API server", "lab/src/apiserver/main.ts"], ["the controllers", "lab/src/controllers/main.ts"]] as const)
+  for (const [name, part] of [["istiod-lite", "istiod-lite/src/main.ts"], ["the node agent", "packages/cni/src/main.ts"], ["the API server", "lab/src/apiserver/main.ts"], ["the controllers", "lab/src/controllers/main.ts"], ["the kubelets", "kubelet"]] as const)
     it(`${name}: connections between known workloads go on, and it comes back`, async () => {
       const at = kill(part);
       const said = await recovered(at);
@@ -51,11 +51,16 @@ describe("kill -9 of each part under 200 new connections a second", function () 
     const tcpdump = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
     const seen: Buffer[] = [];
     tcpdump.stdout.on("data", (b: Buffer) => seen.push(b));
-    await once(tcpdump.stderr, "data");
-    const at = kill("ztunnel/src/main.ts");
-    const said = await recovered(at);
-    tcpdump.kill("SIGTERM");
-    await once(tcpdump, "close");
+    let at: number;
+    let said: Said[];
+    try {
+      await once(tcpdump.stderr, "data");
+      at = kill("ztunnel/src/main.ts");
+      said = await recovered(at);
+    } finally {
+      tcpdump.kill("SIGTERM");
+      await once(tcpdump, "close");
+    }
     assert.ok(Buffer.concat(seen).length > 100_000, "the link was watched");
     assert.ok(!Buffer.concat(seen).includes("must-not-be-read"), "nothing was readable on the link");
     assert.ok(requests(said, at).some((s) => s.ok === false), "requests were refused meanwhile");

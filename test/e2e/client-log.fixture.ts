@@ -16,8 +16,12 @@ export async function saidBy(lab: TestLab, namespace: string, pod: string): Prom
 export async function saidUntil(lab: TestLab, namespace: string, pod: string, test: (said: Said[]) => boolean, limitMs = 15_000): Promise<Said[]> {
   const deadline = Date.now() + limitMs;
   for (;;) {
-    const said = await saidBy(lab, namespace, pod);
-    if (test(said)) return said;
+    // The kubelet or the API server may be down: what the pod said is still there afterwards.
+    const said: Said[] = await saidBy(lab, namespace, pod).catch((error: unknown) => {
+      if (Date.now() > deadline) throw error;
+      return [];
+    });
+    if (said.length > 0 && test(said)) return said;
     if (Date.now() > deadline) throw new Error(`${namespace}/${pod} never said so; last: ${JSON.stringify(said.slice(-5))}`);
     await new Promise((resolve) => setTimeout(resolve, 100));
   }

@@ -2,7 +2,7 @@
 // `pnpm gen:docs` writes them; the tidy test calls the same functions and refuses a file that is not current.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { ENV as CNI } from "../packages/cni/src/config.ts";
+import { ENV as CNI, UNSUPPORTED as CNI_UNSUPPORTED } from "../packages/cni/src/config.ts";
 import { FAULT_CODES, faultRow } from "../packages/core/src/fault/codes.ts";
 import { SCHEMA as ISTIOD } from "../packages/istiod-lite/src/config.ts";
 import { parseDuration, type EnvSchema, type EnvVar } from "../packages/runtime/src/config.ts";
@@ -44,13 +44,13 @@ function durationText(ms: number): string {
   return `${ms / size}${unit}`;
 }
 
-function renderUnsupported(): string {
-  const rows = Object.entries(UNSUPPORTED).map(([name, allowed]) => `| \`${name}\` | ${allowed.map((a) => `\`${a}\``).join(", ") || "unset only"} |`);
+function renderUnsupported(unsupported: Readonly<Record<string, readonly string[]>>): string {
+  const rows = Object.entries(unsupported).map(([name, allowed]) => `| \`${name}\` | ${allowed.map((a) => `\`${a}\``).join(", ") || "unset only"} |`);
   return ["| variable | accepted |", "|---|---|", ...rows].join("\n");
 }
 
 const SECTIONS: Readonly<Record<string, () => string>> = {
-  "env ztunnel": () => renderEnv(ZTUNNEL), "unsupported ztunnel": renderUnsupported, "env istiod-lite": () => renderEnv(ISTIOD), "env cni": () => renderEnv(CNI),
+  "env ztunnel": () => renderEnv(ZTUNNEL), "unsupported ztunnel": () => renderUnsupported(UNSUPPORTED), "env istiod-lite": () => renderEnv(ISTIOD), "env cni": () => renderEnv(CNI), "unsupported cni": () => renderUnsupported(CNI_UNSUPPORTED),
 };
 
 /** The same text with every `<!-- generated: NAME -->` … `<!-- /generated -->` section written anew. Throws on an unknown or missing one. */

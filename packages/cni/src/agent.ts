@@ -1,17 +1,19 @@
 // Owns enrolment: brings each pod of the node from what it is to what its labels say, one step chain per pod, retried.
-import { isNotFound, KINDS, KubeClient, type KubeObject, type Pod } from "@ambit/kube";
+import { isNotFound, KINDS, type KubeClient, type Pod } from "@ambit/kube";
 import { SyscallError, type Netns } from "@ambit/linux";
-import { backoffDelay, errorText, type Clock, type Logger, type Metrics, type Random, type Timer } from "@ambit/runtime";
-import { applyPodRules, HostProbeRules, removePodRules } from "./apply.ts";
-import { selectPod, type EnrolmentRules, type PodFacts } from "./plan/select.ts";
+import { backoffDelay, errorText, type Clock, type Counter, type Logger, type Metrics, type Random, type Timer } from "@ambit/runtime";
+import type { HostProbeRules } from "./host-probes.ts";
+import { selectPod, type EnrolmentRules } from "./plan/select.ts";
+import { factsOf, isTerminal, podIps, podSwitches } from "./pods/facts.ts";
+import type { Redirection } from "./pods/redirection.ts";
+import { enrolmentOf, REDIRECTION, type Enrolment, type Report, type Reporter } from "./pods/report.ts";
 import type { PodRules } from "./rules/inpod.ts";
 import type { EnrolledPod } from "./ztunnel/server.ts";
-
-export const REDIRECTION = "ambient.istio.io/redirection";
 
 export interface Pods {
   /** By uid, as last seen. */
   byUid(uid: string): Pod | undefined;
+  all(): Iterable<Pod>;
   namespaceLabels(name: string): Readonly<Record<string, string>>;
 }
 export interface Zds {
@@ -21,11 +23,15 @@ export interface Zds {
 export interface AgentOptions {
   readonly rules: EnrolmentRules;
   readonly podRules: Omit<PodRules, "bypassInbound">;
+  /** How long connections of a pod that leaves may take to end. */
+  readonly drainMs: number;
   readonly pods: Pods;
-  readonly client: KubeClient;
-  readonly probes: HostProbeRules;
-  /** The namespace that owns one of these IPs, if a process holds it. */
-  readonly findNetns: (ips: readonly string[]) => Netns | undefined;
+  readonly client: Pick<KubeClient, "get">;
+  readonly reporter: Pick<Reporter, "write" | "warn">;
+  readonly redirection: Redirection;
+  readonly probes: Pick<HostProbeRules, "set" | "verify">;
+  /** The pod's namespace: it owns one of these IPs and a process holds it. */
+  readonly findNetns: (uid: string, ips: readonly string[]) => Netns | undefined;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -34,28 +40,58 @@ export interface AgentOptions {
 
 /** Retries never end while the pod should be enrolled: giving up would leave it outside in silence. */
 const RETRY = { initialMs: 20, maxMs: 5_000 };
+/** A pod that is not enrolled for this long gets a condition and an Event that say why; before, it is just on its way. */
+const PATIENCE_MS = 2_000;
+/** A pod that leaves is served at least this long: peers learn from the control plane that it has left, and still tunnel until then. */
+export const PEERS_LEARN_MS = 2_000;
+/** How often a leaving pod is asked whether its captured connections have ended. */
+const LEAVE_POLL_MS = 250;
+/** Without any ztunnel for this long (a restart takes less), pods are not enrolled any more and say so. */
+const ABSENCE_MS = 10_000;
+
+/**
+ * joining: on its way in. enrolled: all done and announced. leaving: announced as gone, nothing new is redirected, what was
+ * redirected may end.
+ */
+type Phase = "joining" | "enrolled" | "leaving";
 
 interface Entry extends EnrolledPod {
   readonly ips: readonly string[];
   readonly rules: PodRules;
-  /** The redirection is in the pod's namespace. */
-  redirected: boolean;
-  /** Everything is done and the annotation says so. */
-  enrolled: boolean;
+  phase: Phase;
+  /** The redirection as read back from the namespace; undefined: none is there, or not as it should be. */
+  standing: string | undefined;
+  /** A ztunnel has acknowledged it: its listeners are bound. */
+  accepted: boolean;
+  /** The node's probe rule names its addresses (or is about to). */
+  probed: boolean;
+  /** The watch has shown this pod, so that its absence means that it is gone. */
+  listed: boolean;
+  annotated: boolean;
+  reported: Enrolment | undefined;
+  leavingSince: number;
 }
 
+interface Retry { attempt: number; readonly since: number; readonly timer: Timer; warned: boolean }
+
 export class Agent {
-  readonly #options: AgentOptions;
+  readonly #o: AgentOptions;
   readonly #entries = new Map<string, Entry>();
   readonly #turns = new Map<string, Promise<void>>();
-  readonly #retries = new Map<string, { attempt: number; timer: Timer }>();
+  readonly #retries = new Map<string, Retry>();
+  readonly #drift: { with(labels: Readonly<Record<string, string>>): Counter };
   #zds: Zds | undefined;
+  #absence: Timer | undefined;
+  #verifying = false;
   #closed = false;
 
   constructor(options: AgentOptions) {
-    this.#options = options;
-    const enrolled = options.metrics.gauge("istio_cni_enrolled_pods", "pods whose traffic is captured on this node").with({});
-    options.metrics.onCollect(() => enrolled.set([...this.#entries.values()].filter((e) => e.enrolled).length));
+    this.#o = options;
+    const { metrics } = options;
+    const enrolled = metrics.gauge("istio_cni_enrolled_pods", "pods whose traffic is captured on this node").with({});
+    metrics.onCollect(() => enrolled.set([...this.#entries.values()].filter((e) => e.phase === "enrolled").length));
+    this.#drift = metrics.counter("ambit_cni_rules_drift_total", "times that rules were found changed by somebody else, and put back");
+    for (const where of ["pod", "node"]) this.#drift.with({ where });
   }
 
   /** Everything a connecting ztunnel must take. */
@@ -68,10 +104,36 @@ export class Agent {
     this.#zds = zds;
   }
 
-  /** A ztunnel is there: what waited for one goes on now. */
-  resume(): void {
-    for (const [uid, entry] of this.#entries) if (!entry.enrolled) void this.sync(uid);
+  /** Called whenever the number of ztunnels that hold the whole snapshot changed. */
+  ztunnels(count: number): void {
+    if (count === 0) {
+      this.#absence ??= this.#o.clock.after(ABSENCE_MS, () => {
+        for (const [uid, entry] of this.#entries) {
+          entry.accepted = false;
+          if (entry.phase === "enrolled") void this.#inTurn(uid, () => this.#state(entry));
+        }
+      });
+      return;
+    }
+    this.#absence?.cancel();
+    this.#absence = undefined;
+    for (const [uid, entry] of this.#entries) if (entry.phase !== "enrolled") void this.sync(uid);
     for (const uid of this.#retries.keys()) void this.sync(uid);
+  }
+
+  /** A ztunnel took this pod of its snapshot, or said why not (it tries again by itself). */
+  taken(pod: EnrolledPod, error: string | undefined): void {
+    const entry = this.#entries.get(pod.uid);
+    if (entry !== pod) return;
+    entry.accepted = error === undefined;
+    if (entry.phase === "enrolled") void this.#inTurn(pod.uid, () => this.#state(entry, error));
+  }
+
+  /** The watch says that the pod was deleted. */
+  deleted(uid: string): Promise<void> {
+    const entry = this.#entries.get(uid);
+    if (entry !== undefined) entry.listed = true;
+    return this.sync(uid);
   }
 
   /** Brings one pod in line. Never rejects; failures are logged and tried again. */
@@ -82,34 +144,60 @@ export class Agent {
         await this.#reconcile(uid);
         this.#retries.delete(uid);
       } catch (error) {
-        this.#retryLater(uid, error);
+        await this.#retryLater(uid, error);
       }
     });
   }
 
-  /** A pod that has no process yet: called by the CNI plugin, fails the pod's start when it cannot be enrolled. */
-  async enrolNew(pod: Pod, netns: Netns, ips: readonly string[]): Promise<void> {
+  /**
+   * A pod that has no process yet: called by the CNI plugin, fails the pod's start when it cannot be enrolled. A failed attempt
+   * leaves nothing behind but rules in a namespace that ends. `abandoned`: the plugin has given up waiting.
+   */
+  async enrolNew(pod: Pod, netns: Netns, ips: readonly string[], abandoned: () => boolean = () => false): Promise<void> {
     const uid = pod.metadata.uid ?? "";
     let failure: unknown;
     await this.#inTurn(uid, async () => {
+      let entry: Entry | undefined;
       try {
-        const entry = this.#adopt(pod, netns, ips);
+        entry = this.#adopt(pod, netns, ips);
+        if (this.#zds === undefined) throw new Error("the agent is still starting");
         // No process can speak yet: redirect first, so that nothing ever leaves in clear.
         await this.#redirect(entry);
         await this.#handOver(entry);
+        if (abandoned()) throw new Error("the plugin has stopped waiting");
       } catch (error) {
         failure = error;
+        if (entry === undefined) netns[Symbol.dispose]();
+        else await this.#end(entry).catch((cause: unknown) => this.#o.log.warn("cannot undo a failed enrolment", { pod: nameOf(pod), error: errorText(cause) }));
+        return;
       }
+      // The pod is safe; only the word is missing. It may start.
+      await this.#announce(entry).catch((error: unknown) => this.#retryLater(uid, error));
     });
-    if (failure !== undefined) throw failure;
+    if (failure === undefined) return;
+    this.#warn({ uid, name: pod.metadata.name, namespace: pod.metadata.namespace ?? "" }, `cannot start in the mesh: ${errorText(failure)}`);
+    throw failure;
   }
 
   selection(pod: Pod): ReturnType<typeof selectPod> {
-    return selectPod(this.#options.rules, this.#facts(pod));
+    return selectPod(this.#o.rules, factsOf(pod, this.#o.pods.namespaceLabels(pod.metadata.namespace ?? "")));
+  }
+
+  /** Compares what stands in every namespace and on the node with what should, and puts it right. One round at a time. */
+  async verify(): Promise<void> {
+    if (this.#verifying || this.#closed) return;
+    this.#verifying = true;
+    try {
+      await this.#verifyNode();
+      for (const [uid, entry] of this.#entries) await this.#inTurn(uid, () => this.#verifyPod(entry));
+    } finally {
+      this.#verifying = false;
+    }
   }
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#absence?.cancel();
     for (const { timer } of this.#retries.values()) timer.cancel();
     await Promise.allSettled(this.#turns.values());
     for (const entry of this.#entries.values()) entry.netns[Symbol.dispose]();
@@ -117,149 +205,260 @@ export class Agent {
   }
 
   async #reconcile(uid: string): Promise<void> {
-    const pod = this.#options.pods.byUid(uid);
+    if (this.#closed) return;
+    const pod = this.#o.pods.byUid(uid);
     const entry = this.#entries.get(uid);
-    const selection = pod === undefined ? { enrolled: false, because: "the pod is gone" } : this.selection(pod);
+    if (entry !== undefined && pod !== undefined) entry.listed = true;
+    // The plugin is often faster than the watch: an unknown pod that was never listed is new, not gone.
+    if (pod === undefined) {
+      if (entry?.listed === true) return this.#release(entry, "the pod is gone");
+      return entry?.phase === "joining" ? this.#finish(entry) : undefined;
+    }
+    if (isTerminal(pod)) return entry === undefined ? undefined : this.#release(entry, "the pod has ended");
+    const selection = this.selection(pod);
     if (!selection.enrolled) {
-      if (entry !== undefined) await this.#release(entry, pod, selection.because);
-      else if (pod !== undefined && pod.metadata.annotations?.[REDIRECTION] !== undefined) await this.#releaseUnknown(pod);
-      return;
+      const leaving = entry ?? this.#adoptLeaving(pod);
+      return leaving === undefined ? undefined : this.#leave(leaving, selection.because);
     }
     if (entry !== undefined) {
-      if (!entry.enrolled) await this.#finish(entry);
-      return;
+      if (entry.phase === "leaving") this.#o.log.info("pod comes back", { pod: nameOf(pod) });
+      return entry.phase === "enrolled" ? undefined : this.#finish(entry);
     }
-    const ips = podIps(pod as Pod);
     // Without an address its sandbox is still being made: the CNI plugin brings it.
+    const ips = podIps(pod);
     if (ips.length === 0) return;
-    const netns = this.#options.findNetns(ips);
-    if (netns === undefined) throw new Error(`no process on this node is in the network namespace that owns ${ips.join(", ")}`);
-    const adopted = this.#adopt(pod as Pod, netns, ips);
+    const adopted = this.#adopt(pod, this.#netnsOf(pod, ips), ips);
     // Enrolled before this agent started: its redirection stands or must stand again, ztunnel or not.
-    if (pod?.metadata.annotations?.[REDIRECTION] === "enabled") await this.#redirect(adopted);
+    if (adopted.annotated) await this.#redirect(adopted);
     await this.#finish(adopted);
   }
 
+  #netnsOf(pod: Pod, ips: readonly string[]): Netns {
+    const uid = pod.metadata.uid ?? "";
+    for (const other of this.#o.pods.all()) {
+      if (other.metadata.uid === uid || isTerminal(other) || other.spec.hostNetwork === true) continue;
+      const shared = podIps(other).find((ip) => ips.includes(ip));
+      // After a reboot a status may name an address that is somebody else's by now.
+      if (shared !== undefined) throw new Error(`pod ${nameOf(other)} says that ${shared} is its own as well`);
+    }
+    const netns = this.#o.findNetns(uid, ips);
+    if (netns === undefined) throw new Error(`no process on this node is in the network namespace that owns ${ips.join(", ")}`);
+    for (const other of this.#entries.values()) {
+      if (other.uid === uid || other.netns.inode !== netns.inode) continue;
+      netns[Symbol.dispose]();
+      throw new Error(`the network namespace that owns ${ips.join(", ")} is that of pod ${nameOf(other)}`);
+    }
+    return netns;
+  }
+
+  /** Takes ownership of `netns`. */
   #adopt(pod: Pod, netns: Netns, ips: readonly string[]): Entry {
     const uid = pod.metadata.uid ?? "";
     const known = this.#entries.get(uid);
     if (known?.netns.inode === netns.inode) {
       netns[Symbol.dispose]();
+      if (known.phase === "leaving") known.phase = "joining";
       return known;
     }
     known?.netns[Symbol.dispose]();
     const entry: Entry = {
       uid, name: pod.metadata.name, namespace: pod.metadata.namespace ?? "", serviceAccount: pod.spec.serviceAccountName ?? "default",
-      netns, ips, redirected: false, enrolled: false,
-      rules: { ...this.#options.podRules, ...podSwitches(pod, this.#options.podRules.dnsCapture) },
+      netns, ips, rules: { ...this.#o.podRules, ...podSwitches(pod, this.#o.podRules.dnsCapture) },
+      phase: "joining", standing: undefined, accepted: false, probed: false, listed: this.#o.pods.byUid(uid) !== undefined,
+      annotated: pod.metadata.annotations?.[REDIRECTION] === "enabled", reported: enrolmentOf(pod), leavingSince: 0,
     };
     this.#entries.set(uid, entry);
     return entry;
   }
 
+  /** A pod that an earlier agent enrolled, or was taking out, and that is not wanted any more. */
+  #adoptLeaving(pod: Pod): Entry | undefined {
+    const ips = podIps(pod);
+    if (pod.metadata.annotations?.[REDIRECTION] === undefined && enrolmentOf(pod) === undefined) return undefined;
+    if (ips.length === 0 || pod.spec.hostNetwork === true) return undefined;
+    const entry = this.#adopt(pod, this.#netnsOf(pod, ips), ips);
+    entry.standing = "unknown";
+    entry.probed = true;
+    entry.annotated = true;
+    return entry;
+  }
+
   /** Listeners first, redirection second: a running pod's connections always find somebody. */
   async #finish(entry: Entry): Promise<void> {
+    entry.phase = "joining";
     if (this.#zds === undefined) return;
-    await this.#zds.add(entry);
-    if (!entry.redirected) await this.#redirect(entry);
+    await this.#handOver(entry);
+    if (entry.standing === undefined) await this.#redirect(entry);
     await this.#announce(entry);
   }
 
   async #handOver(entry: Entry): Promise<void> {
-    if (this.#zds === undefined) throw new Error("the agent is still starting");
-    await this.#zds.add(entry);
-    await this.#announce(entry);
+    await this.#zds?.add(entry);
+    entry.accepted = true;
   }
 
+  /** Probes first: between the two the kubelet's probes would meet policy. */
   async #redirect(entry: Entry): Promise<void> {
-    await applyPodRules(entry.netns, entry.rules);
-    entry.redirected = true;
+    entry.probed = true;
     await this.#setProbes();
+    entry.standing = await this.#o.redirection.apply(entry.netns, entry.rules);
   }
 
   async #announce(entry: Entry): Promise<void> {
-    await this.#annotate(entry, "enabled");
-    entry.enrolled = true;
-    this.#options.log.info("pod enrolled", { pod: `${entry.namespace}/${entry.name}`, ips: entry.ips });
-  }
-
-  async #release(entry: Entry, pod: Pod | undefined, because: string): Promise<void> {
-    entry.enrolled = false;
-    // Peers stop tunnelling to it first; then its own traffic goes direct; last its listeners end.
-    const alive = pod !== undefined && !isTerminal(pod);
-    if (alive) {
-      await this.#annotate(entry, null);
-      if (entry.redirected) await removePodRules(entry.netns, entry.rules);
-      entry.redirected = false;
-    }
-    await this.#zds?.remove(entry.uid);
-    this.#entries.delete(entry.uid);
-    await this.#setProbes();
-    entry.netns[Symbol.dispose]();
-    this.#options.log.info("pod released", { pod: `${entry.namespace}/${entry.name}`, because });
-  }
-
-  /** Annotated by an earlier agent, no longer wanted, never adopted by this one. */
-  async #releaseUnknown(pod: Pod): Promise<void> {
-    if (isTerminal(pod)) return;
-    const netns = this.#options.findNetns(podIps(pod));
-    await this.#annotate({ name: pod.metadata.name, namespace: pod.metadata.namespace ?? "" }, null);
-    if (netns === undefined) return;
+    const first = entry.phase !== "enrolled";
+    entry.phase = "enrolled";
     try {
-      await removePodRules(netns, { ...this.#options.podRules, bypassInbound: false });
-    } finally {
-      netns[Symbol.dispose]();
-    }
-  }
-
-  async #annotate(pod: { name: string; namespace: string }, value: string | null): Promise<void> {
-    try {
-      await this.#options.client.patch(KINDS.pods, pod.namespace, pod.name, { metadata: { annotations: { [REDIRECTION]: value } } }, { type: "merge", subresource: "status" });
+      await this.#state(entry);
     } catch (error) {
-      if (!isNotFound(error)) throw new Error(`cannot annotate pod ${pod.namespace}/${pod.name}`, { cause: error });
+      entry.phase = "joining";
+      throw error;
+    }
+    if (first) this.#o.log.info("pod enrolled", { pod: nameOf(entry), ips: entry.ips });
+  }
+
+  /** Writes annotation and condition, from what is, if they are not written yet. */
+  async #state(entry: Entry, error?: string): Promise<void> {
+    if (this.#entries.get(entry.uid) !== entry || entry.phase !== "enrolled") return;
+    const enrolment: Enrolment = entry.accepted
+      ? { status: "True", reason: "Captured", message: "a ztunnel listens in the pod and its traffic is redirected there" }
+      : { status: "False", reason: "NoZtunnel", message: error === undefined ? "no ztunnel of this node serves the pod; its connections fail until one does" : `ztunnel refuses the pod: ${error}` };
+    await this.#report(entry, entry.annotated ? { enrolment } : { redirection: "enabled", enrolment });
+    entry.annotated = true;
+  }
+
+  async #report(entry: Entry, report: Report): Promise<void> {
+    const { enrolment } = report;
+    const known = entry.reported;
+    const same = enrolment === undefined || (enrolment?.status === known?.status && enrolment?.reason === known?.reason && enrolment?.message === known?.message);
+    if (same && report.redirection === undefined) return;
+    await this.#o.reporter.write(entry, report);
+    entry.reported = enrolment ?? undefined;
+  }
+
+  /** The word first, so that peers stop tunnelling to it; then nothing new is redirected; the end comes when what was has ended. */
+  async #leave(entry: Entry, because: string): Promise<void> {
+    const { clock, log, redirection } = this.#o;
+    if (entry.phase !== "leaving") {
+      const captured = entry.standing !== undefined;
+      if (entry.annotated || entry.reported !== undefined)
+        await this.#report(entry, { redirection: null, enrolment: { status: "False", reason: "Leaving", message: because } });
+      entry.annotated = false;
+      entry.standing = undefined;
+      entry.phase = "leaving";
+      entry.leavingSince = clock.monotonic();
+      if (!captured) return this.#release(entry, because, true);
+      await redirection.drain(entry.netns);
+      log.info("pod leaves", { pod: nameOf(entry), because });
+    }
+    const waited = clock.monotonic() - entry.leavingSince;
+    if (waited < PEERS_LEARN_MS || (waited < this.#o.drainMs && redirection.captured(entry.netns) > 0))
+      return void clock.after(LEAVE_POLL_MS, () => { if (this.#entries.get(entry.uid) === entry) void this.sync(entry.uid); }, { hold: true });
+    await this.#release(entry, because, true);
+  }
+
+  /** ztunnel's part ends; a pod that lives on gets its namespace back as it was. */
+  async #release(entry: Entry, because: string, alive = false): Promise<void> {
+    await this.#zds?.remove(entry.uid);
+    if (alive) {
+      await this.#o.redirection.remove(entry.netns, entry.rules);
+      if (entry.reported !== undefined) await this.#report(entry, { enrolment: null });
+    }
+    await this.#end(entry, false);
+    this.#o.log.info("pod released", { pod: nameOf(entry), because });
+  }
+
+  async #end(entry: Entry, tell = true): Promise<void> {
+    if (this.#entries.get(entry.uid) === entry) this.#entries.delete(entry.uid);
+    try {
+      if (tell) await this.#zds?.remove(entry.uid);
+      if (entry.probed) await this.#setProbes();
+    } finally {
+      entry.netns[Symbol.dispose]();
     }
   }
 
   async #setProbes(): Promise<void> {
-    await this.#options.probes.set([...this.#entries.values()].filter((e) => e.redirected).flatMap((e) => e.ips));
+    await this.#o.probes.set([...this.#entries.values()].filter((e) => e.probed).flatMap((e) => e.ips));
+  }
+
+  async #verifyNode(): Promise<void> {
+    try {
+      if (!(await this.#o.probes.verify())) return;
+      this.#drift.with({ where: "node" }).inc();
+      this.#o.log.warn("the node's probe rule was changed by somebody else and is put back");
+    } catch (error) {
+      this.#o.log.warn("cannot verify the node's probe rule", { error: errorText(error) });
+    }
+  }
+
+  async #verifyPod(entry: Entry): Promise<void> {
+    if (this.#entries.get(entry.uid) !== entry) return;
+    try {
+      if (!entry.listed && await this.#isGone(entry)) return await this.#release(entry, "the pod is gone");
+      if (entry.phase !== "enrolled" || entry.standing === undefined) return;
+      const { redirection } = this.#o;
+      // A missing table is a failure of the inspection; so is a namespace that cannot be entered, and then the repair says so.
+      const found = await redirection.inspect(entry.netns, entry.rules).catch(() => undefined);
+      if (found === entry.standing) return;
+      this.#drift.with({ where: "pod" }).inc();
+      this.#o.log.warn("the redirection of a pod was changed by somebody else and is put back", { pod: nameOf(entry) });
+      entry.standing = await redirection.apply(entry.netns, entry.rules);
+    } catch (error) {
+      this.#o.log.warn("cannot verify the redirection of a pod", { pod: nameOf(entry), error: errorText(error) });
+    }
+  }
+
+  /** The plugin brought it and the watch never showed it: the API server knows. */
+  async #isGone(entry: Entry): Promise<boolean> {
+    try {
+      return (await this.#o.client.get(KINDS.pods, entry.namespace, entry.name)).metadata.uid !== entry.uid;
+    } catch (error) {
+      if (isNotFound(error)) return true;
+      throw error;
+    }
   }
 
   #inTurn(uid: string, step: () => Promise<void>): Promise<void> {
-    const turn = (this.#turns.get(uid) ?? Promise.resolve()).then(step);
+    const turn = (this.#turns.get(uid) ?? Promise.resolve()).then(step).catch((error: unknown) => {
+      this.#o.log.warn("a step for a pod failed", { pod: uid, error: errorText(error) });
+    });
     this.#turns.set(uid, turn);
     void turn.finally(() => { if (this.#turns.get(uid) === turn) this.#turns.delete(uid); });
     return turn;
   }
 
-  #retryLater(uid: string, error: unknown): void {
+  async #retryLater(uid: string, error: unknown): Promise<void> {
     if (this.#closed) return;
-    const attempt = this.#retries.get(uid)?.attempt ?? 0;
-    const pod = this.#options.pods.byUid(uid);
+    const { clock, log, pods } = this.#o;
+    const { attempt = 0, since = clock.monotonic(), warned = false, timer: old } = this.#retries.get(uid) ?? {};
+    old?.cancel();
+    const pod = pods.byUid(uid);
+    const text = errorText(error);
     // A namespace that vanished under us is a pod that ended: its deletion event is on the way.
-    const level = error instanceof SyscallError || attempt < 3 ? "debug" : "warn";
-    this.#options.log[level]("pod is not in its desired state yet", { pod: pod === undefined ? uid : `${pod.metadata.namespace}/${pod.metadata.name}`, attempt, error: errorText(error) });
-    const timer = this.#options.clock.after(backoffDelay(RETRY, attempt, this.#options.random), () => void this.sync(uid), { hold: true });
-    this.#retries.set(uid, { attempt: attempt + 1, timer });
+    log[error instanceof SyscallError || attempt < 3 ? "debug" : "warn"]("pod is not in its desired state yet", { pod: pod === undefined ? uid : nameOf(pod), attempt, error: text });
+    const timer = clock.after(backoffDelay(RETRY, attempt, this.#o.random), () => void this.sync(uid), { hold: true });
+    const retry: Retry = { attempt: attempt + 1, since, timer, warned };
+    this.#retries.set(uid, retry);
+    if (warned || clock.monotonic() - since < PATIENCE_MS || pod === undefined || !this.selection(pod).enrolled) return;
+    retry.warned = true;
+    const ref = { uid, name: pod.metadata.name, namespace: pod.metadata.namespace ?? "" };
+    // "enabled" stays: it was redirected once and still is, so that peers must not send it plaintext.
+    const redirection = pod.metadata.annotations?.[REDIRECTION] === "enabled" ? {} : { redirection: "pending" as const };
+    const enrolment: Enrolment = { status: "False", reason: "Pending", message: text };
+    try {
+      await this.#o.reporter.write(ref, { ...redirection, enrolment });
+      const entry = this.#entries.get(uid);
+      if (entry !== undefined) entry.reported = enrolment;
+      this.#warn(ref, `cannot be enrolled yet: ${text}`);
+    } catch (cause) {
+      log.debug("cannot report on a pod", { pod: nameOf(pod), error: errorText(cause) });
+    }
   }
 
-  #facts(pod: Pod): PodFacts {
-    const namespace = pod.metadata.namespace ?? "";
-    return {
-      name: pod.metadata.name, namespace, labels: pod.metadata.labels ?? {}, annotations: pod.metadata.annotations ?? {},
-      namespaceLabels: this.#options.pods.namespaceLabels(namespace), hostNetwork: pod.spec.hostNetwork === true, terminal: isTerminal(pod),
-    };
+  #warn(pod: { uid: string; name: string; namespace: string }, message: string): void {
+    this.#o.reporter.warn(pod, "MeshEnrolmentFailed", message).catch((error: unknown) => this.#o.log.debug("cannot write an event", { pod: nameOf(pod), error: errorText(error) }));
   }
 }
 
-export const podIps = (pod: Pod): string[] => (pod.status?.podIPs ?? (pod.status?.podIP === undefined ? [] : [{ ip: pod.status.podIP }])).map((p) => p.ip);
-const isTerminal = (pod: Pod): boolean => pod.status?.phase === "Succeeded" || pod.status?.phase === "Failed";
-
-/** The two annotations a pod may carry; anything but true and false means the default. */
-function podSwitches(pod: KubeObject, dnsDefault: boolean): { bypassInbound: boolean; dnsCapture: boolean } {
-  const annotations = pod.metadata.annotations ?? {};
-  const dns = annotations["ambient.istio.io/dns-capture"];
-  return {
-    bypassInbound: annotations["ambient.istio.io/bypass-inbound-capture"] === "true",
-    dnsCapture: dns === "true" ? true : dns === "false" ? false : dnsDefault,
-  };
-}
+const nameOf = (pod: Pod | { readonly name: string; readonly namespace: string }): string =>
+  "metadata" in pod ? `${pod.metadata.namespace ?? ""}/${pod.metadata.name}` : `${pod.namespace}/${pod.name}`;

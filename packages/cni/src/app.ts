@@ -1,20 +1,26 @@
 // Composes the agent: watches pods, captures them, serves the plugin and ztunnel, keeps the plugin installed.
 import { existsSync } from "node:fs";
 import { basename, join } from "node:path";
-import { inClusterConfig, isNotFound, KINDS, KubeClient, Reflector, type KubeObject, type Pod } from "@ambit/kube";
+import { inClusterConfig, isNotFound, KINDS, KubeClient, type Pod } from "@ambit/kube";
 import { hostKernel, type Netns } from "@ambit/linux";
 import { commonRoutes, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom, type Bound, type Logger } from "@ambit/runtime";
-import { Agent, podIps } from "./agent.ts";
-import { HostProbeRules } from "./apply.ts";
+import { Agent } from "./agent.ts";
+import { podRedirection } from "./apply.ts";
 import type { Config } from "./config.ts";
+import { HostProbeRules } from "./host-probes.ts";
 import type { PodEvent } from "./plugin/event.ts";
 import { serveEvents } from "./plugin/event-server.ts";
 import { install } from "./plugin/install.ts";
+import { podIps } from "./pods/facts.ts";
+import { KnownPods } from "./pods/known.ts";
 import { openPodNetns } from "./pods/netns-finder.ts";
+import { Reporter } from "./pods/report.ts";
 import { ZdsServer } from "./ztunnel/server.ts";
 
-/** Below the plugin's own 5 s, so that it hears the reason rather than a timeout. */
-const ZTUNNEL_WAIT_MS = 4_000;
+/** Both together below the plugin's own 5 s, so that it hears the reason rather than a timeout. */
+const ZTUNNEL_WAIT_MS = 3_000;
+/** The plugin asked the API server itself; our watch is behind by at most a moment. */
+const WATCH_LAG_MS = 1_000;
 
 export async function build(config: Config, log: Logger, levels: LogLevels): Promise<Bound> {
   const clock = systemClock;
@@ -24,44 +30,39 @@ export async function build(config: Config, log: Logger, levels: LogLevels): Pro
   const listening = readiness.waitFor("pods adopted");
   const client = new KubeClient(inClusterConfig(process.env));
   const probes = new HostProbeRules(config);
-  const routes = { ...commonRoutes({ readiness, metrics, levels }), "GET /readyz": commonRoutes({ readiness, metrics, levels })["GET /ready"]! };
+  const common = commonRoutes({ readiness, metrics, levels });
+  const routes = { ...common, "GET /readyz": common["GET /ready"]! };
   const health = await serveHttp("0.0.0.0", config.healthPort, routes);
   const scrape = await serveHttp("0.0.0.0", config.metricsPort, routes);
 
-  const pods = new Reflector<Pod>(client, KINDS.pods, { fieldSelector: `spec.nodeName=${config.nodeName}`, log });
-  const namespaces = new Reflector<KubeObject>(client, KINDS.namespaces, { log });
-  const byUid = new Map<string, Pod>();
+  const pods = new KnownPods(client, config.nodeName, clock, log);
   const agent = new Agent({
     rules: { selectors: config.selectors, excludeNamespaces: config.excludeNamespaces, systemNamespace: config.podNamespace },
     podRules: { ipv6: config.ipv6, dnsCapture: config.dnsCapture, probeIpv4: config.probeIpv4, probeIpv6: config.probeIpv6 },
-    pods: { byUid: (uid) => byUid.get(uid), namespaceLabels: (name) => namespaces.get(name)?.metadata.labels ?? {} },
-    findNetns: (ips) => openPodNetns(join(config.hostRoot, "proc"), ips),
+    drainMs: config.drainMs, pods, redirection: podRedirection, reporter: new Reporter(client, config.nodeName, () => clock.now()),
+    findNetns: (uid, ips) => openPodNetns(join(config.hostRoot, "proc"), uid, ips),
     client, probes, clock, random: systemRandom, log, metrics,
   });
 
-  let started = false;
-  const changed = (pod: Pod) => { if (started) void agent.sync(pod.metadata.uid ?? ""); };
-  pods.handle({
-    onAdd: (pod) => { byUid.set(pod.metadata.uid ?? "", pod); changed(pod); },
-    onUpdate: (pod) => { byUid.set(pod.metadata.uid ?? "", pod); changed(pod); },
-    onDelete: (pod) => { byUid.delete(pod.metadata.uid ?? ""); changed(pod); },
-  });
-  const relabelled = (ns: KubeObject) => { for (const pod of byUid.values()) if (pod.metadata.namespace === ns.metadata.name) changed(pod); };
-  namespaces.handle({
-    onAdd: relabelled,
-    onUpdate: (ns, old) => { if (JSON.stringify(ns.metadata.labels) !== JSON.stringify(old.metadata.labels)) relabelled(ns); },
-  });
-  pods.start();
-  namespaces.start();
-  await Promise.all([pods.whenSynced(), namespaces.whenSynced()]);
-
+  await pods.start();
   // Everything that is captured already is known again before a ztunnel may ask: its snapshot must be complete.
-  await Promise.all([...byUid.keys()].map((uid) => agent.sync(uid)));
-  started = true;
-  const zds = new ZdsServer({ path: config.zdsPath, snapshot: () => agent.snapshot(), clock, log, metrics, onConnected: (count) => { if (count > 0) agent.resume(); wake(); } });
-  agent.attach(zds);
+  const adopting: Promise<void>[] = [];
+  pods.listen({
+    changed: (uid) => void adopting.push(agent.sync(uid)),
+    deleted: (uid) => void adopting.push(agent.deleted(uid)),
+  });
+  await Promise.all(adopting);
+  pods.listen({ changed: (uid) => void agent.sync(uid), deleted: (uid) => void agent.deleted(uid) });
+
   let waiting: (() => void)[] = [];
-  const wake = () => { const all = waiting; waiting = []; for (const w of all) w(); };
+  const zds = new ZdsServer({
+    path: config.zdsPath, snapshot: () => agent.snapshot(), clock, log, metrics, onTaken: (pod, error) => agent.taken(pod, error),
+    onConnected: (count) => {
+      agent.ztunnels(count);
+      if (count > 0) for (const wake of waiting.splice(0)) wake();
+    },
+  });
+  agent.attach(zds);
   const ztunnelThere = async () => {
     if (zds.connected > 0) return;
     await new Promise<void>((resolve) => {
@@ -70,26 +71,30 @@ export async function build(config: Config, log: Logger, levels: LogLevels): Pro
     });
   };
 
-  const events = await serveEvents(config.runDir, log, async (event) => {
+  const events = await serveEvents(config.runDir, log, async (event, abandoned) => {
     const pod = await findPod(client, pods, event);
+    await pods.until(() => agent.selection(pod).enrolled, WATCH_LAG_MS);
     const selection = agent.selection(pod);
     if (!selection.enrolled) throw new Error(`pod ${event.namespace}/${event.name} is not to be enrolled: ${selection.because}`);
     const ips = event.ips.length > 0 ? event.ips : podIps(pod);
     await ztunnelThere();
-    await agent.enrolNew(pod, openEventNetns(config, event.netns), ips);
+    await agent.enrolNew(pod, openEventNetns(config, event.netns), ips, abandoned);
   });
-  const installation = install(config, clock, log, (installed) => { if (installed) chained(); });
+  const installed = install(config, clock, log, (there) => { if (there) chained(); });
+  const verify = clock.every(config.verifyMs, () => void agent.verify());
   listening();
   log.info("agent is listening", { node: config.nodeName, zds: config.zdsPath });
 
   return {
     drain: async () => {
-      if (await isUpgrade(client, config)) installation.close();
+      verify.cancel();
+      waiting = [];
+      if (await isUpgrade(client, config)) installed.close();
       else {
-        installation.remove();
+        installed.remove();
         await probes.remove().catch(() => undefined);
       }
-      await Promise.all([events.close(), pods.stop(), namespaces.stop()]);
+      await Promise.all([events.close(), pods.stop()]);
       await agent.close();
       await zds.close();
       await Promise.all([health.close(), scrape.close()]);
@@ -98,10 +103,13 @@ export async function build(config: Config, log: Logger, levels: LogLevels): Pro
   };
 }
 
-/** The informer may lag behind the kubelet: the API server is asked when it does. */
-async function findPod(client: KubeClient, pods: Reflector<Pod>, event: PodEvent): Promise<Pod> {
-  const known = pods.get(`${event.namespace}/${event.name}`);
-  return known ?? client.get<Pod>(KINDS.pods, event.namespace, event.name);
+/** Names are used again (a StatefulSet's pod): only the uid says which one this is. */
+async function findPod(client: KubeClient, pods: KnownPods, event: PodEvent): Promise<Pod> {
+  const known = pods.byName(event.namespace, event.name);
+  if (known !== undefined && event.uid !== undefined && known.metadata.uid === event.uid) return known;
+  const pod = await client.get<Pod>(KINDS.pods, event.namespace, event.name, { timeoutMs: WATCH_LAG_MS });
+  if (event.uid !== undefined && pod.metadata.uid !== event.uid) throw new Error(`pod ${event.namespace}/${event.name} was replaced by another of its name`);
+  return pod;
 }
 
 /** The runtime's path is the node's; ours is below the mounts. */

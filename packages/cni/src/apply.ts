@@ -1,59 +1,31 @@
-// Owns writing and removing redirection inside a pod's namespace, and the node's probe rule.
-import { spawn } from "node:child_process";
-import { hostKernel, type Netns } from "@ambit/linux";
-import { renderHostCleanup, renderHostProbe, type HostProbe } from "./rules/host-probe.ts";
-import { renderPodCleanup, renderPodRules, renderRouting, renderRoutingCleanup, type PodRules } from "./rules/inpod.ts";
-
-const COMMAND_TIMEOUT_MS = 10_000;
+// Owns writing, reading back and removing redirection inside a pod's namespace.
+import { deleteConntrackEntries, hostKernel, type Netns } from "@ambit/linux";
+import { capturedConnections } from "./pods/sockets.ts";
+import type { Redirection } from "./pods/redirection.ts";
+import { MARK_MASK, renderDrainRules, renderInspection, renderPodCleanup, renderPodRules, renderRouting, renderRoutingCleanup, type PodRules } from "./rules/inpod.ts";
 
 /**
- * When ztunnel is replaced, connections that are being opened at that moment move to its successor's listeners instead of being
- * reset. ztunnel itself has no write access to sysctls. Kernels before 5.14 do without.
+ * Routes before rules: marked packets must have somewhere to go. Safe to repeat on a pod that is redirected already. Then the
+ * kernel forgets connections that it would go on treating as not redirected; those that are open go on, because only a SYN
+ * is ever redirected, and those of ztunnel are not forgotten: they carry its mark.
  */
-const MIGRATE_HANDSHAKES = "{ echo 1 > /proc/sys/net/ipv4/tcp_migrate_req; } 2> /dev/null || true";
-
-/** Routes before rules: marked packets must have somewhere to go. Safe to repeat. */
-export async function applyPodRules(netns: Netns, rules: PodRules): Promise<void> {
-  const script = `${MIGRATE_HANDSHAKES}\n${renderRouting(rules)}\nexec nft -f -`;
-  await hostKernel.run(netns, ["sh", "-e", "-c", script], renderPodRules(rules));
+async function applyPodRules(netns: Netns, rules: PodRules): Promise<string> {
+  const script = `${renderRouting(rules)}\nnft -f -\n${renderInspection(rules)}`;
+  const standing = await hostKernel.run(netns, ["sh", "-e", "-c", script], renderPodRules(rules));
+  deleteConntrackEntries(netns, { untranslated: true, mark: { value: 0, mask: MARK_MASK } });
+  return standing;
 }
 
-export async function removePodRules(netns: Netns, rules: PodRules): Promise<void> {
-  await hostKernel.run(netns, ["sh", "-c", `nft -f - && { ${renderRoutingCleanup(rules)}; }`], renderPodCleanup());
+const inspectPodRules = (netns: Netns, rules: PodRules): Promise<string> => hostKernel.run(netns, ["sh", "-e", "-c", renderInspection(rules)]);
+
+async function drainPodRules(netns: Netns): Promise<void> {
+  await hostKernel.run(netns, ["nft", "-f", "-"], renderDrainRules());
 }
 
-/** The node's table is small and replaced whole; calls run one after the other, the last wins. */
-export class HostProbeRules {
-  readonly #host: HostProbe;
-  #queue: Promise<unknown> = Promise.resolve();
-
-  constructor(host: HostProbe) {
-    this.#host = host;
-  }
-
-  set(podIps: readonly string[]): Promise<void> {
-    return this.#run(renderHostProbe(this.#host, podIps));
-  }
-
-  remove(): Promise<void> {
-    return this.#run(renderHostCleanup());
-  }
-
-  #run(ruleset: string): Promise<void> {
-    const turn = this.#queue.then(() => nft(ruleset));
-    this.#queue = turn.catch(() => undefined);
-    return turn;
-  }
+/** Entries that would still translate are forgotten with the rules that made them. */
+async function removePodRules(netns: Netns, rules: PodRules): Promise<void> {
+  await hostKernel.run(netns, ["sh", "-c", `nft -f - && { ${renderRoutingCleanup(rules)}\n}`], renderPodCleanup());
+  deleteConntrackEntries(netns);
 }
 
-function nft(ruleset: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const child = spawn("nft", ["-f", "-"], { stdio: ["pipe", "ignore", "pipe"], timeout: COMMAND_TIMEOUT_MS });
-    let errors = "";
-    child.stderr.on("data", (b: Buffer) => { errors = (errors + b.toString("utf8")).slice(-4096); });
-    child.on("error", (cause) => reject(new Error("cannot run nft", { cause })));
-    child.on("close", (code) => (code === 0 ? resolve() : reject(new Error(`nft failed: ${errors.trim()}`))));
-    child.stdin.on("error", () => undefined);
-    child.stdin.end(ruleset);
-  });
-}
+export const podRedirection: Redirection = { apply: applyPodRules, inspect: inspectPodRules, drain: drainPodRules, remove: removePodRules, captured: capturedConnections };

@@ -6,7 +6,6 @@ import { decodeSelectors, DEFAULT_SELECTORS, type EnablementSelector } from "./p
 
 export const ENV = {
   nodeName: env.string("NODE_NAME", undefined, "the node whose pods this agent enrols"),
-  podName: env.string("POD_NAME", "", "the agent's own pod"),
   podNamespace: env.string("POD_NAMESPACE", "istio-system", "the agent's own namespace; ztunnel lives there too"),
   selectors: env.string("AMBIENT_ENABLEMENT_SELECTOR", "", "YAML list of {podSelector, namespaceSelector}"),
   excludeNamespaces: env.string("EXCLUDE_NAMESPACES", "kube-system", "comma list of namespaces that are never enrolled"),
@@ -20,13 +19,22 @@ export const ENV = {
   netDir: env.string("MOUNTED_CNI_NET_DIR", "/host/etc/cni/net.d", "the node's CNI configuration"),
   binDir: env.string("MOUNTED_CNI_BIN_DIR", "/host/opt/cni/bin", "the node's CNI plugins"),
   confName: env.string("CNI_CONF_NAME", "", "configuration file to chain to; default: the lexically first"),
-  chained: env.boolean("CHAINED_CNI_PLUGIN", true, "append to the primary configuration rather than stand alone"),
+  chained: env.boolean("CHAINED_CNI_PLUGIN", true, "append to the primary configuration; false: a file of our own for multus and the like"),
+  verifyMs: env.duration("AMBIT_VERIFY_INTERVAL", 30_000, "how often rules are compared with what they should be, and repaired"),
+  drainMs: env.duration("AMBIT_RELEASE_DRAIN", 5_000, "how long connections of a pod that leaves the mesh may take to end, at least 2 s"),
   healthPort: env.integer("AMBIT_HEALTH_PORT", 8000, "readiness and liveness", 0, 65535),
   metricsPort: env.integer("MONITORING_PORT", 15014, "metrics", 0, 65535),
   logLevel: env.string("AMBIT_LOG", "info", "log level, or scope=level list"),
   kubeHost: env.string("KUBERNETES_SERVICE_HOST", "", "API server address as pods see it"),
   kubePort: env.string("KUBERNETES_SERVICE_PORT", "443", "API server port"),
 } as const;
+
+/** Switches of the real agent that we do not have: a value other than these is refused, never ignored. */
+export const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
+  AMBIENT_ENABLED: ["true"], NATIVE_NFTABLES: ["true"], AMBIENT_RECONCILE_POD_RULES_ON_STARTUP: ["true"], ENABLE_AMBIENT_DETECTION_RETRY: ["true"],
+  ISTIO_OWNED_CNI_CONFIG: ["false"], ISTIO_OWNED_CNI_CONFIG_FILENAME: [], ISTIO_OWNED_CNI_CONF_FILENAME: [],
+  ALLOW_SWITCH_TO_HOST_NS: ["false"], AMBIENT_ENABLE_AWS_BRANCH_ENI_PROBE: ["false"], REPAIR_ENABLED: ["false"],
+};
 
 export type Config = Omit<ReturnType<typeof readEnv<typeof ENV>>, "selectors" | "excludeNamespaces"> & {
   readonly selectors: readonly EnablementSelector[];
@@ -35,6 +43,8 @@ export type Config = Omit<ReturnType<typeof readEnv<typeof ENV>>, "selectors" | 
 
 /** Throws naming the variable and what is wrong with it. */
 export function readConfig(source: NodeJS.ProcessEnv): Config {
+  const refused = Object.entries(UNSUPPORTED).filter(([name, allowed]) => (source[name] ?? "") !== "" && !allowed.includes(source[name] ?? ""));
+  if (refused.length > 0) throw new Error(`bad configuration:\n  ${refused.map(([name]) => `${name}=${source[name]} is not supported`).join("\n  ")}`);
   const raw = readEnv(ENV, source);
   let selectors = DEFAULT_SELECTORS;
   if (raw.selectors !== "") {

@@ -14,7 +14,7 @@ const SOCKET_MODE = 0o666;
 
 export interface EventServer { close(): Promise<void> }
 
-export async function serveEvents(runDir: string, log: Logger, onPod: (event: PodEvent) => Promise<void>): Promise<EventServer> {
+export async function serveEvents(runDir: string, log: Logger, onPod: (event: PodEvent, abandoned: () => boolean) => Promise<void>): Promise<EventServer> {
   mkdirSync(runDir, { recursive: true });
   const path = join(runDir, EVENT_SOCKET);
   rmSync(path, { force: true });
@@ -26,12 +26,12 @@ export async function serveEvents(runDir: string, log: Logger, onPod: (event: Po
     req.on("error", () => undefined);
     req.on("data", (chunk: string) => {
       body += chunk;
-      if (body.length > BODY_MAX_BYTES) { answer(413, "too large\n"); req.destroy(); }
+      if (body.length > BODY_MAX_BYTES) { answer(413, "too large\n"); res.on("finish", () => req.destroy()); req.removeAllListeners("data").removeAllListeners("end").resume(); }
     });
     req.on("end", () => {
       const event = decodeEvent(body);
       if (!event.ok) return void answer(400, `${describeProblems(event.error)}\n`);
-      onPod(event.value).then(() => answer(200, ""), (error: unknown) => {
+      onPod(event.value, () => res.destroyed).then(() => answer(200, ""), (error: unknown) => {
         log.warn("pod cannot start in the mesh", { pod: `${event.value.namespace}/${event.value.name}`, error: errorText(error) });
         answer(500, `${errorText(error)}\n`);
       });

@@ -1,7 +1,14 @@
 // Owns the message from the CNI plugin to the agent: Istio's JSON (protocol §6.4), decoded strictly.
 import { err, ok, parseIp, problem, type Problem, type Result } from "@ambit/core";
 
-export interface PodEvent { readonly netns: string; readonly name: string; readonly namespace: string; readonly ips: readonly string[] }
+export interface PodEvent {
+  readonly netns: string;
+  readonly name: string;
+  readonly namespace: string;
+  readonly ips: readonly string[];
+  /** Our plugin says which pod of that name it means; Istio's does not. */
+  readonly uid?: string;
+}
 
 export const EVENT_SOCKET = "pluginevent.sock";
 export const EVENT_PATH = "/cmdadd";
@@ -10,7 +17,7 @@ const IPS_MAX = 32;
 
 export function encodeEvent(event: PodEvent): string {
   return JSON.stringify({
-    Netns: event.netns, PodName: event.name, PodNamespace: event.namespace,
+    Netns: event.netns, PodName: event.name, PodNamespace: event.namespace, ...(event.uid === undefined ? {} : { PodUID: event.uid }),
     IPs: event.ips.map((ip) => ({ Interface: null, Address: { IP: ip, Mask: Buffer.alloc(ip.includes(":") ? 16 : 4, 0xff).toString("base64") }, Gateway: "" })),
   });
 }
@@ -32,6 +39,7 @@ export function decodeEvent(text: string): Result<PodEvent> {
     return "";
   };
   const event = { netns: textOf("Netns"), name: textOf("PodName"), namespace: textOf("PodNamespace") };
+  const uid = record["PodUID"] === undefined ? {} : { uid: textOf("PodUID") };
   const list = record["IPs"] ?? [];
   const ips: string[] = [];
   if (!Array.isArray(list) || list.length > IPS_MAX) problems.push(problem("IPs", `must be a list of at most ${IPS_MAX}`));
@@ -41,5 +49,5 @@ export function decodeEvent(text: string): Result<PodEvent> {
     if (ip?.ok === true) ips.push(ip.value);
     else problems.push(problem(`IPs[${i}].Address.IP`, "must be an IP address"));
   });
-  return problems.length > 0 ? err(problems) : ok({ ...event, ips });
+  return problems.length > 0 ? err(problems) : ok({ ...event, ...uid, ips });
 }

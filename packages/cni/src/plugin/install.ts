@@ -6,6 +6,8 @@ import type { Config } from "../config.ts";
 import { addPlugin, PLUGIN_TYPE, removePlugin, type PluginConfig } from "./conflist.ts";
 
 export const KUBECONFIG_NAME = "istio-cni-kubeconfig";
+/** Not chained (multus and the like name plugins one by one): a configuration of our own, sorted last. */
+const STANDALONE_NAME = "YYY-istio-cni.conf";
 const SERVICE_ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount";
 /** Several writes of one change arrive as several events. */
 const SETTLE_MS = 50;
@@ -60,24 +62,46 @@ export function install(config: Config, clock: Clock, log: Logger, onState: (ins
     remove: () => {
       close();
       // Out of the chain first: a chain that names a missing program stops every pod of the node.
-      const file = primaryConfig(config);
-      if (file !== undefined) {
-        const without = removePlugin(readFileSync(file, "utf8"));
-        if (without.ok) writeAtomically(file, without.value, 0o644);
-      }
-      rmSync(join(config.binDir, PLUGIN_TYPE), { force: true });
+      const left = unchain(config);
+      if (left.length === 0) rmSync(join(config.binDir, PLUGIN_TYPE), { force: true });
+      else log.warn("CNI configurations still name our plugin, so it stays", { problems: left });
       rmSync(join(config.runDir, KUBECONFIG_NAME), { force: true });
     },
   };
 }
 
+/** Takes us out of every configuration, also of one that was the primary before; returns what could not be changed. */
+function unchain(config: Config): string[] {
+  rmSync(join(config.netDir, STANDALONE_NAME), { force: true });
+  return configsIn(config.netDir).flatMap((name) => {
+    const file = join(config.netDir, name);
+    try {
+      const text = readFileSync(file, "utf8");
+      if (!text.includes(`"${PLUGIN_TYPE}"`)) return [];
+      const without = removePlugin(text);
+      if (!without.ok) return [`${file}: ${without.error}`];
+      writeAtomically(file, without.value, 0o644);
+      return [];
+    } catch (error) {
+      return [`${file}: ${errorText(error)}`];
+    }
+  });
+}
+
 function chain(config: Config): string | undefined {
+  if (!config.chained) {
+    const file = join(config.netDir, STANDALONE_NAME);
+    const text = `${JSON.stringify({ cniVersion: "0.3.1", ...pluginConfig(config) }, null, 2)}\n`;
+    if (!existsSync(file) || readFileSync(file, "utf8") !== text) writeAtomically(file, text, 0o644);
+    return undefined;
+  }
   const file = primaryConfig(config);
   if (file === undefined) return `no CNI configuration in ${config.netDir} yet`;
   const text = readFileSync(file, "utf8");
   const wanted = addPlugin(text, pluginConfig(config));
   if (!wanted.ok) return `${file}: ${wanted.error}`;
-  const target = file.endsWith(".conf") ? `${file}list` : file;
+  // Runtimes read a list only from a .conflist.
+  const target = file.replace(/\.(conf|json)$/, ".conflist");
   if (wanted.value !== text || target !== file) writeAtomically(target, wanted.value, 0o644);
   if (target !== file) rmSync(file);
   return undefined;
@@ -86,15 +110,17 @@ function chain(config: Config): string | undefined {
 /** The file the kubelet's runtime would take: lexically first, or the named one. */
 function primaryConfig(config: Config): string | undefined {
   if (config.confName !== "") {
-    const named = [config.confName, config.confName.replace(/\.conf$/, ".conflist")].map((n) => join(config.netDir, n));
+    const named = [config.confName, config.confName.replace(/\.(conf|json)$/, ".conflist")].map((n) => join(config.netDir, n));
     return named.find((f) => existsSync(f));
   }
-  if (!existsSync(config.netDir)) return undefined;
-  const first = readdirSync(config.netDir).filter((f) => /\.(conf|conflist|json)$/.test(f)).sort()[0];
+  const [first] = configsIn(config.netDir);
   return first === undefined ? undefined : join(config.netDir, first);
 }
 
-export function pluginConfig(config: Config): PluginConfig {
+/** In the order of their names, as runtimes read them. */
+const configsIn = (dir: string): string[] => (existsSync(dir) ? readdirSync(dir).filter((f) => /\.(conf|conflist|json)$/.test(f)).sort() : []);
+
+function pluginConfig(config: Config): PluginConfig {
   return {
     type: PLUGIN_TYPE,
     name: PLUGIN_TYPE,

@@ -3,10 +3,11 @@
 import { readFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
-import { isNotFound, KINDS, KubeClient, parseKubeconfig, type KubeObject, type Pod } from "@ambit/kube";
+import { isNotFound, KINDS, KubeClient, KubeError, parseKubeconfig, type KubeObject, type Pod } from "@ambit/kube";
 import { describeProblems } from "@ambit/core";
 import { selectPod } from "../plan/select.ts";
-import { decodeSelectors, DEFAULT_SELECTORS } from "../plan/selectors.ts";
+import { decodeSelectors, DEFAULT_SELECTORS, type EnablementSelector } from "../plan/selectors.ts";
+import { factsOf } from "../pods/facts.ts";
 import { encodeEvent, EVENT_PATH, EVENT_SOCKET } from "./event.ts";
 import { KUBECONFIG_NAME } from "./install.ts";
 
@@ -15,9 +16,16 @@ const AGENT_TIMEOUT_MS = 5_000;
 const API_TIMEOUT_MS = 5_000;
 const AGENT_POD_PREFIX = "istio-cni-node-";
 
+/** What we use of the network configuration; everything else in it is other plugins' business. */
 interface NetConf {
-  cniVersion?: string; name?: string; prevResult?: { cniVersion?: string; ips?: { address?: string }[] };
-  cni_agent_run_dir?: string; ambient_enabled?: boolean; enablement_selectors?: unknown; exclude_namespaces?: string[]; pod_namespace?: string;
+  readonly cniVersion: string;
+  readonly prevResult: Readonly<Record<string, unknown>> | undefined;
+  readonly ips: readonly string[];
+  readonly runDir: string;
+  readonly ambientEnabled: boolean;
+  readonly selectors: readonly EnablementSelector[];
+  readonly excludeNamespaces: readonly string[];
+  readonly podNamespace: string;
 }
 
 /** CNI error codes: 7 invalid configuration, 11 try again later, 6 decoding failure. */
@@ -36,15 +44,45 @@ async function main(): Promise<string> {
   if (command !== "ADD") throw new CniError(4, `CNI_COMMAND "${command}" is unknown`);
   const conf = readConf();
   await add(conf);
-  return JSON.stringify(conf.prevResult ?? { cniVersion: conf.cniVersion ?? "0.3.1" });
+  return JSON.stringify(conf.prevResult ?? { cniVersion: conf.cniVersion });
 }
 
 function readConf(): NetConf {
+  let value: unknown;
   try {
-    return JSON.parse(readFileSync(0, "utf8")) as NetConf;
+    value = JSON.parse(readFileSync(0, "utf8"));
   } catch (cause) {
     throw new CniError(6, "the network configuration on stdin is not JSON", { cause });
   }
+  const record = recordOf(value, "the network configuration");
+  const textOf = (field: string, fallback: string): string => {
+    const v = record[field] ?? fallback;
+    if (typeof v === "string") return v;
+    throw new CniError(7, `${field} must be text`);
+  };
+  const excluded = record["exclude_namespaces"] ?? [];
+  if (!Array.isArray(excluded) || !excluded.every((n) => typeof n === "string")) throw new CniError(7, "exclude_namespaces must be a list of text");
+  const selectors = record["enablement_selectors"] === undefined ? { ok: true as const, value: DEFAULT_SELECTORS } : decodeSelectors(record["enablement_selectors"]);
+  if (!selectors.ok) throw new CniError(7, `enablement_selectors: ${describeProblems(selectors.error)}`);
+  const prevResult = record["prevResult"] === undefined ? undefined : recordOf(record["prevResult"], "prevResult");
+  return {
+    cniVersion: textOf("cniVersion", "0.3.1"), prevResult, ips: ipsOf(prevResult?.["ips"] ?? []), runDir: textOf("cni_agent_run_dir", "/var/run/istio-cni"),
+    ambientEnabled: record["ambient_enabled"] === true, selectors: selectors.value, excludeNamespaces: excluded, podNamespace: textOf("pod_namespace", "istio-system"),
+  };
+}
+
+function recordOf(value: unknown, what: string): Record<string, unknown> {
+  if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
+  throw new CniError(7, `${what} must be a JSON object`);
+}
+
+function ipsOf(list: unknown): string[] {
+  if (!Array.isArray(list)) throw new CniError(7, "prevResult.ips must be a list");
+  return list.map((entry: unknown, i) => {
+    const address = (entry as { address?: unknown } | null)?.address;
+    if (typeof address !== "string") throw new CniError(7, `prevResult.ips[${i}].address must be text`);
+    return address.split("/")[0] ?? "";
+  });
 }
 
 async function add(conf: NetConf): Promise<void> {
@@ -52,23 +90,16 @@ async function add(conf: NetConf): Promise<void> {
   const name = args.get("K8S_POD_NAME");
   const namespace = args.get("K8S_POD_NAMESPACE");
   if (name === undefined || namespace === undefined || name === "" || namespace === "") return;
-  const systemNamespace = conf.pod_namespace ?? "istio-system";
   // The agent must be able to start before anything else is.
-  if (namespace === systemNamespace && name.startsWith(AGENT_POD_PREFIX)) return;
-  const excludeNamespaces = conf.exclude_namespaces ?? [];
-  if (conf.ambient_enabled !== true || excludeNamespaces.includes(namespace)) return;
-  const selectors = conf.enablement_selectors === undefined ? { ok: true as const, value: DEFAULT_SELECTORS } : decodeSelectors(conf.enablement_selectors);
-  if (!selectors.ok) throw new CniError(7, `enablement_selectors: ${describeProblems(selectors.error)}`);
-  const runDir = conf.cni_agent_run_dir ?? "/var/run/istio-cni";
-  const facts = await lookUp(runDir, namespace, name);
+  if (namespace === conf.podNamespace && name.startsWith(AGENT_POD_PREFIX)) return;
+  if (!conf.ambientEnabled || conf.excludeNamespaces.includes(namespace)) return;
+  const facts = await lookUp(conf.runDir, namespace, name);
   if (facts === undefined) return;
-  const selection = selectPod({ selectors: selectors.value, excludeNamespaces, systemNamespace }, {
-    name, namespace, labels: facts.pod.metadata.labels ?? {}, annotations: facts.pod.metadata.annotations ?? {},
-    namespaceLabels: facts.ns.metadata.labels ?? {}, hostNetwork: facts.pod.spec.hostNetwork === true, terminal: false,
-  });
+  const { pod, ns } = facts;
+  const selection = selectPod({ selectors: conf.selectors, excludeNamespaces: conf.excludeNamespaces, systemNamespace: conf.podNamespace }, { ...factsOf(pod, ns.metadata.labels ?? {}), terminal: false });
   if (!selection.enrolled) return;
-  const ips = (conf.prevResult?.ips ?? []).flatMap((ip) => (ip.address === undefined ? [] : [ip.address.split("/")[0] ?? ""]));
-  await tellAgent(join(runDir, EVENT_SOCKET), encodeEvent({ netns: process.env["CNI_NETNS"] ?? "", name, namespace, ips }));
+  const { uid } = pod.metadata;
+  await tellAgent(join(conf.runDir, EVENT_SOCKET), encodeEvent({ netns: process.env["CNI_NETNS"] ?? "", name, namespace, ips: conf.ips, ...(uid === undefined ? {} : { uid }) }));
 }
 
 /** Without an answer from the API server nobody can say that the pod may stay outside: the start fails and is tried again. */
@@ -82,6 +113,7 @@ async function lookUp(runDir: string, namespace: string, name: string): Promise<
     return { pod, ns };
   } catch (cause) {
     if (isNotFound(cause)) return undefined;
+    if (cause instanceof KubeError && cause.status === 401) throw new CniError(11, "the API server does not accept this node's CNI token any more; istio-cni-node of this node renews it, is it running?", { cause });
     throw new CniError(11, `cannot find out whether pod ${namespace}/${name} belongs to the mesh`, { cause });
   } finally {
     client?.close();

@@ -11,7 +11,7 @@ export const SET_V6 = "istio-inpod-probes-v6";
  * never touched: the match says "a process of this node".
  */
 export function renderHostProbe(host: HostProbe, podIps: readonly string[]): string {
-  const of = (v6: boolean) => podIps.filter((ip) => ip.includes(":") === v6).sort();
+  const of = (v6: boolean) => [...new Set(podIps)].filter((ip) => ip.includes(":") === v6).sort();
   const set = (name: string, type: string, ips: readonly string[]) =>
     `  set ${name} { type ${type};${ips.length === 0 ? "" : ` elements = { ${ips.join(", ")} };`} }`;
   return [
@@ -31,3 +31,6 @@ export function renderHostProbe(host: HostProbe, podIps: readonly string[]): str
 }
 
 export const renderHostCleanup = (): string => `table inet ${TABLE}\ndelete table inet ${TABLE}\n`;
+
+/** An nft command that prints the table as it stands. */
+export const HOST_INSPECTION = ["-s", "list", "table", "inet", TABLE] as const;

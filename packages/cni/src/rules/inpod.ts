@@ -10,7 +10,7 @@ export const DNS_PORT = 15053;
 export const ZTUNNEL_MARK = 0x539;
 /** Return traffic of connections that ztunnel made with the client's own source address. */
 export const RETURN_MARK = 0x111;
-const MARK_MASK = 0xfff;
+export const MARK_MASK = 0xfff;
 export const ROUTE_TABLE = 100;
 const RULE_PRIORITY = 32764;
 
@@ -30,22 +30,9 @@ const SYN = "tcp flags & (fin | syn | rst | ack) == syn";
 
 /** One nft transaction: replaces whatever stood there, so that applying it twice changes nothing. */
 export function renderPodRules(rules: PodRules): string {
-  const mangle = [
-    `table inet ${TABLES[0]} {`,
-    "  chain prerouting { type filter hook prerouting priority -150; policy accept; jump istio-prerouting; }",
-    "  chain output { type route hook output priority -150; policy accept; jump istio-output; }",
-    "  chain istio-prerouting {",
-    `    ${marked("meta mark", "==", ZTUNNEL_MARK)} ct mark set ct mark & ${hex(0xfffff000)} | ${hex(RETURN_MARK)}`,
-    "  }",
-    "  chain istio-output {",
-    `    ${marked("ct mark", "==", RETURN_MARK)} meta mark set ct mark`,
-    "  }",
-    "}",
-  ];
   const nat = [
     `table inet ${TABLES[1]} {`,
-    "  chain prerouting { type nat hook prerouting priority -100; policy accept; jump istio-prerouting; }",
-    "  chain output { type nat hook output priority -100; policy accept; jump istio-output; }",
+    ...NAT_HOOKS,
     "  chain istio-prerouting {",
     ...(rules.bypassInbound ? [] : families(rules).flatMap((f) => [
       `    meta l4proto tcp ${f.ip} saddr ${f.probe} accept`,
@@ -64,23 +51,72 @@ export function renderPodRules(rules: PodRules): string {
       `    ${f.ip} daddr != ${f.loopback} ${SYN} ${marked("meta mark", "!=", ZTUNNEL_MARK)} redirect to :${OUTBOUND_PORT}`,
     ]),
     "  }",
+    ...guards(rules),
     "}",
   ];
-  // Queries of the application and of ztunnel share ports and peers: a zone of their own keeps their conntrack entries apart.
-  const raw = !rules.dnsCapture ? [] : [
-    `table inet ${TABLES[2]} {`,
-    "  chain prerouting { type filter hook prerouting priority -300; policy accept; jump istio-prerouting; }",
-    "  chain output { type filter hook output priority -300; policy accept; jump istio-output; }",
-    "  chain istio-prerouting {",
-    `    udp sport 53 ${marked("meta mark", "!=", ZTUNNEL_MARK)} ct zone set 1`,
-    "  }",
-    "  chain istio-output {",
-    `    udp dport 53 ${marked("meta mark", "==", ZTUNNEL_MARK)} ct zone set 1`,
-    "  }",
-    "}",
-  ];
-  return [...clear(), ...mangle, ...nat, ...raw, ""].join("\n");
+  return [...clear(), ...MANGLE, ...nat, ...raw(rules), ""].join("\n");
 }
+
+/**
+ * For a pod that leaves: nothing new is redirected, but connections that were go on. The base chains of nat stay, because
+ * without any the kernel stops translating the packets of connections it redirected, and those would hang.
+ */
+export const renderDrainRules = (): string => [...clear(), ...MANGLE, `table inet ${TABLES[1]} {`, ...NAT_HOOKS, "  chain istio-prerouting {", "  }", "  chain istio-output {", "  }", "}", ""].join("\n");
+
+const MANGLE: readonly string[] = [
+  `table inet ${TABLES[0]} {`,
+  "  chain prerouting { type filter hook prerouting priority -150; policy accept; jump istio-prerouting; }",
+  "  chain output { type route hook output priority -150; policy accept; jump istio-output; }",
+  "  chain istio-prerouting {",
+  `    ${marked("meta mark", "==", ZTUNNEL_MARK)} ct mark set ct mark & ${hex(0xfffff000)} | ${hex(RETURN_MARK)}`,
+  "  }",
+  "  chain istio-output {",
+  `    ${marked("ct mark", "==", RETURN_MARK)} meta mark set ct mark`,
+  "  }",
+  "}",
+];
+
+const NAT_HOOKS: readonly string[] = [
+  "  chain prerouting { type nat hook prerouting priority -100; policy accept; jump istio-prerouting; }",
+  "  chain output { type nat hook output priority -100; policy accept; jump istio-output; }",
+];
+
+/**
+ * A new connection may reuse the ports of one from before enrolment that the kernel still remembers, untranslated; nat chains
+ * never see it. It is reset rather than let past ztunnel, in clear and without policy. Kept in nat's table, so that whoever
+ * removes the redirection removes the guard with it.
+ */
+function guards(rules: PodRules): string[] {
+  const refused = (f: Family, more: string) => `    ${f.ip} daddr != ${f.loopback} ${more}${SYN} ct status ! dnat ${marked("meta mark", "!=", ZTUNNEL_MARK)} reject with tcp reset`;
+  return [
+    ...(rules.bypassInbound ? [] : [
+      "  chain guard-input {",
+      "    type filter hook input priority 0; policy accept;",
+      `    iifname "lo" accept`,
+      ...families(rules).flatMap((f) => [`    meta l4proto tcp ${f.ip} saddr ${f.probe} accept`, refused(f, `tcp dport != ${HBONE_PORT} `)]),
+      "  }",
+    ]),
+    "  chain guard-output {",
+    "    type filter hook output priority 0; policy accept;",
+    `    oifname "lo" accept`,
+    ...families(rules).flatMap((f) => [`    meta l4proto tcp ${f.ip} daddr ${f.probe} accept`, refused(f, "")]),
+    "  }",
+  ];
+}
+
+/** Queries of the application and of ztunnel share ports and peers: a zone of their own keeps their conntrack entries apart. */
+const raw = (rules: PodRules): string[] => !rules.dnsCapture ? [] : [
+  `table inet ${TABLES[2]} {`,
+  "  chain prerouting { type filter hook prerouting priority -300; policy accept; jump istio-prerouting; }",
+  "  chain output { type filter hook output priority -300; policy accept; jump istio-output; }",
+  "  chain istio-prerouting {",
+  `    udp sport 53 ${marked("meta mark", "!=", ZTUNNEL_MARK)} ct zone set 1`,
+  "  }",
+  "  chain istio-output {",
+  `    udp dport 53 ${marked("meta mark", "==", ZTUNNEL_MARK)} ct zone set 1`,
+  "  }",
+  "}",
+];
 
 /** The nft transaction that leaves no table of ours; harmless where none is. */
 export const renderPodCleanup = (): string => [...clear(), ""].join("\n");
@@ -88,25 +124,36 @@ export const renderPodCleanup = (): string => [...clear(), ""].join("\n");
 // `add` before `delete`: deleting a table that is not there would fail the whole transaction.
 const clear = (): string[] => TABLES.flatMap((t) => [`table inet ${t}`, `delete table inet ${t}`]);
 
-function families(rules: PodRules): { ip: "ip" | "ip6"; loopback: string; probe: string }[] {
-  const v4 = { ip: "ip" as const, loopback: "127.0.0.1", probe: rules.probeIpv4 };
+interface Family { readonly ip: "ip" | "ip6"; readonly loopback: string; readonly probe: string }
+
+function families(rules: PodRules): Family[] {
+  const v4: Family = { ip: "ip", loopback: "127.0.0.1", probe: rules.probeIpv4 };
   return rules.ipv6 ? [v4, { ip: "ip6", loopback: "::1", probe: rules.probeIpv6 }] : [v4];
 }
 
-/** Shell lines that route marked return traffic to ztunnel's sockets; each may run again without harm. */
-export function renderRouting(rules: Pick<PodRules, "ipv6">): string {
-  return ipVersions(rules).flatMap((v) => [
-    `ip ${v} route replace local ${v === "-4" ? "0.0.0.0/0" : "::/0"} dev lo table ${ROUTE_TABLE}`,
-    `while ip ${v} rule del pref ${RULE_PRIORITY} 2>/dev/null; do :; done`,
-    `ip ${v} rule add pref ${RULE_PRIORITY} fwmark ${RETURN_MARK}/${MARK_MASK} lookup ${ROUTE_TABLE}`,
-  ]).join("\n");
+type Versions = Pick<PodRules, "ipv6">;
+const MARKED = `fwmark ${`0x${RETURN_MARK.toString(16)}/0x${MARK_MASK.toString(16)}`}`;
+/** True in a namespace whose loopback has IPv6: elsewhere ztunnel listens on IPv4 only, and a route to ::1 cannot be. */
+const HAS_IPV6 = `[ "$(cat /proc/sys/net/ipv6/conf/lo/disable_ipv6 2>/dev/null)" = 0 ]`;
+
+function perVersion(rules: Versions, lines: (version: string, all: string) => readonly string[]): string {
+  const v6 = rules.ipv6 ? [`if ${HAS_IPV6}; then`, ...lines("-6", "::/0"), "fi"] : [];
+  return [...lines("-4", "0.0.0.0/0"), ...v6].join("\n");
 }
 
-export function renderRoutingCleanup(rules: Pick<PodRules, "ipv6">): string {
-  return ipVersions(rules).flatMap((v) => [
-    `while ip ${v} rule del pref ${RULE_PRIORITY} 2>/dev/null; do :; done`,
-    `ip ${v} route flush table ${ROUTE_TABLE} 2>/dev/null || true`,
-  ]).join("\n");
-}
+/** Shell lines that route marked return traffic to ztunnel's sockets; run again they change nothing, not even for a moment. */
+export const renderRouting = (rules: Versions): string => perVersion(rules, (v, all) => [
+  `ip ${v} route replace local ${all} dev lo table ${ROUTE_TABLE}`,
+  `ip ${v} rule show pref ${RULE_PRIORITY} | grep -q '${MARKED} lookup ${ROUTE_TABLE}' || ip ${v} rule add pref ${RULE_PRIORITY} ${MARKED} lookup ${ROUTE_TABLE}`,
+]);
 
-const ipVersions = (rules: Pick<PodRules, "ipv6">) => (rules.ipv6 ? ["-4", "-6"] : ["-4"]);
+export const renderRoutingCleanup = (rules: Versions): string => perVersion(rules, (v, all) => [
+  `while ip ${v} rule del pref ${RULE_PRIORITY} ${MARKED} lookup ${ROUTE_TABLE} 2>/dev/null; do :; done`,
+  `ip ${v} route del local ${all} dev lo table ${ROUTE_TABLE} 2>/dev/null || true`,
+]);
+
+/** Shell lines that print all that `renderPodRules` and `renderRouting` set, always in the same words; fails where a table is missing. */
+export const renderInspection = (rules: PodRules): string => [
+  ...TABLES.filter((t) => rules.dnsCapture || t !== TABLES[2]).map((t) => `nft -s list table inet ${t}`),
+  perVersion(rules, (v) => [`ip ${v} rule show pref ${RULE_PRIORITY}`, `ip ${v} route show table ${ROUTE_TABLE}`]),
+].join("\n");

@@ -28,6 +28,8 @@ export interface ZdsServerOptions {
   readonly path: string;
   /** Every pod that is enrolled now; asked once per connecting ztunnel. */
   readonly snapshot: () => readonly EnrolledPod[];
+  /** A pod of the snapshot was taken, or refused with these words. */
+  readonly onTaken?: (pod: EnrolledPod, error: string | undefined) => void;
   /** The set of ready ztunnels changed. */
   readonly onConnected: (count: number) => void;
   readonly clock: Clock;
@@ -95,19 +97,30 @@ export class ZdsServer {
   async #greet(connection: Connection): Promise<void> {
     const hello = decodeHello(await this.#receive(connection, HELLO_TIMEOUT_MS, "hello"));
     if (!hello.ok) throw new ZtunnelError(hello.error);
-    const pods = this.#options.snapshot();
-    this.#options.log.info("ztunnel connected", { connection: connection.id, version: hello.value, pods: pods.length });
-    for (const pod of pods) {
-      await this.#exchange(connection, encodeAdd(pod), [pod.netns.fd]).catch((error: unknown) => {
-        // It said why and retries by itself; a broken connection ends the greeting.
-        if (connection.gone !== undefined) throw error;
-        this.#options.log.warn("ztunnel did not take a pod", { pod: `${pod.namespace}/${pod.name}`, error: errorText(error) });
-      });
+    this.#options.log.info("ztunnel connected", { connection: connection.id, version: hello.value });
+    const told = new Set<EnrolledPod>();
+    // Pods come and go while we speak. One that came meanwhile was handed to an older ztunnel, or to none: it belongs here too.
+    for (let next: EnrolledPod | undefined; (next = this.#options.snapshot().find((pod) => !told.has(pod))) !== undefined; ) {
+      told.add(next);
+      await this.#introduce(connection, next);
     }
     // Ready before the last word: a pod enrolled while it travels is queued behind it, never lost.
     connection.ready = true;
     await this.#exchange(connection, encodeSnapshotSent(), []);
     this.#options.onConnected(this.connected);
+  }
+
+  async #introduce(connection: Connection, pod: EnrolledPod): Promise<void> {
+    let error: string | undefined;
+    try {
+      await this.#exchange(connection, encodeAdd(pod), [pod.netns.fd]);
+    } catch (cause) {
+      // It said why and retries by itself; a broken connection ends the greeting.
+      if (connection.gone !== undefined) throw cause;
+      error = errorText(cause);
+      this.#options.log.warn("ztunnel did not take a pod", { pod: `${pod.namespace}/${pod.name}`, error });
+    }
+    this.#options.onTaken?.(pod, error);
   }
 
   #send(connection: Connection, bytes: Uint8Array, fds: readonly number[]): Promise<void> {

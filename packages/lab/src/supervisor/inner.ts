@@ -1,5 +1,5 @@
-// Owns the inside of a lab: process 1 of its namespaces. Builds the fabric, starts the cluster's processes, keeps them running.
-// Ending this process ends everything: the kernel takes the namespaces down with it.
+// Owns the inside of a lab: builds the fabric, starts the cluster's processes, keeps them running. When this program ends, process 1
+// of the lab's namespaces ends, and the kernel takes everything down with it.
 import { execFileSync, spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";

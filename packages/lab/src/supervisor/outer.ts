@@ -77,11 +77,14 @@ export async function startLab(options: LabOptions): Promise<Lab> {
   }
 }
 
+/** Process 1 collects every orphan of the lab, which Node would leave as zombies, and ends with the program it started. */
+const INIT = 'exec 3<&0; "$@" <&3 3<&- & exec 3<&-; wait $!';
+
 /** One private world: if this process dies in any way, the kernel kills setpriv's child, its pid namespace, and all with it. */
 function insideCommand(layout: LabLayout, nodes: number, rootless: boolean): string[] {
   const namespaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child=KILL", "--mount-proc", "--propagation", "private"];
   if (rootless) namespaces.unshift("--user", "--map-root-user");
-  return ["--pdeathsig", "KILL", "unshare", ...namespaces, process.execPath, join(import.meta.dirname, "inner.ts"), layout.state, String(nodes)];
+  return ["--pdeathsig", "KILL", "unshare", ...namespaces, "sh", "-c", INIT, "sh", process.execPath, join(import.meta.dirname, "inner.ts"), layout.state, String(nodes)];
 }
 
 async function isUp(child: ChildProcess, ended: Promise<string>, options: LabOptions): Promise<void> {
@@ -148,7 +151,9 @@ function innerPid(unshare: number): number {
 function startOf(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19];
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // Dead, and only not buried yet.
+    return fields[0] === "Z" || fields[0] === "X" ? undefined : fields[19];
   } catch {
     return undefined;
   }

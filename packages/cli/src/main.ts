@@ -1,16 +1,21 @@
 #!/usr/bin/env node
 // Entry of `ambit`: parses the command line and turns every failure into one sentence.
 import { Command, CommanderError } from "commander";
+import { KubeError } from "@ambit/kube";
 import { errorText } from "@ambit/runtime";
 import { addLab } from "./commands/lab.ts";
 import { addStatus } from "./commands/status.ts";
-import { addVersion } from "./commands/version.ts";
+import { addVersion, version } from "./commands/version.ts";
 import { addWhy } from "./commands/why.ts";
 import { addZtunnel } from "./commands/ztunnel.ts";
 import { UsageError } from "./usage-error.ts";
 
+/** EX_SOFTWARE of sysexits.h: the fault is ours. */
+const BROKEN = 70;
+
 const program = new Command("ambit").description("An ambient service mesh: no sidecars, mutual TLS everywhere, and it explains itself.");
-program.enablePositionalOptions().showHelpAfterError("(add --help for usage)").exitOverride();
+program.enablePositionalOptions().exitOverride().version(version(), "--version", "the version alone; `ambit version` says more");
+program.configureOutput({ outputError: (text, write) => write(`ambit: ${text.replace(/^error: /, "").trimEnd().replaceAll("\n", " ")} (--help shows how)\n`) });
 addLab(program);
 addStatus(program);
 addWhy(program);
@@ -21,9 +26,16 @@ try {
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
+  // A usage error is a whole sentence; its causes are for debuggers.
+  else if (error instanceof UsageError) fail(error.message, error.exitCode);
+  else if (error instanceof KubeError) fail(errorText(error), 1);
   else {
-    process.stderr.write(`ambit: ${errorText(error)}\n`);
-    if (!(error instanceof UsageError) && error instanceof Error) process.stderr.write(`${error.stack ?? ""}\n`);
-    process.exitCode = error instanceof UsageError ? error.exitCode : 70;
+    fail(errorText(error), BROKEN);
+    if (error instanceof Error) process.stderr.write(`${error.stack ?? ""}\n`);
   }
+}
+
+function fail(text: string, exitCode: number): void {
+  process.stderr.write(`ambit: ${text}\n`);
+  process.exitCode = exitCode;
 }

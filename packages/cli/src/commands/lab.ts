@@ -41,7 +41,7 @@ export function addLab(program: Command): void {
 async function up(options: UpOptions): Promise<void> {
   const nodes = wholeNumber("--nodes", options.nodes, 1, 200);
   const port = wholeNumber("--port", options.port, 0, 65535);
-  if (options.exit === true && options.tour !== true) throw new UsageError("--exit goes with --tour: without a tour there is nothing to wait for");
+  if (options.exit === true && options.tour !== true) throw new UsageError("--exit goes with --tour: without a tour there is nothing to wait for", { exitCode: 2 });
   const state = stateDir(options.state);
   if (options.detach === true) return upDetached(options, state);
   const progress = new Progress();
@@ -99,7 +99,7 @@ function untilAborted<T>(work: Promise<T>, signal: AbortSignal, ended: Promise<s
 /** The keeper is this same program in a session of its own; it writes to STATE.log what it would print. */
 async function upDetached(options: UpOptions, state: string): Promise<void> {
   if (readRecord(state) !== undefined) throw new UsageError(`a lab is already running on ${state}`);
-  if (options.tour === true) throw new UsageError("--tour is for the foreground: leave out --detach");
+  if (options.tour === true) throw new UsageError("--tour is for the foreground: leave out --detach", { exitCode: 2 });
   mkdirSync(state, { recursive: true });
   const logFile = join(state, "lab.log");
   rmSync(logFile, { force: true });
@@ -199,7 +199,11 @@ async function exec(where: string, words: string[], options: { state?: string })
 
 async function imageAdd(name: string, options: { command: string[]; state?: string }): Promise<void> {
   const { addCommandImage } = await import("@ambit/lab/images");
-  addCommandImage(layoutOf(stateDir(options.state), 1).images, { name, command: options.command });
+  try {
+    addCommandImage(layoutOf(stateDir(options.state), 1).images, { name, command: options.command });
+  } catch (error) {
+    throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error, exitCode: 2 });
+  }
   print(`image ${name} runs: ${options.command.join(" ")}\n`);
 }
 
@@ -209,7 +213,7 @@ async function imageLoad(file: string, options: { state?: string }): Promise<voi
     const loaded = await loadImageArchive(layoutOf(stateDir(options.state), 1).images, file);
     print(`loaded ${loaded.map((image) => image.name).join(", ")}\n`);
   } catch (error) {
-    throw new UsageError(`${file}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error });
   }
 }
 

@@ -24,7 +24,6 @@ export function connect(options: ClusterOptions): KubeClient {
     return new KubeClient(loadClientConfig({ ...(path === undefined ? {} : { kubeconfig: path }), ...(options.context === undefined ? {} : { context: options.context }) }));
   } catch (error) {
     if (error instanceof KubeconfigError) throw new UsageError(error.message, { cause: error });
-    if ((error as { code?: string }).code === "ENOENT") throw new UsageError(`kubeconfig ${path} does not exist`, { cause: error });
     throw error;
   }
 }

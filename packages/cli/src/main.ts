@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 // Entry of `ambit`: parses the command line and turns every failure into one sentence.
 import { Command, CommanderError } from "commander";
-import { KubeError } from "@ambit/kube";
+import { KubeconfigError, KubeError } from "@ambit/kube";
 import { errorText } from "@ambit/runtime";
 import { addLab } from "./commands/lab.ts";
 import { addStatus } from "./commands/status.ts";
@@ -28,6 +28,7 @@ try {
   if (error instanceof CommanderError) process.exitCode = error.exitCode === 0 ? 0 : 2;
   // A usage error is a whole sentence; its causes are for debuggers.
   else if (error instanceof UsageError) fail(error.message, error.exitCode);
+  else if (error instanceof KubeconfigError) fail(error.message, 1);
   else if (error instanceof KubeError) fail(errorText(error), 1);
   else {
     fail(errorText(error), BROKEN);

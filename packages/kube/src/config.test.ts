@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { rootCertificates } from "node:tls";
 import fc from "fast-check";
 import { KubeconfigError, loadClientConfig, parseKubeconfig } from "./config.ts";
 
@@ -11,11 +12,15 @@ const kubeconfig = (more: { cluster?: object; user?: object; context?: object; t
   contexts: [{ name: "x", context: { cluster: "c", user: "u", ...more.context } }], ...more.top,
 });
 
+/** Any certificate will do. */
+const [CA = ""] = rootCertificates;
+const base64 = (text: string): string => Buffer.from(text).toString("base64");
+
 describe("kubeconfigs", () => {
   it("gives server, credentials and namespace of the current context", async () => {
-    const config = parseKubeconfig(kubeconfig({ cluster: { "certificate-authority-data": Buffer.from("CA").toString("base64") }, context: { namespace: "shop" } }), "f");
+    const config = parseKubeconfig(kubeconfig({ cluster: { "certificate-authority-data": base64(CA) }, context: { namespace: "shop" } }), "f");
     assert.equal(config.server, "https://10.0.0.1:6443");
-    assert.equal(config.ca, "CA");
+    assert.equal(config.ca, CA);
     assert.equal(config.namespace, "shop");
     assert.equal(await config.token?.(), "t");
   });
@@ -25,6 +30,9 @@ describe("kubeconfigs", () => {
     ["an unknown cluster", kubeconfig({ context: { cluster: "z" } }), 'clusters has no "z"'], ["no server", kubeconfig({ cluster: { server: undefined } }), "has no server"],
     ["a server that is no URL", kubeconfig({ cluster: { server: "::" } }), "is not a URL"], ["an odd scheme", kubeconfig({ cluster: { server: "ftp://x" } }), "neither https nor http"],
     ["a missing file", kubeconfig({ user: { "client-certificate": "/no/such/file" } }), 'client-certificate "/no/such/file" cannot be read'],
+    ["an unknown user", kubeconfig({ context: { user: "z" } }), 'users has no "z"'], ["a CA that is none", kubeconfig({ cluster: { "certificate-authority-data": "!!!" } }), "certificate-authority-data is not a certificate in PEM"],
+    ["a key that is none", kubeconfig({ user: { "client-certificate-data": base64(CA), "client-key-data": base64("key") } }), "client-key-data is not a private key in PEM"],
+    ["half a pair", kubeconfig({ user: { "client-certificate-data": base64(CA) } }), 'user "u" has client-certificate without client-key'],
   ] as const) it(`${what}: says so, naming the file`, () => {
     assert.throws(() => parseKubeconfig(text, "some.yaml"), (e) => e instanceof KubeconfigError && e.message.startsWith("some.yaml: ") && e.message.includes(says));
   });
@@ -44,6 +52,10 @@ describe("kubeconfigs", () => {
     } finally {
       rmSync(dir, { recursive: true });
     }
+  });
+  it("a plugin that fails is named", async () => {
+    const { token } = parseKubeconfig(kubeconfig({ user: { token: undefined, exec: { command: "/bin/false" } } }), "f");
+    await assert.rejects(async () => token?.(), (e) => e instanceof KubeconfigError && e.message.startsWith('f: exec plugin "/bin/false" failed'));
   });
   it("without any cluster it says what to do", () => {
     const home = process.env["HOME"];

@@ -1,5 +1,6 @@
 // Owns how a process finds and proves itself to an API server: in-cluster files, or a kubeconfig.
 import { execFile } from "node:child_process";
+import { createPrivateKey, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { dirname, join, resolve } from "node:path";
@@ -30,10 +31,10 @@ export class KubeconfigError extends Error {}
 export function loadClientConfig(options: { kubeconfig?: string; context?: string; env?: NodeJS.ProcessEnv } = {}): ClientConfig {
   const environment = options.env ?? process.env;
   const named = options.kubeconfig ?? environment["KUBECONFIG"]?.split(":").find((p) => p !== "");
-  if (named !== undefined) return parseKubeconfig(readText(named), named, options.context);
+  if (named !== undefined) return parseKubeconfig(readConfig(named), named, options.context);
   if (environment["KUBERNETES_SERVICE_HOST"] !== undefined && existsSync(`${SERVICE_ACCOUNT_DIR}/token`)) return inClusterConfig(environment);
   const fallback = join(homedir(), ".kube", "config");
-  if (existsSync(fallback)) return parseKubeconfig(readText(fallback), fallback, options.context);
+  if (existsSync(fallback)) return parseKubeconfig(readConfig(fallback), fallback, options.context);
   throw new KubeconfigError("no cluster to talk to: give --kubeconfig, set KUBECONFIG, or run `ambit lab up`");
 }
 
@@ -64,7 +65,7 @@ export function parseKubeconfig(text: string, where: string, contextName?: strin
   const clusterName = str(context["cluster"]) ?? fail(`context "${current}" names no cluster`);
   const cluster = record(named(doc["clusters"], clusterName)?.["cluster"]) ?? fail(`clusters has no "${clusterName}"`);
   const userName = str(context["user"]) ?? "";
-  const user = record(named(doc["users"], userName)?.["user"]) ?? {};
+  const user = userName === "" ? {} : (record(named(doc["users"], userName)?.["user"]) ?? fail(`users has no "${userName}"`));
   const server = str(cluster["server"]) ?? fail(`cluster "${clusterName}" has no server`);
   try {
     const { protocol } = new URL(server);
@@ -73,20 +74,27 @@ export function parseKubeconfig(text: string, where: string, contextName?: strin
     if (error instanceof KubeconfigError) throw error;
     fail(`cluster "${clusterName}": server "${server}" is not a URL`);
   }
-  const material = (from: Record<string, unknown>, field: string): string | undefined => {
+  const material = (from: Record<string, unknown>, field: string, check: (pem: string) => unknown): string | undefined => {
     const data = str(from[`${field}-data`]);
-    if (data !== undefined) return Buffer.from(data, "base64").toString("utf8");
-    const file = str(from[field]);
-    if (file === undefined) return undefined;
+    const file = data === undefined ? str(from[field]) : undefined;
+    if (data === undefined && file === undefined) return undefined;
+    let pem: string;
     try {
-      return readText(resolve(dirname(where), file));
+      pem = data === undefined ? readText(resolve(dirname(where), file ?? "")) : Buffer.from(data, "base64").toString("utf8");
     } catch (cause) {
       throw new KubeconfigError(`${where}: ${field} "${file}" cannot be read`, { cause });
     }
+    try {
+      check(pem);
+      return pem;
+    } catch (cause) {
+      throw new KubeconfigError(`${where}: ${data === undefined ? `${field} "${file}"` : `${field}-data`} is not ${field === "client-key" ? "a private key" : "a certificate"} in PEM`, { cause });
+    }
   };
-  const ca = material(cluster, "certificate-authority");
-  const cert = material(user, "client-certificate");
-  const key = material(user, "client-key");
+  const ca = material(cluster, "certificate-authority", (pem) => new X509Certificate(pem));
+  const cert = material(user, "client-certificate", (pem) => new X509Certificate(pem));
+  const key = material(user, "client-key", (pem) => createPrivateKey(pem));
+  if ((cert === undefined) !== (key === undefined)) fail(`user "${userName}" has ${cert === undefined ? "client-key without client-certificate" : "client-certificate without client-key"}`);
   const token = tokenSource(user, where);
   const namespace = str(context["namespace"]);
   const serverName = str(cluster["tls-server-name"]);
@@ -116,8 +124,9 @@ function tokenSource(user: Record<string, unknown>, where: string): (() => Promi
     const args = Array.isArray(exec["args"]) ? exec["args"].map(String) : [];
     const extra = Object.fromEntries((Array.isArray(exec["env"]) ? exec["env"] : []).map((e: { name: string; value: string }) => [e.name, e.value]));
     const info = JSON.stringify({ apiVersion: exec["apiVersion"], kind: "ExecCredential", spec: { interactive: false } });
-    const { stdout } = await promisify(execFile)(command, args, { timeout: EXEC_TIMEOUT_MS, env: { ...process.env, ...extra, KUBERNETES_EXEC_INFO: info } });
-    const status = record(record(JSON.parse(stdout))?.["status"]);
+    const status = await promisify(execFile)(command, args, { timeout: EXEC_TIMEOUT_MS, env: { ...process.env, ...extra, KUBERNETES_EXEC_INFO: info } })
+      .then(({ stdout }) => record(record(JSON.parse(stdout))?.["status"]))
+      .catch((cause: unknown) => { throw new KubeconfigError(`${where}: exec plugin "${command}" failed: ${cause instanceof Error ? cause.message.trim() : String(cause)}`, { cause }); });
     const got = str(status?.["token"]);
     if (got === undefined) throw new KubeconfigError(`${where}: exec plugin ${command} gave no token`);
     const until = Date.parse(str(status?.["expirationTimestamp"]) ?? "");
@@ -126,6 +135,14 @@ function tokenSource(user: Record<string, unknown>, where: string): (() => Promi
   };
 }
 
+/** A file that is missing or may not be read is the caller's mistake, not ours. */
+function readConfig(path: string): string {
+  try {
+    return readText(path);
+  } catch (cause) {
+    throw new KubeconfigError(`kubeconfig ${path} cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
+  }
+}
 const readText = (path: string): string => readFileSync(path, "utf8");
 const str = (v: unknown): string | undefined => (typeof v === "string" ? v : undefined);
 const record = (v: unknown): Record<string, unknown> | undefined => (typeof v === "object" && v !== null && !Array.isArray(v) ? (v as Record<string, unknown>) : undefined);

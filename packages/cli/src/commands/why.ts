@@ -3,13 +3,13 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { Option, type Command } from "commander";
 import { formatSocketAddress } from "@ambit/core";
-import { isNotFound, KINDS, parseManifests, type Kind, type KubeObject } from "@ambit/kube";
+import { isNotFound, parseManifests, type KubeObject } from "@ambit/kube";
 import { seededRandom } from "@ambit/runtime";
 import { explainConnection } from "@ambit/ztunnel/pure";
 import { connect, type ClusterOptions } from "../cluster.ts";
 import { FORMATS, print, render, type Format } from "../output.ts";
 import { UsageError } from "../usage-error.ts";
-import { modelOf } from "../why/model.ts";
+import { MESH_KINDS, modelOf } from "../why/model.ts";
 import { findDestination, findSource } from "../why/question.ts";
 
 type Options = ClusterOptions & { readonly output: Format; readonly file?: string[] };
@@ -44,9 +44,8 @@ async function why(from: string, to: string, options: Options): Promise<void> {
 
 async function fromCluster(options: ClusterOptions): Promise<KubeObject[]> {
   const client = connect(options);
-  const kinds: readonly Kind[] = [KINDS.pods, KINDS.services, KINDS.namespaces, KINDS.nodes, KINDS.endpointSlices, KINDS.authorizationPolicies, KINDS.peerAuthentications, KINDS.gateways, KINDS.gatewayClasses];
   try {
-    const lists = await Promise.all(kinds.map(async (kind) => {
+    const lists = await Promise.all(Object.values(MESH_KINDS).map(async (kind) => {
       const { items } = await client.list(kind).catch((error: unknown) => {
         // A CRD that is not installed has no objects.
         if (isNotFound(error)) return { items: [] as KubeObject[] };

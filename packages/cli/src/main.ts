@@ -22,6 +22,9 @@ addWhy(program);
 addZtunnel(program);
 addVersion(program);
 
+// `ambit … | head`: who reads no more need not be told, and a lab in the foreground goes on.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => { if (error.code !== "EPIPE") throw error; });
+
 try {
   await program.parseAsync();
 } catch (error) {

@@ -82,23 +82,25 @@ const NAT_HOOKS: readonly string[] = [
 ];
 
 /**
- * A new connection may reuse the ports of one from before enrolment that the kernel still remembers, untranslated; nat chains
- * never see it. It is reset rather than let past ztunnel, in clear and without policy. Kept in nat's table, so that whoever
- * removes the redirection removes the guard with it.
+ * A new connection may reuse the ports of one from before enrolment that the kernel still remembers, untranslated, or takes for
+ * an invalid part of it; nat chains see neither. It is reset rather than let past ztunnel, in clear and without policy. Kept in
+ * nat's table, so that whoever removes the redirection removes the guard with it.
  */
 function guards(rules: PodRules): string[] {
-  const refused = (f: Family, more: string) => `    ${f.ip} daddr != ${f.loopback} ${more}${SYN} ct status ! dnat ${marked("meta mark", "!=", ZTUNNEL_MARK)} reject with tcp reset`;
+  const refused = (f: Family, more: string) => `    ${f.ip} daddr != ${f.loopback} ${more}${SYN} ${marked("meta mark", "!=", ZTUNNEL_MARK)} reject with tcp reset`;
   return [
     ...(rules.bypassInbound ? [] : [
       "  chain guard-input {",
       "    type filter hook input priority 0; policy accept;",
       `    iifname "lo" accept`,
+      "    ct status dnat accept",
       ...families(rules).flatMap((f) => [`    meta l4proto tcp ${f.ip} saddr ${f.probe} accept`, refused(f, `tcp dport != ${HBONE_PORT} `)]),
       "  }",
     ]),
     "  chain guard-output {",
     "    type filter hook output priority 0; policy accept;",
     `    oifname "lo" accept`,
+    "    ct status dnat accept",
     ...families(rules).flatMap((f) => [`    meta l4proto tcp ${f.ip} daddr ${f.probe} accept`, refused(f, "")]),
     "  }",
   ];

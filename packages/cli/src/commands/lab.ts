@@ -34,7 +34,7 @@ export function addLab(program: Command): void {
   lab.command("exec").description("run a command inside the lab: on the fabric, in a node's network (node/NAME) or in a pod's (NAMESPACE/POD)")
     .argument("<where>", "fabric, node/NAME or NAMESPACE/POD").argument("<command...>").addOption(state()).passThroughOptions().action(exec);
   const image = lab.command("image").description("images of the lab: local commands, or archives");
-  image.command("add").description("an image that is a command of this machine").argument("<name>").requiredOption("--command <words...>", "the command and its arguments").addOption(state()).action(imageAdd);
+  image.command("add").description("an image that is a command of this machine").argument("<name>").argument("<words...>", "--command and after it the command with its own arguments").usage("[options] <name> --command <word> [words...]").addOption(state()).passThroughOptions().action(imageAdd);
   image.command("load").description("an OCI or docker archive").argument("<file>").addOption(state()).action(imageLoad);
 }
 
@@ -197,14 +197,18 @@ async function exec(where: string, words: string[], options: { state?: string })
   process.exitCode = done.status ?? 1;
 }
 
-async function imageAdd(name: string, options: { command: string[]; state?: string }): Promise<void> {
+/** What follows --command is the command's own, options too; --state may stand before or after the name. */
+async function imageAdd(name: string, words: string[], options: { state?: string }): Promise<void> {
+  const named = words[0] === "--state" ? words[1] : undefined;
+  const [flag, ...command] = named === undefined ? words : words.slice(2);
+  if (flag !== "--command" || command.length === 0) throw new UsageError(`after the name comes --command and the command, ${flag === "--command" ? "and there is no command" : `not "${flag ?? ""}"`}`, { exitCode: 2 });
   const { addCommandImage } = await import("@ambit/lab/images");
   try {
-    addCommandImage(layoutOf(stateDir(options.state), 1).images, { name, command: options.command });
+    addCommandImage(layoutOf(stateDir(named ?? options.state), 1).images, { name, command });
   } catch (error) {
     throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error, exitCode: 2 });
   }
-  print(`image ${name} runs: ${options.command.join(" ")}\n`);
+  print(`image ${name} runs: ${command.join(" ")}\n`);
 }
 
 async function imageLoad(file: string, options: { state?: string }): Promise<void> {

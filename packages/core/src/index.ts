@@ -4,12 +4,12 @@ export { familyOf, ipBytes, ipFromBytes, isLoopback, LOOPBACK_V4, parseIp, UNSPE
 export { cidrContains, cidrFromBytes, formatCidr, parseCidr, type Cidr } from "./net/cidr.ts";
 export { formatSocketAddress, networkAddressKey, parseSocketAddress, type NetworkAddress, type SocketAddress } from "./net/socket-address.ts";
 export { formatIdentity, parseIdentity, principalOf, sameIdentity, type Identity } from "./identity/spiffe.ts";
-export { serviceKey, type BalanceScope, type Endpoint, type GatewayAddress, type LoadBalancing, type Locality, type NamespacedHostname, type PolicyKey, type PortMap, type Service, type ServiceKey, type ServicePort, type Vip, type Workload, type WorkloadUid } from "./workload/workload.ts";
+export { serviceKey, type Endpoint, type GatewayAddress, type LoadBalancing, type Locality, type PolicyKey, type PortMap, type Service, type ServiceKey, type ServicePort, type Vip, type Workload, type WorkloadUid } from "./workload/workload.ts";
 export { policyKey, type Clause, type Match, type Policy, type Rule, type ServiceAccountMatch, type StringMatch } from "./policy/policy.ts";
-export { authorize, MATCH_FIELDS, type AuthzFacts, type Decider, type Denial, type DryRunResult, type MatchField, type MissingPolicy, type PolicySet, type Verdict } from "./policy/authorize.ts";
-export { decisivePolicy, denialText, explainMiss, explainVerdict } from "./policy/explain.ts";
+export { authorize, type AuthzFacts, type Denial, type DryRunResult, type MissingPolicy, type PolicySet, type Verdict } from "./policy/authorize.ts";
+export { decisivePolicy, denialText, explainVerdict } from "./policy/explain.ts";
 export { eligible, targetPort, type Candidate } from "./balance/eligible.ts";
-export { nearest, rankLocality, sameScope, type Place } from "./balance/rank-locality.ts";
+export { nearest } from "./balance/rank-locality.ts";
 export { pickWeighted } from "./balance/pick.ts";
-export { FAULT_CODES, faultRow, FAULTS, type FaultCode, type FaultKind, type FaultRow, type Flag } from "./fault/codes.ts";
+export { FAULT_CODES, faultRow, type FaultCode, type Flag } from "./fault/codes.ts";
 export { MeshError } from "./fault/mesh-error.ts";

@@ -1,11 +1,10 @@
 // Public names of @ambit/hbone: tunnels, their pool, the headers they carry, and copying.
 export { formatAuthority, parseAuthority, type Authority } from "./authority.ts";
-export { BAGGAGE_WORKLOAD_TYPES, formatBaggage, parseBaggage, type Baggage, type BaggageWorkloadType } from "./baggage.ts";
+export { formatBaggage, parseBaggage, type Baggage, type BaggageWorkloadType } from "./baggage.ts";
 export { copyBidirectional, type CopyOptions, type CopyResult } from "./copy.ts";
 export { formatForwarded, parseForwarded, type Forwarded } from "./forwarded.ts";
 export type { PeerInfo } from "./peer-info.ts";
 export { formatTraceparent, newTraceparent, parseTraceparent, type Traceparent } from "./traceparent.ts";
-export { ANSWER_MS, NotProcessed, TunnelClient, TunnelRefused, type OpenedTunnel, type OpenRequest } from "./tunnel-client.ts";
-export { PING_EVERY_MS, PING_TIMEOUT_MS } from "./tunnel-connection.ts";
-export { createPool, poolKeyId, STREAMS_MAX, TUNNEL_CONNECT_MS, UNUSED_RELEASE_MS, type Pool, type PoolKey, type PoolOptions, type TunnelState } from "./tunnel-pool.ts";
+export { TunnelClient, TunnelRefused, type OpenedTunnel, type OpenRequest } from "./tunnel-client.ts";
+export { createPool, STREAMS_MAX, type Pool, type PoolKey, type PoolOptions, type TunnelState } from "./tunnel-pool.ts";
 export { serveTunnels, type TunnelRequest, type TunnelServerOptions, type TunnelSession } from "./tunnel-server.ts";

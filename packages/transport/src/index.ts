@@ -1,6 +1,6 @@
 // Public names of @ambit/transport.
 export type { ByteStream, ByteStreamHandler } from "./byte-stream.ts";
-export { connectFault, StreamFault, streamFault, type StreamFaultCode } from "./fault.ts";
+export { connectFault, StreamFault, type StreamFaultCode } from "./fault.ts";
 export { atEndOfTurn } from "./turn.ts";
 export { fromSocket, KEEPALIVE_IDLE_MS, type SocketStreamOptions } from "./node/socket-stream.ts";
-export { acceptTls, connectTls, createTlsCredentials, TLS_HANDSHAKE_MS, type TlsConnection, type TlsCredentials, type TlsOptions } from "./node/tls-handshake.ts";
+export { acceptTls, connectTls, createTlsCredentials, type TlsConnection, type TlsCredentials, type TlsOptions } from "./node/tls-handshake.ts";

@@ -4,7 +4,7 @@ import type { Netns } from "@ambit/linux";
 import { createLogger, Metrics, seededRandom, type Clock } from "@ambit/runtime";
 import { Agent, type AgentOptions } from "./agent.ts";
 import { DEFAULT_SELECTORS } from "./plan/selectors.ts";
-import type { Report } from "./pods/report.ts";
+import { CONDITION, enrolmentOf, REDIRECTION, type Report } from "./pods/report.ts";
 import type { EnrolledPod } from "./ztunnel/server.ts";
 
 export const AMBIENT = { "istio.io/dataplane-mode": "ambient" };
@@ -58,7 +58,6 @@ export class Node {
   readonly did: string[] = [];
   readonly events: string[] = [];
   readonly listening = new Map<string, bigint>();
-  readonly conditions = new Map<string, string>();
   probes: readonly string[] = [];
   captured = 0;
   /** A part that fails says these words. */
@@ -141,17 +140,20 @@ export class Node {
     return this.agent.deleted(uid);
   }
 
-  /** What a pod says of itself. */
-  said(uid: string): string { return `${this.pods.get(uid)?.metadata.annotations?.["ambient.istio.io/redirection"] ?? "-"} ${this.conditions.get(uid) ?? "-"}`; }
-
-  #apply(uid: string, report: Report): void {
+  /** What a pod says of itself: its annotation, its condition. */
+  said(uid: string): string {
     const pod = this.pods.get(uid);
-    if (report.redirection !== undefined && pod !== undefined) {
-      const { "ambient.istio.io/redirection": _old, ...rest } = pod.metadata.annotations ?? {};
-      this.pods.set(uid, { ...pod, metadata: { ...pod.metadata, annotations: { ...rest, ...(report.redirection === null ? {} : { "ambient.istio.io/redirection": report.redirection }) } } });
-    }
-    if (report.enrolment === null) this.conditions.delete(uid);
-    else if (report.enrolment !== undefined) this.conditions.set(uid, `${report.enrolment.status}/${report.enrolment.reason}`);
+    const c = pod === undefined ? undefined : enrolmentOf(pod);
+    return `${pod?.metadata.annotations?.[REDIRECTION] ?? "-"} ${c === undefined ? "-" : `${c.status}/${c.reason}`}`;
+  }
+
+  #apply(uid: string, { redirection, enrolment }: Report): void {
+    const pod = this.pods.get(uid);
+    if (pod === undefined) return;
+    const { [REDIRECTION]: old, ...others } = pod.metadata.annotations ?? {};
+    const value = redirection === undefined ? old : redirection ?? undefined;
+    const conditions = enrolment === undefined ? pod.status?.conditions ?? [] : enrolment === null ? [] : [{ type: CONDITION, ...enrolment }];
+    this.pods.set(uid, { ...pod, metadata: { ...pod.metadata, annotations: { ...others, ...(value === undefined ? {} : { [REDIRECTION]: value }) } }, status: { ...pod.status, conditions } });
   }
 }
 

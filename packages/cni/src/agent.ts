@@ -61,6 +61,8 @@ interface Entry extends EnrolledPod {
   phase: Phase;
   /** The redirection as read back from the namespace; undefined: none is there, or not as it should be. */
   standing: string | undefined;
+  /** Rules of ours may be in the namespace, whole or in part: leaving has something to take away. */
+  touched: boolean;
   /** A ztunnel has acknowledged it: its listeners are bound. */
   accepted: boolean;
   /** The node's probe rule names its addresses (or is about to). */
@@ -264,7 +266,7 @@ export class Agent {
     const entry: Entry = {
       uid, name: pod.metadata.name, namespace: pod.metadata.namespace ?? "", serviceAccount: pod.spec.serviceAccountName ?? "default",
       netns, ips, rules: { ...this.#o.podRules, ...podSwitches(pod, this.#o.podRules.dnsCapture) },
-      phase: "joining", standing: undefined, accepted: false, probed: false, listed: this.#o.pods.byUid(uid) !== undefined,
+      phase: "joining", standing: undefined, touched: false, accepted: false, probed: false, listed: this.#o.pods.byUid(uid) !== undefined,
       annotated: pod.metadata.annotations?.[REDIRECTION] === "enabled", reported: enrolmentOf(pod), leavingSince: 0,
     };
     this.#entries.set(uid, entry);
@@ -277,7 +279,7 @@ export class Agent {
     if (pod.metadata.annotations?.[REDIRECTION] === undefined && enrolmentOf(pod) === undefined) return undefined;
     if (ips.length === 0 || pod.spec.hostNetwork === true) return undefined;
     const entry = this.#adopt(pod, this.#netnsOf(pod, ips), ips);
-    entry.standing = "unknown";
+    entry.touched = true;
     entry.probed = true;
     entry.annotated = true;
     return entry;
@@ -301,6 +303,7 @@ export class Agent {
   async #redirect(entry: Entry): Promise<void> {
     entry.probed = true;
     await this.#setProbes();
+    entry.touched = true;
     entry.standing = await this.#o.redirection.apply(entry.netns, entry.rules);
   }
 
@@ -339,14 +342,13 @@ export class Agent {
   async #leave(entry: Entry, because: string): Promise<void> {
     const { clock, log, redirection } = this.#o;
     if (entry.phase !== "leaving") {
-      const captured = entry.standing !== undefined;
       if (entry.annotated || entry.reported !== undefined)
         await this.#report(entry, { redirection: null, enrolment: { status: "False", reason: "Leaving", message: because } });
       entry.annotated = false;
       entry.standing = undefined;
       entry.phase = "leaving";
       entry.leavingSince = clock.monotonic();
-      if (!captured) return this.#release(entry, because, true);
+      if (!entry.touched) return this.#release(entry, because, true);
       await redirection.drain(entry.netns);
       log.info("pod leaves", { pod: nameOf(entry), because });
     }
@@ -396,6 +398,13 @@ export class Agent {
     try {
       if (!entry.listed && await this.#isGone(entry)) return await this.#release(entry, "the pod is gone");
       if (entry.phase !== "enrolled" || entry.standing === undefined) return;
+      const pod = this.#o.pods.byUid(entry.uid);
+      if (pod !== undefined) {
+        // Somebody may have taken our word away.
+        entry.annotated = pod.metadata.annotations?.[REDIRECTION] === "enabled";
+        entry.reported = enrolmentOf(pod);
+        await this.#state(entry);
+      }
       const { redirection } = this.#o;
       // A missing table is a failure of the inspection; so is a namespace that cannot be entered, and then the repair says so.
       const found = await redirection.inspect(entry.netns, entry.rules).catch(() => undefined);

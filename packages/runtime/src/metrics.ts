@@ -104,7 +104,18 @@ export class Metrics {
   }
 }
 
+/** One connection asks several families with the same labels object: the text is made once. */
+const texts = new WeakMap<Labels, string>();
+
 function labelText(labels: Labels): string {
-  const parts = Object.entries(labels).map(([k, v]) => `${k}="${v.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n")}"`);
-  return parts.length === 0 ? "" : `{${parts.join(",")}}`;
+  const known = texts.get(labels);
+  if (known !== undefined) return known;
+  let text = "";
+  for (const [name, value] of Object.entries(labels)) text += `${text === "" ? "{" : ","}${name}="${SPECIAL.test(value) ? escaped(value) : value}"`;
+  text = text === "" ? "" : `${text}}`;
+  texts.set(labels, text);
+  return text;
 }
+
+const SPECIAL = /[\\"\n]/;
+const escaped = (value: string): string => value.replaceAll("\\", "\\\\").replaceAll('"', '\\"').replaceAll("\n", "\\n");

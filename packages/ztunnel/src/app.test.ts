@@ -4,12 +4,14 @@ import { once } from "node:events";
 import type { Socket } from "node:net";
 import { security, workload } from "@ambit/proto";
 import { TunnelClient, TunnelRefused } from "@ambit/hbone";
-import { systemClock } from "@ambit/runtime";
+import { hostKernel } from "@ambit/linux";
+import { seededRandom, systemClock } from "@ambit/runtime";
 import { connectTls, createTlsCredentials } from "@ambit/transport";
 import { fakeCa } from "@ambit/testkit";
 import { City, type CityPod } from "./city.fixture.ts";
-import { query } from "./dns/query.fixture.ts";
-import { member, pod as wirePod, svc, type WirePolicy } from "./state/wire.fixture.ts";
+import { framed, takeFrame } from "./dns/protocol/relay.ts";
+import { opt, query, replyTo } from "./dns/query.fixture.ts";
+import { ip, member, pod as wirePod, svc, type WirePolicy } from "./state/wire.fixture.ts";
 
 const { Action, Scope } = security;
 
@@ -319,30 +321,77 @@ describe("ztunnel on network namespaces", function () {
 
   describe("names", () => {
     const text = (reply: Uint8Array): string => `${(reply[3] ?? 0) & 15} ${reply[7]} ${[...reply.subarray(-4)].join(".")}`;
+    const sources: string[] = [];
+    const heard: Buffer[] = [];
+    const RECORD = Buffer.from("c00c000100010000003c000409090909", "hex");
+    /** The question with one answer, and whatever came behind it behind that. */
+    const answered = (q: Buffer): Buffer => replyTo(Buffer.concat([q.subarray(0, 29), RECORD, q.subarray(29)]), 0, Buffer.alloc(0), 1);
+    const overTcp = async (from: CityPod, ...queries: Buffer[]): Promise<Buffer[]> => {
+      const socket = await city.dial(from, "10.77.0.3:53");
+      socket.end(Buffer.concat(queries.map(framed)));
+      const replies: Buffer[] = [];
+      let held: Buffer = Buffer.alloc(0);
+      for await (const chunk of socket as AsyncIterable<Buffer>) {
+        held = Buffer.concat([held, chunk]);
+        for (let f = takeFrame(held); f !== undefined; f = takeFrame(held)) { replies.push(f.message); held = f.rest; }
+      }
+      return replies;
+    };
+    before(async () => {
+      city.nameServer(outside, (q, from) => { sources.push(from); heard.push(q); return answered(q); });
+      await city.listen(outside, 53, (socket) => { socket.on("data", (b: Buffer) => { sources.push(socket.remoteAddress ?? ""); socket.write(framed(answered(b.subarray(2)))); }).on("end", () => socket.end()).resume(); });
+    });
+    beforeEach(() => { sources.length = 0; heard.length = 0; });
+
     it("of the mesh are answered in the pod, others by the name server, with the pod's address", async () => {
-      const sources: string[] = [];
-      city.nameServer(outside, (q, from) => {
-        sources.push(from);
-        const reply = Buffer.concat([q, Buffer.from("c00c000100010000003c000409090909", "hex")]);
-        reply.writeUInt16BE(0x8180, 2);
-        reply.writeUInt16BE(1, 6);
-        return reply;
-      });
       assert.equal(text(await city.ask(client, query("web"))), "0 1 10.96.0.1");
       assert.equal(text(await city.ask(client, query("example.org"))), "0 1 9.9.9.9");
       assert.deepEqual(sources, ["10.77.0.1"]);
       assert.equal(text(await city.ask(outside, query("example.org"))), "0 1 9.9.9.9");
     });
-    it("are answered over TCP too", async () => {
-      const socket = await city.dial(client, "10.77.0.3:53");
-      const q = query("web");
-      socket.write(Buffer.concat([Buffer.from([0, q.length]), q]));
-      const [reply] = (await once(socket, "data")) as [Buffer];
-      assert.equal(text(reply.subarray(2)), "0 1 10.96.0.1");
-      socket.destroy();
+    it("are relayed octet for octet, with everything that came along", async () => {
+      const q = query("example.org", 1, 0x4242, Buffer.concat([opt(4096, 0, 0x8000).subarray(0, 9), Buffer.from([0, 12, 0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8])]), 1);
+      const reply = await city.ask(client, q);
+      assert.deepEqual(heard[0]?.subarray(2), q.subarray(2));
+      assert.deepEqual(reply, answered(q));
+      assert.equal((await city.ask(client, query("example.org", 65, 0x4243))).readUInt16BE(0), 0x4243);
     });
-    it("noise is answered with an error or not at all", async () => {
+    it("over TCP too, on one connection, from a client that ended its half", async () => {
+      const replies = await overTcp(client, query("web", 1, 1), query("example.org", 1, 2), query("web", 28, 3));
+      assert.deepEqual(replies.map((r) => `${r.readUInt16BE(0)} ${r[3]} ${r[7]}`), ["1 128 1", "2 128 1", "3 128 0"]);
+      assert.deepEqual(sources, ["10.77.0.1"]);
+    });
+    it("noise is answered with an error or not at all, and harms nobody", async () => {
       assert.equal((await city.ask(client, Buffer.concat([query("x").subarray(0, 12), Buffer.from([0xff, 0xff])])))[3], 0x81);
+      const socket = await city.dial(client, "10.77.0.3:53");
+      socket.write(Buffer.alloc(100, 0xff));
+      socket.resetAndDestroy();
+      const port = hostKernel.bindDatagram(client.netns, { ip: ip("0.0.0.0"), port: 0 }, {});
+      const random = seededRandom(11);
+      for (let i = 0; i < 200; i++) port.send(Buffer.from(Array.from({ length: Math.floor(random() * 60) }, () => Math.floor(random() * 256))), 53, "10.77.0.3");
+      assert.equal(text(await city.ask(client, query("web"))), "0 1 10.96.0.1");
+      port.close();
+    });
+    it("of a pod that the control plane has not told about: the wait is bounded, then they are the name server's", async () => {
+      const early = await city.pod("early", "10.77.0.11");
+      assert.equal(await city.add(early), "");
+      const began = performance.now();
+      assert.equal(text(await city.ask(early, query("example.org"))), "0 1 9.9.9.9");
+      assert.ok(performance.now() - began < 4_500);
+      assert.equal(text(await city.ask(early, query("web"))), "0 1 10.96.0.1");
+      assert.equal(await city.del(early), "");
+    });
+    it("are counted under the names of Istio", () => {
+      const seen = city.ztunnel.metrics.expose();
+      assert.match(seen, /istio_dns_requests_total\{request_query_type="A",request_protocol="tcp",source_canonical_service="client",source_canonical_revision="v1"\} 2/);
+      assert.match(seen, /istio_dns_upstream_requests_total\{request_query_type="HTTPS",request_protocol="udp",[^}]*\} 1/);
+      assert.match(seen, /istio_dns_upstream_request_duration_seconds_bucket\{[^}]*le="5"\} \d/);
+    });
+    it("a namespace where the DNS port is taken is refused with the reason", async () => {
+      const taken = await city.pod("dnstaken", "10.77.0.12");
+      await city.listen(taken, 15053, (s) => s.destroy());
+      assert.match(await city.add(taken), /bind .*15053.*EADDRINUSE/);
+      assert.equal(await city.del(taken), "");
     });
   });
 

@@ -32,6 +32,9 @@ export interface PodProxiesOptions {
   readonly nameServers: readonly Ip[];
 }
 
+/** How long a drain waits for connections that were accepted just before: more than a handshake and a certificate take. */
+const ARRIVALS_WAIT_MS = 2_000;
+
 export class PodProxies {
   readonly #o: PodProxiesOptions;
   readonly #pods = new Map<PodContext, Listeners>();
@@ -92,6 +95,8 @@ export class PodProxies {
   /** Stops accepting, lets what is under way finish until the deadline, then ends it. */
   async drain(deadlineMs: number, clock: Clock, connections: Connections): Promise<void> {
     const questions = [...this.#pods.values()].map((listeners) => listeners.drain());
+    // Accepted a moment ago and still on the way to an upstream: draining the tunnels under these would refuse them.
+    await Promise.all([...this.#pods.keys()].map((pod) => pod.arrivals.drain(Math.min(deadlineMs, ARRIVALS_WAIT_MS))));
     const tunnels = [...this.#pods.keys()].map((pod) => drainPod(pod, deadlineMs));
     const timer = clock.after(deadlineMs, () => connections.endAll(), { hold: true });
     await connections.whenIdle();

@@ -12,6 +12,7 @@ import { refuse, type PodContext } from "./pod-context.ts";
 import { admitWhenKnown } from "./policy-watch.ts";
 
 export async function servePlaintext(pod: PodContext, socket: Socket): Promise<void> {
+  using arriving = pod.arrivals.hold("plaintext");
   const ends = endsOf(socket);
   const original = pod.kernel.originalDestination(socket);
   if (ends === undefined || original === undefined) return void socket.destroy();
@@ -45,5 +46,6 @@ export async function servePlaintext(pod: PodContext, socket: Socket): Promise<v
     recordEnding(record, error);
     return refuse(socket);
   }
+  arriving[Symbol.dispose]();
   await forward({ downstream: fromSocket(socket, { keepAliveMs: KEEPALIVE_IDLE_MS }), upstream: fromSocket(application), live, record, clock: pod.clock, permit: admitted.permit });
 }

@@ -28,6 +28,7 @@ export async function serveTunnel(pod: PodContext, socket: Socket): Promise<void
     refuse(socket);
     return earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(ends.local), "inbound", { code: "overloaded", error: `${HANDSHAKES_MAX} TLS handshakes are under way already` });
   }
+  using arriving = pod.arrivals.hold("tunnel");
   pod.handshakes.add(socket);
   let accepted: Awaited<ReturnType<typeof acceptTls<VerifiedPeer>>>;
   try {
@@ -51,6 +52,7 @@ export async function serveTunnel(pod: PodContext, socket: Socket): Promise<void
     });
   });
   pod.sessions.add(session);
+  arriving[Symbol.dispose]();
   await session.closed;
   pod.sessions.delete(session);
 }

@@ -15,6 +15,7 @@ import { refuse, type PodContext } from "./pod-context.ts";
 type Forwarding = Exclude<OutboundPlan, { kind: "deny" | "need" }>;
 
 export async function serveOutbound(pod: PodContext, socket: Socket): Promise<void> {
+  using arriving = pod.arrivals.hold("outbound");
   // Facts. A failure here has too little context for more than a short line.
   const ends = endsOf(socket);
   const original = pod.kernel.originalDestination(socket);
@@ -47,6 +48,7 @@ export async function serveOutbound(pod: PodContext, socket: Socket): Promise<vo
     recordEnding(record, error);
     return refuse(socket);
   }
+  arriving[Symbol.dispose]();
   await forward({ downstream: fromSocket(socket, { keepAliveMs: KEEPALIVE_IDLE_MS }), upstream, live, record, clock: pod.clock, permit: "outbound" });
 }
 

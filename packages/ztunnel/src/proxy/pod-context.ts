@@ -4,7 +4,7 @@ import type { Socket } from "node:net";
 import { MeshError, type Identity, type SocketAddress } from "@ambit/core";
 import { createPool, type Pool, type TunnelSession } from "@ambit/hbone";
 import type { Kernel, Netns } from "@ambit/linux";
-import type { Clock, Logger, Random } from "@ambit/runtime";
+import { Scope, type Clock, type Logger, type Random } from "@ambit/runtime";
 import { connectTls } from "@ambit/transport";
 import type { Config } from "../config.ts";
 import type { ProxyState } from "../state/proxy-state.ts";
@@ -41,6 +41,8 @@ export interface PodContext extends ProxyPorts {
   readonly sessions: Set<TunnelSession>;
   /** Peers that have not proved who they are yet. */
   readonly handshakes: Set<Socket>;
+  /** Held by each connection from its accept until it has its upstream, its tunnel or its refusal: a drain lets these get there. */
+  readonly arrivals: Scope;
 }
 
 export function createPodContext(ports: ProxyPorts, uid: string, info: PodInfo, netns: Netns): PodContext {
@@ -57,7 +59,7 @@ export function createPodContext(ports: ProxyPorts, uid: string, info: PodInfo, 
     },
     maxStreams: config.maxStreams, unusedReleaseMs: config.poolReleaseMs, clock, limits: h2Limits(config),
   });
-  return { ...ports, uid, info, dial, pool, over, sessions: new Set(), handshakes: new Set() };
+  return { ...ports, uid, info, dial, pool, over, sessions: new Set(), handshakes: new Set(), arrivals: new Scope("arrivals", clock) };
 }
 
 export const h2Limits = (c: ProxyPorts["config"]) => ({ streamWindow: c.streamWindow, connectionWindow: c.connectionWindow, maxFrameSize: c.frameSize });

@@ -14,6 +14,8 @@ const SETTLE_MS = 50;
 /** Directory events can be lost (the directory itself replaced): look again anyway. */
 const RECHECK_MS = 30_000;
 
+type InstallConfig = Pick<Config, "netDir" | "binDir" | "runDir" | "confName" | "chained" | "selectors" | "excludeNamespaces" | "podNamespace" | "kubeHost" | "kubePort">;
+
 export interface Installation {
   /** True while the plugin is in the chain. */
   readonly installed: boolean;
@@ -22,14 +24,14 @@ export interface Installation {
   close(): void;
 }
 
-export function install(config: Config, clock: Clock, log: Logger, onState: (installed: boolean) => void): Installation {
+export function install(config: InstallConfig, clock: Clock, log: Logger, onState: (installed: boolean) => void, serviceAccountDir = SERVICE_ACCOUNT_DIR): Installation {
   let installed = false;
   let settle: Timer | undefined;
   const put = () => {
     let problem: string | undefined;
     try {
       writeLauncher(config);
-      writePluginKubeconfig(config);
+      writePluginKubeconfig(config, serviceAccountDir);
       problem = chain(config);
     } catch (error) {
       problem = errorText(error);
@@ -41,7 +43,7 @@ export function install(config: Config, clock: Clock, log: Logger, onState: (ins
   };
   put();
   const watchers: FSWatcher[] = [];
-  for (const dir of [config.netDir, config.binDir, SERVICE_ACCOUNT_DIR]) {
+  for (const dir of [config.netDir, config.binDir, serviceAccountDir]) {
     if (!existsSync(dir)) continue;
     const watcher = watch(dir, () => {
       settle?.cancel();
@@ -71,7 +73,7 @@ export function install(config: Config, clock: Clock, log: Logger, onState: (ins
 }
 
 /** Takes us out of every configuration, also of one that was the primary before; returns what could not be changed. */
-function unchain(config: Config): string[] {
+function unchain(config: InstallConfig): string[] {
   rmSync(join(config.netDir, STANDALONE_NAME), { force: true });
   return configsIn(config.netDir).flatMap((name) => {
     const file = join(config.netDir, name);
@@ -88,7 +90,7 @@ function unchain(config: Config): string[] {
   });
 }
 
-function chain(config: Config): string | undefined {
+function chain(config: InstallConfig): string | undefined {
   if (!config.chained) {
     const file = join(config.netDir, STANDALONE_NAME);
     const text = `${JSON.stringify({ cniVersion: "0.3.1", ...pluginConfig(config) }, null, 2)}\n`;
@@ -108,7 +110,7 @@ function chain(config: Config): string | undefined {
 }
 
 /** The file the kubelet's runtime would take: lexically first, or the named one. */
-function primaryConfig(config: Config): string | undefined {
+function primaryConfig(config: InstallConfig): string | undefined {
   if (config.confName !== "") {
     const named = [config.confName, config.confName.replace(/\.(conf|json)$/, ".conflist")].map((n) => join(config.netDir, n));
     return named.find((f) => existsSync(f));
@@ -120,7 +122,7 @@ function primaryConfig(config: Config): string | undefined {
 /** In the order of their names, as runtimes read them. */
 const configsIn = (dir: string): string[] => (existsSync(dir) ? readdirSync(dir).filter((f) => /\.(conf|conflist|json)$/.test(f)).sort() : []);
 
-function pluginConfig(config: Config): PluginConfig {
+function pluginConfig(config: InstallConfig): PluginConfig {
   return {
     type: PLUGIN_TYPE,
     name: PLUGIN_TYPE,
@@ -134,7 +136,7 @@ function pluginConfig(config: Config): PluginConfig {
   };
 }
 
-function writeLauncher(config: Config): void {
+function writeLauncher(config: InstallConfig): void {
   mkdirSync(config.binDir, { recursive: true });
   const script = `#!/bin/sh\nexec '${process.execPath}' '${join(import.meta.dirname, "main.ts")}'\n`;
   const file = join(config.binDir, PLUGIN_TYPE);
@@ -142,9 +144,9 @@ function writeLauncher(config: Config): void {
 }
 
 /** JSON is YAML; the plugin reads it without a YAML parser's help. */
-function writePluginKubeconfig(config: Config): void {
-  const ca = readFileSync(`${SERVICE_ACCOUNT_DIR}/ca.crt`);
-  const token = readFileSync(`${SERVICE_ACCOUNT_DIR}/token`, "utf8").trim();
+function writePluginKubeconfig(config: InstallConfig, serviceAccountDir: string): void {
+  const ca = readFileSync(`${serviceAccountDir}/ca.crt`);
+  const token = readFileSync(`${serviceAccountDir}/token`, "utf8").trim();
   const host = config.kubeHost.includes(":") ? `[${config.kubeHost}]` : config.kubeHost;
   const kubeconfig = JSON.stringify({
     apiVersion: "v1", kind: "Config", "current-context": "istio-cni",

@@ -64,6 +64,7 @@ describe("the agent's ZDS server", () => {
   let pods: EnrolledPod[];
   let server: ZdsServer;
   let counts: number[];
+  let taken: string[];
   let changed: () => void;
   const own: Netns = { fd: openSync("/proc/self/ns/net", "r"), inode: 0n, [Symbol.dispose]: () => undefined };
   const pod = (uid: string): EnrolledPod => ({ uid, name: uid, namespace: "shop", serviceAccount: "default", netns: own });
@@ -74,8 +75,9 @@ describe("the agent's ZDS server", () => {
     path = join(dir, "z.sock");
     pods = [];
     counts = [];
+    taken = [];
     changed = () => undefined;
-    server = new ZdsServer({ path, snapshot: () => pods, onConnected: (n) => { counts.push(n); changed(); }, clock: systemClock, log: createLogger("test", { write: () => undefined }), metrics: new Metrics() });
+    server = new ZdsServer({ path, snapshot: () => pods, onTaken: (p, error) => taken.push(error === undefined ? p.uid : `${p.uid}: ${error}`), onConnected: (n) => { counts.push(n); changed(); }, clock: systemClock, log: createLogger("test", { write: () => undefined }), metrics: new Metrics() });
   });
   afterEach(async () => {
     await server.close();
@@ -103,6 +105,28 @@ describe("the agent's ZDS server", () => {
     assert.deepEqual(fresh.packets.map((p) => hex(p.data)), ["1a00", hex(encodeAdd(pod("x"))), hex(encodeDel("y"))]);
     old.close();
     fresh.close();
+  });
+  it("a pod that comes while a second ztunnel is greeted is told to both, one that left is told to neither", async () => {
+    const old = new FakeZtunnel(path, bytes("08 01"));
+    await connected(1);
+    const left = pod("left");
+    let gone = false;
+    pods = [pod("a"), { ...left, netns: { ...own, get fd(): number { if (gone) throw new Error("let go of"); return own.fd; } } }];
+    const fresh = new FakeZtunnel(path, bytes("08 01"), (p) => {
+      if (hex(p.data) === hex(encodeAdd(pod("a")))) { gone = true; pods = [...pods.slice(0, 1), pod("late")]; }
+      return bytes("0a 00");
+    });
+    await connected(2);
+    assert.deepEqual(fresh.packets.map((p) => hex(p.data)), [hex(encodeAdd(pod("a"))), hex(encodeAdd(pod("late"))), "1a00"]);
+    old.close();
+    fresh.close();
+  });
+  it("says of each pod of the snapshot whether it was taken", async () => {
+    pods = [pod("a"), pod("b")];
+    const ztunnel = new FakeZtunnel(path, bytes("08 01"), (p) => (hex(p.data) === hex(encodeAdd(pod("b"))) ? bytes("0a 03 0a 01 78") : bytes("0a 00")));
+    await connected(1);
+    assert.deepEqual(taken, ["a", "b: ztunnel says: x"]);
+    ztunnel.close();
   });
   it("a refusal rejects with ztunnel's words and keeps the connection", async () => {
     const ztunnel = new FakeZtunnel(path, bytes("08 01"), (p) => (p.fds.length > 0 ? bytes("0a 03 0a 01 78") : bytes("0a 00")));

@@ -1,14 +1,16 @@
 // Joining and leaving the mesh again and again, under 200 new connections a second, as the client sees it; what pods say of
 // themselves meanwhile; and rules that somebody deletes.
 import assert from "node:assert/strict";
-import { KINDS, type Pod } from "@ambit/kube";
+import { KINDS, type KubeObject, type Pod } from "@ambit/kube";
 import { accountOf, documents, namespaceOf, samplePod, saidUntil, serviceOf, type Said } from "./client-log.fixture.ts";
-import { isEnrolled, TestLab } from "./lab.fixture.ts";
+import { isEnrolled, isReady, TestLab } from "./lab.fixture.ts";
 
 const CLIENT = ["client", "--url", "http://server.t:8080/", "--hold", "server.t:9080", "--every", "5"];
 const ROUNDS = 10;
 /** Longer than the client's own limit for a request: what hangs is seen as a failure. */
 const SETTLE_MS = 1_000;
+/** Verified every second in this test. */
+const REPAIR_MS = 15_000;
 
 const conditionOf = (p: Pod) => p.status?.conditions?.find((c) => c.type === "MeshEnrolled");
 
@@ -71,4 +73,34 @@ describe("joining and leaving under 200 new connections a second", function () {
     const pods = await lab.ready("t", { enrolled: true, count: 2 });
     for (const pod of pods) assert.deepEqual({ status: conditionOf(pod)?.status, reason: conditionOf(pod)?.reason }, { status: "True", reason: "Captured" });
   });
+
+  it("rules that somebody deletes in a pod come back, and are counted", async () => {
+    await lab.client.patch(KINDS.configMaps, "istio-system", "istio-cni-config", { data: { AMBIT_VERIFY_INTERVAL: "1s" } });
+    await restartAgents();
+    const inServer = (command: string) => lab.run("node-2", "sh", "-c", `nsenter --net=/proc/$(pgrep -o -f "serve --name server$")/ns/net ${command}`);
+    const standing = await inServer("nft -s list table inet istio-ambient-nat");
+    await inServer("nft delete table inet istio-ambient-nat");
+    const metrics = () => lab.run("node-2", "curl", "-s", "http://127.0.0.1:15014/metrics");
+    const deadline = Date.now() + REPAIR_MS;
+    while (!/ambit_cni_rules_drift_total\{where="pod"\} [1-9]/.test(await metrics())) assert.ok(Date.now() < deadline, "the change was found");
+    assert.equal(await inServer("nft -s list table inet istio-ambient-nat"), standing);
+  });
+
+  it("agent down: a pod outside the mesh starts, one inside waits and says why, and starts when the agent is back", async () => {
+    await lab.kubectl("-n", "istio-system", "patch", "daemonset", "istio-cni-node", "--type=merge", "-p", JSON.stringify({ spec: { template: { spec: { nodeSelector: { "kubernetes.io/hostname": "node-1" } } } } }));
+    await lab.until<Pod>(KINDS.pods, "istio-system", (pods) => pods.filter((p) => p.metadata.labels?.["k8s-app"] === "istio-cni-node").every((p) => p.spec.nodeName === "node-1" && p.metadata.deletionTimestamp === undefined));
+    const at = Date.now();
+    await lab.apply(documents(namespaceOf("outside", false), accountOf("a", "outside"), samplePod({ name: "inside", account: "server", node: "node-2", args: ["serve"] }), samplePod({ name: "outside", namespace: "outside", account: "a", node: "node-2", args: ["serve"] })));
+    await lab.ready("outside", { count: 1 });
+    assert.ok(Date.now() - at < 5_000, "an unlabelled pod does not wait");
+    await lab.until<KubeObject>(KINDS.events, "t", (events) => events.some((e) => /istio-cni-node\) does not answer/.test(String(e["message"])) && (e["involvedObject"] as { name?: string }).name === "inside"));
+    await lab.kubectl("-n", "istio-system", "patch", "daemonset", "istio-cni-node", "--type=json", "-p", '[{"op":"remove","path":"/spec/template/spec/nodeSelector/kubernetes.io~1hostname"}]');
+    await lab.ready("t", { enrolled: true, count: 3, limitMs: 60_000 });
+  });
+
+  const restartAgents = async () => {
+    for (const pid of lab.pids("packages/cni/src/main.ts")) process.kill(pid, "SIGKILL");
+    await lab.until<Pod>(KINDS.pods, "istio-system", (pods) => pods.filter((p) => p.metadata.labels?.["k8s-app"] === "istio-cni-node").every((p) => !isReady(p)) || pods.some((p) => (p.status?.["containerStatuses"] as { restartCount?: number }[] | undefined)?.some((c) => (c.restartCount ?? 0) > 0) === true));
+    await lab.ready("istio-system");
+  };
 });

@@ -1,5 +1,5 @@
 // Composes the agent: watches pods, captures them, serves the plugin and ztunnel, keeps the plugin installed.
-import { existsSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { basename, join } from "node:path";
 import { inClusterConfig, isNotFound, KINDS, KubeClient, type Pod } from "@ambit/kube";
 import { hostKernel, type Netns } from "@ambit/linux";
@@ -10,7 +10,8 @@ import type { Config } from "./config.ts";
 import { HostProbeRules } from "./host-probes.ts";
 import type { PodEvent } from "./plugin/event.ts";
 import { serveEvents } from "./plugin/event-server.ts";
-import { install } from "./plugin/install.ts";
+import { install, SERVICE_ACCOUNT_DIR, type Installation } from "./plugin/install.ts";
+import { keepToken } from "./plugin/token.ts";
 import { podIps } from "./pods/facts.ts";
 import { KnownPods } from "./pods/known.ts";
 import { openPodNetns } from "./pods/netns-finder.ts";
@@ -80,7 +81,9 @@ export async function build(config: Config, log: Logger, levels: LogLevels): Pro
     await ztunnelThere();
     await agent.enrolNew(pod, openEventNetns(config, event.netns), ips, abandoned);
   });
-  const installed = install(config, clock, log, (there) => { if (there) chained(); });
+  let installed: Installation | undefined;
+  const pluginToken = await keepToken(client, readFileSync(join(SERVICE_ACCOUNT_DIR, "token"), "utf8").trim(), clock, log, () => installed?.renew());
+  const installation = installed = install(config, clock, log, (there) => { if (there) chained(); }, () => pluginToken.token);
   const verify = clock.every(config.verifyMs, () => void agent.verify());
   listening();
   log.info("agent is listening", { node: config.nodeName, zds: config.zdsPath });
@@ -89,9 +92,10 @@ export async function build(config: Config, log: Logger, levels: LogLevels): Pro
     drain: async () => {
       verify.cancel();
       waiting = [];
-      if (await isUpgrade(client, config)) installed.close();
+      pluginToken.close();
+      if (await isUpgrade(client, config)) installation.close();
       else {
-        installed.remove();
+        installation.remove();
         await probes.remove().catch(() => undefined);
       }
       await Promise.all([events.close(), pods.stop()]);

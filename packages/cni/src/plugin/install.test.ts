@@ -13,12 +13,13 @@ describe("the plugin on the node", () => {
   let done: Installation | undefined;
   let states: boolean[];
   let woken: () => void;
+  let pluginToken: string | undefined;
   const path = (...p: string[]) => join(dir, ...p);
   const put = (name: string, value: unknown) => writeFileSync(path("net.d", name), typeof value === "string" ? value : JSON.stringify(value));
   const types = (name: string) => (JSON.parse(readFileSync(path("net.d", name), "utf8")) as { plugins: { type: string }[] }).plugins.map((p) => p.type);
   const start = (more: { chained?: boolean; confName?: string } = {}) => {
     done = install({ netDir: path("net.d"), binDir: path("bin"), runDir: path("run"), confName: "", chained: true, selectors: DEFAULT_SELECTORS, excludeNamespaces: ["kube-system"], podNamespace: "istio-system", kubeHost: "fd00::1", kubePort: "443", ...more },
-      systemClock, createLogger("test", { write: () => undefined }), (s) => { states.push(s); woken(); }, path("sa"));
+      systemClock, createLogger("test", { write: () => undefined }), (s) => { states.push(s); woken(); }, () => pluginToken, path("sa"));
     return done;
   };
   const until = async (test: () => boolean) => { while (!test()) await new Promise<void>((resolve) => { woken = resolve; }); };
@@ -28,6 +29,7 @@ describe("the plugin on the node", () => {
     writeFileSync(path("sa", "ca.crt"), "CA");
     writeFileSync(path("sa", "token"), "T1\n");
     states = [];
+    pluginToken = undefined;
     woken = () => undefined;
     done = undefined;
   });
@@ -66,6 +68,13 @@ describe("the plugin on the node", () => {
     await until(() => existsSync(path("bin", "istio-cni")));
     writeFileSync(path("sa", "token"), "T2");
     await until(() => readFileSync(path("run", "istio-cni-kubeconfig"), "utf8").includes('"T2"'));
+  });
+  it("has a token of its own, if there is one", () => {
+    put("10-a.conflist", PRIMARY);
+    const there = start();
+    pluginToken = "OWN";
+    there.renew();
+    assert.match(readFileSync(path("run", "istio-cni-kubeconfig"), "utf8"), /"OWN"/);
   });
   it("a broken configuration is left alone and said", () => {
     put("10-a.conflist", "{");

@@ -8,7 +8,7 @@ import { addPlugin, PLUGIN_TYPE, removePlugin, type PluginConfig } from "./confl
 export const KUBECONFIG_NAME = "istio-cni-kubeconfig";
 /** Not chained (multus and the like name plugins one by one): a configuration of our own, sorted last. */
 const STANDALONE_NAME = "YYY-istio-cni.conf";
-const SERVICE_ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount";
+export const SERVICE_ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount";
 /** Several writes of one change arrive as several events. */
 const SETTLE_MS = 50;
 /** Directory events can be lost (the directory itself replaced): look again anyway. */
@@ -19,19 +19,22 @@ type InstallConfig = Pick<Config, "netDir" | "binDir" | "runDir" | "confName" | 
 export interface Installation {
   /** True while the plugin is in the chain. */
   readonly installed: boolean;
+  /** Puts in place what has changed. */
+  renew(): void;
   /** Takes everything back. */
   remove(): void;
   close(): void;
 }
 
-export function install(config: InstallConfig, clock: Clock, log: Logger, onState: (installed: boolean) => void, serviceAccountDir = SERVICE_ACCOUNT_DIR): Installation {
+/** `pluginToken`: the plugin's own, if there is one; else it shares the agent's. */
+export function install(config: InstallConfig, clock: Clock, log: Logger, onState: (installed: boolean) => void, pluginToken: () => string | undefined = () => undefined, serviceAccountDir = SERVICE_ACCOUNT_DIR): Installation {
   let installed = false;
   let settle: Timer | undefined;
   const put = () => {
     let problem: string | undefined;
     try {
       writeLauncher(config);
-      writePluginKubeconfig(config, serviceAccountDir);
+      writePluginKubeconfig(config, serviceAccountDir, pluginToken());
       problem = chain(config);
     } catch (error) {
       problem = errorText(error);
@@ -61,6 +64,7 @@ export function install(config: InstallConfig, clock: Clock, log: Logger, onStat
   return {
     get installed() { return installed; },
     close,
+    renew: put,
     remove: () => {
       close();
       // Out of the chain first: a chain that names a missing program stops every pod of the node.
@@ -144,9 +148,9 @@ function writeLauncher(config: InstallConfig): void {
 }
 
 /** JSON is YAML; the plugin reads it without a YAML parser's help. */
-function writePluginKubeconfig(config: InstallConfig, serviceAccountDir: string): void {
+function writePluginKubeconfig(config: InstallConfig, serviceAccountDir: string, own: string | undefined): void {
   const ca = readFileSync(`${serviceAccountDir}/ca.crt`);
-  const token = readFileSync(`${serviceAccountDir}/token`, "utf8").trim();
+  const token = own ?? readFileSync(`${serviceAccountDir}/token`, "utf8").trim();
   const host = config.kubeHost.includes(":") ? `[${config.kubeHost}]` : config.kubeHost;
   const kubeconfig = JSON.stringify({
     apiVersion: "v1", kind: "Config", "current-context": "istio-cni",

@@ -48,7 +48,7 @@ export class Kubectl {
     const named = (w: string) => w.replace(/^@/, `${this.#folder}/`);
     const args = words(line).map(named);
     const own = Object.fromEntries(Object.entries(how.env ?? {}).map(([name, value]) => [name, named(value)]));
-    const env = { ...process.env, HOME: this.#folder, KUBECONFIG: this.#kubeconfig, ...own };
+    const env = { ...process.env, HOME: this.#folder, TMPDIR: this.#folder, KUBECONFIG: this.#kubeconfig, ...own };
     const [program, argv] = how.terminal === true ? ["script", ["-qec", [PROGRAM, ...args].map(quoted).join(" "), "/dev/null"]] as const : [PROGRAM, args] as const;
     return new Conversation(line, spawn(program, argv, { env, cwd: this.#folder, stdio: ["pipe", "pipe", "pipe"] }));
   }

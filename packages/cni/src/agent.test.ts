@@ -159,6 +159,9 @@ describe("the agent", () => {
       assert.ok(node.listening.has("a"));
       await node.clock.advance(600);
       assert.ok(!node.listening.has("a"));
+      assert.equal(node.states.get(1n), "drained", "their last packets must be translated");
+      await node.clock.advance(1_200);
+      assert.equal(node.states.get(1n), "none");
     });
     it("and coming back meanwhile: nothing ended", async () => {
       await enrolled();

@@ -46,6 +46,8 @@ const PATIENCE_MS = 2_000;
 export const PEERS_LEARN_MS = 2_000;
 /** How often a leaving pod is asked whether its captured connections have ended. */
 const LEAVE_POLL_MS = 250;
+/** How long connections that ztunnel cut may take to end, before the rules that translate their last packets go. */
+const CUT_SETTLE_MS = 1_000;
 /** Without any ztunnel for this long (a restart takes less), pods are not enrolled any more and say so. */
 const ABSENCE_MS = 10_000;
 
@@ -72,6 +74,8 @@ interface Entry extends EnrolledPod {
   annotated: boolean;
   reported: Enrolment | undefined;
   leavingSince: number;
+  /** ztunnel let go of a leaving pod at this time. */
+  cutSince: number | undefined;
 }
 
 interface Retry { attempt: number; readonly since: number; readonly timer: Timer; warned: boolean }
@@ -260,6 +264,7 @@ export class Agent {
     if (known?.netns.inode === netns.inode) {
       netns[Symbol.dispose]();
       if (known.phase === "leaving") known.phase = "joining";
+      known.cutSince = undefined;
       return known;
     }
     known?.netns[Symbol.dispose]();
@@ -267,7 +272,7 @@ export class Agent {
       uid, name: pod.metadata.name, namespace: pod.metadata.namespace ?? "", serviceAccount: pod.spec.serviceAccountName ?? "default",
       netns, ips, rules: { ...this.#o.podRules, ...podSwitches(pod, this.#o.podRules.dnsCapture) },
       phase: "joining", standing: undefined, touched: false, accepted: false, probed: false, listed: this.#o.pods.byUid(uid) !== undefined,
-      annotated: pod.metadata.annotations?.[REDIRECTION] === "enabled", reported: enrolmentOf(pod), leavingSince: 0,
+      annotated: pod.metadata.annotations?.[REDIRECTION] === "enabled", reported: enrolmentOf(pod), leavingSince: 0, cutSince: undefined,
     };
     this.#entries.set(uid, entry);
     return entry;
@@ -288,6 +293,7 @@ export class Agent {
   /** Listeners first, redirection second: a running pod's connections always find somebody. */
   async #finish(entry: Entry): Promise<void> {
     entry.phase = "joining";
+    entry.cutSince = undefined;
     if (this.#zds === undefined) return;
     await this.#handOver(entry);
     if (entry.standing === undefined) await this.#redirect(entry);
@@ -348,19 +354,27 @@ export class Agent {
       entry.standing = undefined;
       entry.phase = "leaving";
       entry.leavingSince = clock.monotonic();
+      entry.cutSince = undefined;
       if (!entry.touched) return this.#release(entry, because, true);
       await redirection.drain(entry.netns);
       log.info("pod leaves", { pod: nameOf(entry), because });
     }
-    const waited = clock.monotonic() - entry.leavingSince;
-    if (waited < PEERS_LEARN_MS || (waited < this.#o.drainMs && redirection.captured(entry.netns) > 0))
-      return void clock.after(LEAVE_POLL_MS, () => { if (this.#entries.get(entry.uid) === entry) void this.sync(entry.uid); }, { hold: true });
+    const now = clock.monotonic();
+    const waited = now - entry.leavingSince;
+    const later = () => void clock.after(LEAVE_POLL_MS, () => { if (this.#entries.get(entry.uid) === entry) void this.sync(entry.uid); }, { hold: true });
+    if (entry.cutSince === undefined) {
+      if (waited < PEERS_LEARN_MS || (waited < this.#o.drainMs && redirection.captured(entry.netns) > 0)) return later();
+      await this.#zds?.remove(entry.uid);
+      entry.cutSince = now;
+    }
+    // A reset that ztunnel sends after the rules are gone would not be translated, and the application would wait for ever.
+    if (now - entry.cutSince < CUT_SETTLE_MS && redirection.captured(entry.netns) > 0) return later();
     await this.#release(entry, because, true);
   }
 
   /** ztunnel's part ends; a pod that lives on gets its namespace back as it was. */
   async #release(entry: Entry, because: string, alive = false): Promise<void> {
-    await this.#zds?.remove(entry.uid);
+    if (entry.cutSince === undefined) await this.#zds?.remove(entry.uid);
     if (alive) {
       await this.#o.redirection.remove(entry.netns, entry.rules);
       if (entry.reported !== undefined) await this.#report(entry, { enrolment: null });

@@ -52,8 +52,13 @@ export class TestLab {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  apply(yaml: string): Promise<KubeObject[]> {
-    return applyManifests(this.client, parseManifests(yaml, "test"), { fieldManager: "test" });
+  /** As on Kubernetes, a pod is refused until its namespace has got its service account: new namespaces are waited for. */
+  async apply(yaml: string): Promise<KubeObject[]> {
+    const objects = parseManifests(yaml, "test");
+    const namespaces = objects.filter((o) => o.kind === "Namespace");
+    const applied = await applyManifests(this.client, namespaces, { fieldManager: "test" });
+    for (const { metadata } of namespaces) await this.until(KINDS.serviceAccounts, metadata.name, (accounts) => accounts.some((a) => a.metadata.name === "default"));
+    return [...applied, ...(await applyManifests(this.client, objects.filter((o) => o.kind !== "Namespace"), { fieldManager: "test" }))];
   }
 
   /** kubectl's stdout; rejects with its stderr. */

@@ -71,8 +71,8 @@ function policies(dump: Dump, o: Options): View {
   const list = (dump.policies ?? []).filter(inNamespace(o));
   return { value: list, columns: ["NAMESPACE", "POLICY NAME", "ACTION", "SCOPE"], rows: list.map((p) => [p.namespace, p.name, p.dryRun === true ? `${p.action} (dry run)` : p.action, p.scope]), empty: "no policies" };
 }
-function certificates(dump: Dump): View {
-  const list = dump.certificates ?? [];
+function certificates(dump: Dump, o: Options): View {
+  const list = (dump.certificates ?? []).filter((c) => inNamespace(o)({ namespace: /\/ns\/([^/]+)\//.exec(c.identity)?.[1] ?? "" }));
   const now = Date.now();
   const rows = list.flatMap((c) => [...(c.certChain ?? []).map((x, i) => [c, x, i === 0 ? "Leaf" : "Intermediate"] as const), ...(c.rootCerts ?? []).map((x) => [c, x, "Root"] as const)]
     .map(([of, x, kind]) => {

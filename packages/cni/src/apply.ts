@@ -22,8 +22,12 @@ async function drainPodRules(netns: Netns): Promise<void> {
   await hostKernel.run(netns, ["nft", "-f", "-"], renderDrainRules());
 }
 
-/** Entries that would still translate are forgotten with the rules that made them. */
+/**
+ * Entries that would still translate go first, while the drain rules stand: without them a reply could meet an entry that has
+ * its ports, and be dropped. Then the rules, then what was tracked meanwhile.
+ */
 async function removePodRules(netns: Netns, rules: PodRules): Promise<void> {
+  deleteConntrackEntries(netns);
   await hostKernel.run(netns, ["sh", "-c", `nft -f - && { ${renderRoutingCleanup(rules)}\n}`], renderPodCleanup());
   deleteConntrackEntries(netns);
 }

@@ -59,9 +59,18 @@ export function renderPodRules(rules: PodRules): string {
 
 /**
  * For a pod that leaves: nothing new is redirected, but connections that were go on. The base chains of nat stay, because
- * without any the kernel stops translating the packets of connections it redirected, and those would hang.
+ * without any the kernel stops translating the packets of connections it redirected, and those would hang. A DNS query may
+ * reuse the port of one that was redirected half a minute ago and would follow it to ztunnel, which goes: new ones get a zone
+ * of their own.
  */
-export const renderDrainRules = (): string => [...clear(), ...MANGLE, `table inet ${TABLES[1]} {`, ...NAT_HOOKS, "  chain istio-prerouting {", "  }", "  chain istio-output {", "  }", "}", ""].join("\n");
+export const renderDrainRules = (): string => [
+  ...clear(), ...MANGLE,
+  `table inet ${TABLES[1]} {`, ...NAT_HOOKS, "  chain istio-prerouting {", "  }", "  chain istio-output {", "  }", "}",
+  ...rawTable(
+    [`    iifname != "lo" udp sport 53 ${marked("meta mark", "!=", ZTUNNEL_MARK)} ct zone set 2`],
+    [ZTUNNEL_QUERY, `    oifname != "lo" udp dport 53 ${marked("meta mark", "!=", ZTUNNEL_MARK)} ct zone set 2`],
+  ), "",
+].join("\n");
 
 const MANGLE: readonly string[] = [
   `table inet ${TABLES[0]} {`,
@@ -106,19 +115,21 @@ function guards(rules: PodRules): string[] {
   ];
 }
 
+const ZTUNNEL_QUERY = `    udp dport 53 ${marked("meta mark", "==", ZTUNNEL_MARK)} ct zone set 1`;
+
 /** Queries of the application and of ztunnel share ports and peers: a zone of their own keeps their conntrack entries apart. */
-const raw = (rules: PodRules): string[] => !rules.dnsCapture ? [] : [
-  `table inet ${TABLES[2]} {`,
-  "  chain prerouting { type filter hook prerouting priority -300; policy accept; jump istio-prerouting; }",
-  "  chain output { type filter hook output priority -300; policy accept; jump istio-output; }",
-  "  chain istio-prerouting {",
-  `    udp sport 53 ${marked("meta mark", "!=", ZTUNNEL_MARK)} ct zone set 1`,
-  "  }",
-  "  chain istio-output {",
-  `    udp dport 53 ${marked("meta mark", "==", ZTUNNEL_MARK)} ct zone set 1`,
-  "  }",
-  "}",
-];
+const raw = (rules: PodRules): string[] => !rules.dnsCapture ? [] : rawTable([`    udp sport 53 ${marked("meta mark", "!=", ZTUNNEL_MARK)} ct zone set 1`], [ZTUNNEL_QUERY]);
+
+function rawTable(prerouting: readonly string[], output: readonly string[]): string[] {
+  return [
+    `table inet ${TABLES[2]} {`,
+    "  chain prerouting { type filter hook prerouting priority -300; policy accept; jump istio-prerouting; }",
+    "  chain output { type filter hook output priority -300; policy accept; jump istio-output; }",
+    "  chain istio-prerouting {", ...prerouting, "  }",
+    "  chain istio-output {", ...output, "  }",
+    "}",
+  ];
+}
 
 /** The nft transaction that leaves no table of ours; harmless where none is. */
 export const renderPodCleanup = (): string => [...clear(), ""].join("\n");

@@ -21,6 +21,7 @@ export default class Reporter extends Mocha.reporters.Base {
     runner.on("test", enter);
     runner.on("pass", (test) => { enter(test); counts.passes++; inFile.passes++; });
     runner.on("fail", (test) => { enter(test); counts.failures++; inFile.failures++; });
+    runner.on("retry", (test, error) => process.stdout.write(`! second try: ${test.fullTitle()}: ${String(error?.message).split("\n")[0]}\n`));
     runner.on("pending", (test) => { counts.pending++; process.stdout.write(`- skipped: ${test.fullTitle()}\n`); });
     runner.once("end", () => {
       flush();

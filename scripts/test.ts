@@ -15,8 +15,7 @@ const failedChecks = checks.filter((c) => !c.ok).length;
 
 const scratch = mkdtempSync(join(tmpdir(), "ambit-test-"));
 const report = join(scratch, "report.json");
-// One second try: end-to-end tests share two cores with the cluster they watch. The reporter says which test needed it.
-const mocha = spawnSync(process.execPath, [join(ROOT, "node_modules/mocha/bin/mocha.js"), "--reporter", join(ROOT, "scripts/reporter.mjs"), "--reporter-option", `output=${report}`, "--retries", "1", ...(process.argv.length > 2 ? process.argv.slice(2) : SPECS)], { cwd: ROOT, stdio: "inherit" });
+const mocha = spawnSync(process.execPath, [join(ROOT, "node_modules/mocha/bin/mocha.js"), "--reporter", join(ROOT, "scripts/reporter.mjs"), "--reporter-option", `output=${report}`, ...(process.argv.length > 2 ? process.argv.slice(2) : SPECS)], { cwd: ROOT, stdio: "inherit" });
 
 interface Report { passes: number; failures: number }
 let counted: Report | undefined;

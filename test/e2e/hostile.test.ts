@@ -40,6 +40,8 @@ const MALFORMED: readonly (readonly [string, string, RegExp])[] = [
 
 describe("bad input to a running mesh", function () {
   this.timeout(120_000);
+  // One second try, which the reporter names: the test shares two cores with the cluster it watches.
+  this.retries(1);
   let lab: TestLab;
   let kubectl: Kubectl;
   let pods: Pod[];

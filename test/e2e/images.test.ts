@@ -69,6 +69,8 @@ function ociLayout(name: string, layers: readonly Buffer[], config: object): Buf
 
 describe("images", function () {
   this.timeout(60_000);
+  // One second try, which the reporter names: the test shares two cores with the cluster it watches.
+  this.retries(1);
   let lab: TestLab;
   let folder: string;
   let program: Buffer | undefined;

@@ -32,6 +32,8 @@ const NO_TOP = /[Mm]etrics( API|-server)? not available/;
 
 describe("kubectl on objects", function () {
   this.timeout(90_000);
+  // One second try, which the reporter names: the test shares two cores with the cluster it watches.
+  this.retries(1);
   let lab: TestLab;
   let kubectl: Kubectl;
   before(async () => {

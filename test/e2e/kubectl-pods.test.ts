@@ -18,6 +18,8 @@ const PROTOCOLS: readonly (readonly [name: string, env: Readonly<Record<string, 
 
 describe("kubectl on what runs", function () {
   this.timeout(90_000);
+  // One second try, which the reporter names: the test shares two cores with the cluster it watches.
+  this.retries(1);
   let lab: TestLab;
   let kubectl: Kubectl;
   before(async () => {

@@ -36,6 +36,8 @@ spec:
 
 describe("Istio's own objects in the lab", function () {
   this.timeout(120_000);
+  // One second try, which the reporter names: the test shares two cores with the cluster it watches.
+  this.retries(1);
   let lab: TestLab;
   before(async () => {
     lab = await TestLab.start();

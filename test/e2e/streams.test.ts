@@ -13,6 +13,8 @@ const pod = (namespace: string, name: string, node: string, args: readonly strin
 
 describe("streams between pods", function () {
   this.timeout(120_000);
+  // One second try, which the reporter names: the test shares two cores with the cluster it watches.
+  this.retries(1);
   let lab: TestLab;
   before(async () => {
     lab = await TestLab.start();

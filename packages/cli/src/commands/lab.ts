@@ -10,6 +10,7 @@ import { systemClock } from "@ambit/runtime";
 import { stateDir } from "../cluster.ts";
 import { installMesh, meshReady } from "../mesh.ts";
 import { FORMATS, print, render, type Format } from "../output.ts";
+import { isEnrolled } from "../pods.ts";
 import { Progress } from "../progress.ts";
 import { runTour } from "../tour/tour.ts";
 import { UsageError } from "../usage-error.ts";
@@ -161,7 +162,7 @@ async function status(options: { state?: string; output: Format }): Promise<void
   const rows = nodes.items.map((n) => {
     const own = pods.items.filter((p) => p.spec.nodeName === n.metadata.name);
     const ready = ((n["status"] as { conditions?: { type: string; status: string }[] } | undefined)?.conditions ?? []).some((c) => c.type === "Ready" && c.status === "True");
-    return { node: n.metadata.name, ready, pods: own.length, running: own.filter((p) => p.status?.phase === "Running").length, enrolled: own.filter((p) => p.metadata.annotations?.["ambient.istio.io/redirection"] === "enabled").length };
+    return { node: n.metadata.name, ready, pods: own.length, running: own.filter((p) => p.status?.phase === "Running").length, enrolled: own.filter(isEnrolled).length };
   });
   print(render({
     value: { running: true, state, kubeconfig: layout.kubeconfig, apiServer: `https://127.0.0.1:${record.port}`, nodes: rows },

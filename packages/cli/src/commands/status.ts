@@ -2,6 +2,7 @@
 import { Option, type Command } from "commander";
 import { isNotFound, KINDS, type Condition, type KubeObject, type Pod } from "@ambit/kube";
 import { connect, type ClusterOptions } from "../cluster.ts";
+import { isEnrolled, isReady } from "../pods.ts";
 import { FORMATS, print, render, type Format } from "../output.ts";
 
 type Options = ClusterOptions & { readonly output: Format };
@@ -44,12 +45,11 @@ function partOf(p: Pod): Part {
   const labels = p.metadata.labels ?? {};
   const part = labels["app"] === "istiod" ? "istiod" : labels["app"] === "ztunnel" ? "ztunnel" : labels["k8s-app"] === "istio-cni-node" ? "istio-cni" : "";
   const statuses = (p.status?.["containerStatuses"] as { restartCount?: number }[] | undefined) ?? [];
-  return { part, node: p.spec.nodeName ?? "", pod: p.metadata.name, ready: p.status?.conditions?.some((c) => c.type === "Ready" && c.status === "True") === true, restarts: statuses.reduce((n, c) => n + (c.restartCount ?? 0), 0) };
+  return { part, node: p.spec.nodeName ?? "", pod: p.metadata.name, ready: isReady(p), restarts: statuses.reduce((n, c) => n + (c.restartCount ?? 0), 0) };
 }
 
 function enrolmentOf(ns: KubeObject, pods: readonly Pod[]): Enrolment {
   const own = pods.filter((p) => p.metadata.namespace === ns.metadata.name && p.status?.phase === "Running" && p.metadata.deletionTimestamp === undefined && p.spec.hostNetwork !== true);
-  const isEnrolled = (p: Pod) => p.metadata.annotations?.["ambient.istio.io/redirection"] === "enabled";
   const mode = ns.metadata.labels?.["istio.io/dataplane-mode"] ?? "";
   const outside = mode === "ambient" ? own.filter((p) => !isEnrolled(p) && p.metadata.labels?.["istio.io/dataplane-mode"] !== "none").map((p) => p.metadata.name) : [];
   return { namespace: ns.metadata.name, mode: mode === "none" ? "" : mode, enrolled: own.filter(isEnrolled).length, pods: own.length, outside };

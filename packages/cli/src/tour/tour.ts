@@ -3,6 +3,7 @@ import { applyManifests, KINDS, Reflector, type KubeClient, type Pod } from "@am
 import type { LabRecord } from "@ambit/lab/supervisor";
 import { systemClock, withTimeout } from "@ambit/runtime";
 import { FIELD_MANAGER, readManifests } from "../mesh.ts";
+import { isEnrolled, isReady } from "../pods.ts";
 import type { Progress } from "../progress.ts";
 import { UsageError } from "../usage-error.ts";
 import { isTls13, tlsVersionChosen } from "./pcap.ts";
@@ -81,8 +82,8 @@ async function enrol(stage: Stage): Promise<{ ok: boolean; evidence: string[] }>
   const uidsBefore = Object.values(stage.cast as unknown as Record<string, Pod>).map((p) => p.metadata.uid);
   const begin = Date.now();
   await stage.client.patch(KINDS.namespaces, undefined, NAMESPACE, { metadata: { labels: { "istio.io/dataplane-mode": "ambient" } } });
-  const enrolled = () => shopPods(stage).length > 0 && shopPods(stage).every((p) => p.metadata.annotations?.["ambient.istio.io/redirection"] === "enabled");
-  if (!(await until(stage.pods, enrolled))) return { ok: false, evidence: [`not enrolled: ${shopPods(stage).filter((p) => p.metadata.annotations?.["ambient.istio.io/redirection"] !== "enabled").map((p) => p.metadata.name).join(", ")}`] };
+  const enrolled = () => shopPods(stage).length > 0 && shopPods(stage).every((p) => isEnrolled(p));
+  if (!(await until(stage.pods, enrolled))) return { ok: false, evidence: [`not enrolled: ${shopPods(stage).filter((p) => !isEnrolled(p)).map((p) => p.metadata.name).join(", ")}`] };
   const took = Date.now() - begin;
   await stage.visitor.waitFor((l) => l["kind"] === "request" && timeOf(l) > begin + took + OBSERVE_MS, begin, STEP_TIMEOUT_MS);
   const failed = [...stage.visitor.since(begin), ...stage.intruder.since(begin)].filter((l) => l["ok"] === false || l["event"] === "closed");
@@ -103,7 +104,7 @@ async function tunnelled(stage: Stage): Promise<{ ok: boolean; evidence: string[
   const answer = await stage.visitor.waitFor((l) => l["ok"] === true && timeOf(l) > begin + OBSERVE_MS, begin, STEP_TIMEOUT_MS);
   // A fresh tunnel shows its handshake: the pooled ones were opened before we listened.
   await stage.client.delete(KINDS.pods, NAMESPACE, stage.cast.intruder.metadata.name, { gracePeriodSeconds: 0 });
-  await until(stage.pods, () => shopPods(stage).some((p) => p.metadata.labels?.["app"] === "intruder" && p.metadata.uid !== stage.cast.intruder.metadata.uid && isReady(p) && p.metadata.annotations?.["ambient.istio.io/redirection"] === "enabled"));
+  await until(stage.pods, () => shopPods(stage).some((p) => p.metadata.labels?.["app"] === "intruder" && p.metadata.uid !== stage.cast.intruder.metadata.uid && isReady(p) && isEnrolled(p)));
   const hello = await pollSegments(link, (s) => s.sourcePort === 15008 && tlsVersionChosen(s.payload) !== undefined);
   const seen = await link.stop();
   const readable = seen.filter((s) => s.payload.includes(MARKER));
@@ -160,7 +161,6 @@ async function castReady(pods: Reflector<Pod>): Promise<Cast> {
   return Object.fromEntries(apps.map((a) => [a, find(a)])) as unknown as Cast;
 }
 
-const isReady = (p: Pod): boolean => p.status?.conditions?.some((c) => c.type === "Ready" && c.status === "True") === true;
 const shopPods = (stage: Stage): Pod[] => stage.pods.items().filter((p) => p.metadata.namespace === NAMESPACE && p.metadata.deletionTimestamp === undefined);
 const restarts = (stage: Stage): number => shopPods(stage).flatMap((p) => (p.status?.["containerStatuses"] as { restartCount: number }[] | undefined) ?? []).reduce((n, c) => n + c.restartCount, 0);
 const lastLine = (log: PodLog): string => `last line of ${log.name}: ${JSON.stringify(log.lines.at(-1) ?? ({} as Line))}`;

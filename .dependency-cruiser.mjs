@@ -11,7 +11,7 @@ Visitor.prototype.visitStatement = function visit(statement) {
 
 const PURE = ["^packages/core/src/", "^packages/collections/src/", "^packages/http/src/", "/src/.*/?(plan|model|protocol|rules)/", "^packages/istiod-lite/src/collections/"];
 const TESTS = ["[.](test|fixture)[.]ts$", "^packages/testkit/", "/testdata/", "/testing/"];
-const BINARIES = ["ztunnel", "istiod-lite", "cni", "lab"];
+const BINARIES = ["ztunnel", "waypoint", "istiod-lite", "cni", "lab"];
 
 export default {
   forbidden: [

@@ -29,7 +29,7 @@ const TREE: Readonly<Record<string, string>> = {
   "packages/ztunnel/src/pure.ts": PLAIN,
   "packages/ztunnel/src/app.ts": PLAIN,
   "packages/ztunnel/src/plan/reads.ts": uses("node:fs"),
-  "packages/ztunnel/src/state/decode.ts": uses("../../../proto/src/index.ts"),
+  "packages/proxy/src/state/decode.ts": uses("../../../proto/src/index.ts"),
   "packages/ztunnel/src/proxy/wire.ts": uses("../../../proto/src/index.ts"),
   "packages/ztunnel/src/proxy/socket.ts": uses("node:net"),
   "packages/ztunnel/src/proxy/types.ts": 'import type { Socket } from "node:net";\nexport type S = Socket;\n',

@@ -11,7 +11,7 @@ import { fakeCa } from "@ambit/testkit";
 import { City, type CityPod } from "./city.fixture.ts";
 import { framed, takeFrame } from "./dns/protocol/relay.ts";
 import { opt, query, replyTo } from "./dns/query.fixture.ts";
-import { ip, member, pod as wirePod, svc, type WirePolicy } from "./state/wire.fixture.ts";
+import { ip, member, pod as wirePod, svc, type WirePolicy } from "@ambit/proxy/testing";
 
 const { Action, Scope } = security;
 

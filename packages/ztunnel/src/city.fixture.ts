@@ -16,7 +16,7 @@ import { ADDRESS_TYPE, AUTHORIZATION_TYPE, createXdsServer, type ResourceSource,
 import { fakeCa } from "@ambit/testkit";
 import { build, type BoundZtunnel, type Certificates } from "./app.ts";
 import { readConfig } from "./config.ts";
-import { addressBytes, at, ip, policyBytes, type WirePolicy, type WireService, type WireWorkload } from "./state/wire.fixture.ts";
+import { addressBytes, at, ip, policyBytes, type WirePolicy, type WireService, type WireWorkload } from "@ambit/proxy/testing";
 
 const sh = (...command: string[]): void => void execFileSync(command[0] ?? "", command.slice(1), { stdio: ["ignore", "ignore", "pipe"] });
 

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { workload } from "@ambit/proto";
 import { followIdentities } from "./control.ts";
-import { pod, pushWorld, stateOf } from "./state/wire.fixture.ts";
+import { pod, pushWorld, stateOf } from "@ambit/proxy/testing";
 
 describe("followIdentities", () => {
   const rig = () => {

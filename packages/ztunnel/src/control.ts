@@ -3,8 +3,7 @@ import { formatIdentity, type Identity, type Problem } from "@ambit/core";
 import type { Clock, Logger, Random } from "@ambit/runtime";
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE, createXdsClient, proxyNode, type ControlPlane, type Delivery, type XdsClient } from "@ambit/xds";
 import type { Config } from "./config.ts";
-import { prepareAddresses, preparePolicies } from "./state/prepare.ts";
-import type { ProxyState } from "./state/proxy-state.ts";
+import { prepareAddresses, preparePolicies, type ProxyState } from "@ambit/proxy/state";
 import type { TrafficMetrics } from "./telemetry/traffic-metrics.ts";
 
 export interface ControlOptions {

@@ -1,6 +1,6 @@
 // Owns what is known about one connection before it is planned: immutable, gathered by the shell.
 import type { Ip, SocketAddress } from "@ambit/core";
-import type { PodInfo } from "./state/view.ts";
+import type { PodInfo } from "@ambit/proxy/state";
 
 /** Answers to needs, gathered between two rounds of planning. */
 export interface Gathered {

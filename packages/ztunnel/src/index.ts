@@ -2,5 +2,4 @@
 export { build, type BoundZtunnel, type Ports } from "./app.ts";
 export { readConfig, type Config } from "./config.ts";
 export { explainConnection, type Explanation, type Question } from "./plan/explain.ts";
-export { ProxyState } from "./state/proxy-state.ts";
-export { prepareAddresses, preparePolicies } from "./state/prepare.ts";
+export { ProxyState, prepareAddresses, preparePolicies } from "@ambit/proxy/state";

@@ -5,8 +5,7 @@ import {
 } from "@ambit/core";
 import { describeGateway } from "../plan/waypoint.ts";
 import type { LiveConnection } from "../proxy/connections.ts";
-import { keyOf } from "../state/key.ts";
-import type { StateView } from "../state/view.ts";
+import { keyOf, type StateView } from "@ambit/proxy/state";
 
 type Json = Record<string, unknown>;
 

@@ -6,7 +6,7 @@ import { json, text, type Metrics, type Reply, type Routes } from "@ambit/runtim
 import type { Config } from "../config.ts";
 import { explainConnection } from "../plan/explain.ts";
 import type { Connections } from "../proxy/connections.ts";
-import type { PodInfo, StateView } from "../state/view.ts";
+import type { PodInfo, StateView } from "@ambit/proxy/state";
 import { dumpCertificates, dumpPods, dumpPolicies, dumpServices, dumpStaged, dumpWorkloads, type DumpedCertificate } from "./dump.ts";
 
 export interface AdminSources {

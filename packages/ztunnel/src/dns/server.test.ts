@@ -3,7 +3,7 @@ import { EventEmitter, once } from "node:events";
 import { connect, createServer, type AddressInfo, type Server, type Socket } from "node:net";
 import type { Socket as DatagramSocket } from "node:dgram";
 import { createLogger, LogLevels, Metrics, seededRandom, systemClock } from "@ambit/runtime";
-import { member, pod, stateOf, svc } from "../state/wire.fixture.ts";
+import { member, pod, stateOf, svc } from "@ambit/proxy/testing";
 import { TrafficMetrics } from "../telemetry/traffic-metrics.ts";
 import { opt, query, replyTo } from "./query.fixture.ts";
 import { framed, takeFrame } from "./protocol/relay.ts";

@@ -4,7 +4,7 @@ import type { Socket as DatagramSocket } from "node:dgram";
 import { errorText, type Clock, type Counter, type Logger, type Random } from "@ambit/runtime";
 import type { SocketAddress, Workload } from "@ambit/core";
 import type { DnsAcceptors } from "../pod/pod-proxy.ts";
-import type { StateView } from "../state/view.ts";
+import type { StateView } from "@ambit/proxy/state";
 import type { Forwarder } from "./forward.ts";
 import { planAnswer } from "./plan/answer.ts";
 import { decodeQuery, encodeAnswer, encodeFailure, encodeFormatError, RCODE, TYPE_A, TYPE_AAAA, type Question } from "./protocol/message.ts";

@@ -1,8 +1,7 @@
 // Owns the choice of one workload of a service, and of the address to dial on a workload.
 import { eligible, familyOf, nearest, pickWeighted, type Ip, type Service, type Workload } from "@ambit/core";
 import type { Gathered } from "../facts.ts";
-import { keyOf } from "../state/key.ts";
-import type { StateView } from "../state/view.ts";
+import { keyOf, type StateView } from "@ambit/proxy/state";
 import type { Need } from "./need.ts";
 
 export interface Chosen {

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { security, workload } from "@ambit/proto";
-import { at, member, pod, stateOf, svc, type World } from "../state/wire.fixture.ts";
+import { at, member, pod, stateOf, svc, type World } from "@ambit/proxy/testing";
 import { explainConnection } from "./explain.ts";
 
 const { TunnelProtocol } = workload;

@@ -3,7 +3,7 @@ import {
   authorize, decisivePolicy, explainVerdict, formatIdentity, formatSocketAddress, type Ip, type SocketAddress, type Workload,
 } from "@ambit/core";
 import { NOTHING_GATHERED } from "../facts.ts";
-import type { StateView } from "../state/view.ts";
+import type { StateView } from "@ambit/proxy/state";
 import type { Step } from "./need.ts";
 import { HBONE_PORT, planOutbound } from "./outbound.ts";
 

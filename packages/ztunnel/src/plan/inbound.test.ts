@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { formatSocketAddress } from "@ambit/core";
 import { workload } from "@ambit/proto";
 import type { InboundFacts, PassthroughFacts, Target } from "../facts.ts";
-import { at, member, pod, stateOf, svc, waypointAt, type World } from "../state/wire.fixture.ts";
+import { at, member, pod, stateOf, svc, waypointAt, type World } from "@ambit/proxy/testing";
 import { planInbound, planPassthrough, type InboundPlan } from "./inbound.ts";
 
 const SERVER = { name: "server", namespace: "ns", serviceAccount: "server" };

@@ -3,8 +3,7 @@ import {
   formatSocketAddress, LOOPBACK_V4, type AuthzFacts, type FaultCode, type Identity, type Ip, type Service, type SocketAddress, type Workload,
 } from "@ambit/core";
 import type { InboundFacts, PassthroughFacts } from "../facts.ts";
-import { keyOf } from "../state/key.ts";
-import type { StateView } from "../state/view.ts";
+import { keyOf, type StateView } from "@ambit/proxy/state";
 import { OWN_PORTS, RECURSIVE, type Because, type DenyPlan, type NeedPlan, type Step } from "./need.ts";
 import { instances } from "./waypoint.ts";
 

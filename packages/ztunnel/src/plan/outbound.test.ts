@@ -3,7 +3,7 @@ import { formatIdentity, formatSocketAddress } from "@ambit/core";
 import { workload } from "@ambit/proto";
 import { seededRandom } from "@ambit/runtime";
 import type { OutboundFacts } from "../facts.ts";
-import { at, ip, member, octets, pod, stateOf, svc, waypointAt, type World } from "../state/wire.fixture.ts";
+import { at, ip, member, octets, pod, stateOf, svc, waypointAt, type World } from "@ambit/proxy/testing";
 import { planOutbound, type OutboundPlan } from "./outbound.ts";
 
 const { LoadBalancing_Mode: Mode, LoadBalancing_Scope: Scope, LoadBalancing_HealthPolicy: Health, TunnelProtocol, WorkloadStatus, NetworkMode } = workload;

@@ -4,8 +4,7 @@ import {
   type FaultCode, type GatewayAddress, type Identity, type Service, type SocketAddress, type Workload,
 } from "@ambit/core";
 import type { OutboundFacts, Target } from "../facts.ts";
-import { keyOf } from "../state/key.ts";
-import type { StateView } from "../state/view.ts";
+import { keyOf, type StateView } from "@ambit/proxy/state";
 import { chooseAddress, chooseEndpoint, type Choice, type Chosen } from "./choose.ts";
 import { OWN_PORTS, RECURSIVE, type Because, type DenyPlan, type NeedPlan, type Step } from "./need.ts";
 import { describeGateway, resolveGateway, sourceIsWaypoint, waypointOf } from "./waypoint.ts";

@@ -1,6 +1,6 @@
 // Owns waypoints: which one a service or workload has, the instance that takes a connection, and whether we are it.
 import { networkAddressKey, pickWeighted, sameIdentity, serviceKey, type GatewayAddress, type Ip, type Service, type Workload } from "@ambit/core";
-import type { StateView } from "../state/view.ts";
+import type { StateView } from "@ambit/proxy/state";
 import { chooseEndpoint, type Choice } from "./choose.ts";
 
 /** A weighted list wins over the single waypoint; one is drawn per connection. */

@@ -2,7 +2,7 @@
 import { closeSync } from "node:fs";
 import { connectSeqpacket, type Channel, type Kernel, type Netns, type Packet } from "@ambit/linux";
 import { backoffDelay, errorText, type Backoff, type Clock, type Logger, type Random, type Timer } from "@ambit/runtime";
-import type { PodInfo } from "../state/view.ts";
+import type { PodInfo } from "@ambit/proxy/state";
 import { NO_PODS, reducePods, settled, type KnownPod, type PodEffect, type PodEvent, type Pods } from "./model/pods.ts";
 import { decodeRequest, encodeAck, encodeHello, PACKET_MAX_BYTES } from "./protocol/messages.ts";
 

@@ -13,7 +13,7 @@ import { servePlaintext } from "../proxy/inbound-passthrough.ts";
 import { serveOutbound } from "../proxy/outbound.ts";
 import { ownWorkload } from "../proxy/needs.ts";
 import { createPodContext, cutPod, drainPod, type PodContext, type ProxyPorts } from "../proxy/pod-context.ts";
-import type { PodInfo } from "../state/view.ts";
+import type { PodInfo } from "@ambit/proxy/state";
 import type { TrafficMetrics } from "../telemetry/traffic-metrics.ts";
 import type { RunningPod } from "./manager.ts";
 import { startListeners, type DnsAcceptors, type Listeners } from "./pod-proxy.ts";

@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { security } from "@ambit/proto";
 import { createLogger, LogLevels, systemClock, type Clock } from "@ambit/runtime";
-import { at, ip, pod, pushWorld, stateOf, type WirePolicy } from "../state/wire.fixture.ts";
-import type { ProxyState } from "../state/proxy-state.ts";
+import { at, ip, pod, pushWorld, stateOf, type WirePolicy } from "@ambit/proxy/testing";
+import type { ProxyState } from "@ambit/proxy/state";
 import { Connections, describeDenial, Ended, type LiveConnection } from "./connections.ts";
 import { admitWhenKnown, watchPolicies } from "./policy-watch.ts";
 

@@ -1,6 +1,6 @@
 // Owns the list of live connections: each is on it before its policy is checked, and its end can be ordered from outside.
 import { authorize, decisivePolicy, denialText, MeshError, type AuthzFacts, type Denial, type DryRunResult, type SocketAddress, type Workload } from "@ambit/core";
-import type { StateView } from "../state/view.ts";
+import type { StateView } from "@ambit/proxy/state";
 
 const PERMIT = Symbol("permit");
 

@@ -2,8 +2,7 @@ import assert from "node:assert/strict";
 import { EventEmitter } from "node:events";
 import type { Socket } from "node:net";
 import type { Netns } from "@ambit/linux";
-import { ManualClock } from "../identity/manual.fixture.ts";
-import { at } from "../state/wire.fixture.ts";
+import { ManualClock, at } from "@ambit/proxy/testing";
 import { createDial, CONNECT_TIMEOUT_MS, type DialTo } from "./dial.ts";
 
 const NETNS = {} as Netns;

@@ -13,7 +13,7 @@ import { dialApplication } from "./dial-application.ts";
 import { forward, recordEnding } from "./forward.ts";
 import { ownWorkload } from "./needs.ts";
 import { fingerprintOf, h2Limits, refuse, type Ends, type PodContext, type VerifiedPeer } from "./pod-context.ts";
-import { verifyTrustDomain } from "./peer-identity.ts";
+import { verifyTrustDomain } from "@ambit/proxy/identity";
 import { admitWhenKnown } from "./policy-watch.ts";
 import { proxyHeader } from "./proxy-header.ts";
 

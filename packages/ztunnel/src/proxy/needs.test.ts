@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { MeshError } from "@ambit/core";
-import { ManualClock } from "../identity/manual.fixture.ts";
+import { ManualClock, pod, pushWorld, stateOf } from "@ambit/proxy/testing";
 import type { NeedPlan } from "../plan/need.ts";
-import { pod, pushWorld, stateOf } from "../state/wire.fixture.ts";
 import { createNeeds, OWN_WORKLOAD_WAIT_MS } from "./needs.ts";
 
 const INFO = { name: "client", namespace: "ns", serviceAccount: "client" };

@@ -3,8 +3,7 @@ import { MeshError, type Ip } from "@ambit/core";
 import type { Clock } from "@ambit/runtime";
 import type { Gathered } from "../facts.ts";
 import type { DenyPlan, NeedPlan } from "../plan/need.ts";
-import type { ProxyState } from "../state/proxy-state.ts";
-import type { PodInfo } from "../state/view.ts";
+import type { ProxyState, PodInfo } from "@ambit/proxy/state";
 
 /** Own workload, then one name, then again if the state moved on meanwhile. */
 const NEED_ROUNDS_MAX = 4;

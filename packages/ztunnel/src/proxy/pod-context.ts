@@ -7,14 +7,12 @@ import type { Kernel, Netns } from "@ambit/linux";
 import { Scope, type Clock, type Logger, type Random } from "@ambit/runtime";
 import { connectTls } from "@ambit/transport";
 import type { Config } from "../config.ts";
-import type { ProxyState } from "../state/proxy-state.ts";
-import type { PodInfo } from "../state/view.ts";
+import type { ProxyState, PodInfo } from "@ambit/proxy/state";
 import type { Telemetry } from "../telemetry/connection-record.ts";
 import type { Connections } from "./connections.ts";
 import { createDial, type Dial } from "./dial.ts";
 import type { Needs } from "./needs.ts";
-import { verifyExpected } from "./peer-identity.ts";
-import type { TlsContexts } from "./tls-contexts.ts";
+import { verifyExpected, type TlsContexts } from "@ambit/proxy/identity";
 
 /** Of the whole process. */
 export interface ProxyPorts {

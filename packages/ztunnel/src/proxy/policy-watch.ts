@@ -2,7 +2,7 @@
 // with policies that are named before they are sent.
 import type { AuthzFacts, Workload } from "@ambit/core";
 import type { Clock, Logger, Timer } from "@ambit/runtime";
-import type { ProxyState } from "../state/proxy-state.ts";
+import type { ProxyState } from "@ambit/proxy/state";
 import { mayComeYet, type Admission, type Connections, type LiveConnection } from "./connections.ts";
 
 /**

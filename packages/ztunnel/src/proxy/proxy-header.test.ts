@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { at } from "../state/wire.fixture.ts";
+import { at } from "@ambit/proxy/testing";
 import { proxyHeader } from "./proxy-header.ts";
 
 const PEER = { trustDomain: "td", namespace: "n", serviceAccount: "s" };

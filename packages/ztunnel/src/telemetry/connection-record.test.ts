@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { MeshError } from "@ambit/core";
 import { createLogger, LogLevels, Metrics, systemClock } from "@ambit/runtime";
-import { at, pod, stateOf, svc } from "../state/wire.fixture.ts";
+import { at, pod, stateOf, svc } from "@ambit/proxy/testing";
 import { ConnectionRecord, type RecordFacts, type Telemetry } from "./connection-record.ts";
 import { TrafficMetrics } from "./traffic-metrics.ts";
 

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { workload } from "@ambit/proto";
-import { HBONE, member, octets, pod, stateOf, svc, type World } from "../../state/wire.fixture.ts";
+import { HBONE, member, octets, pod, stateOf, svc, type World } from "@ambit/proxy/testing";
 import { TYPE_A, TYPE_AAAA } from "../protocol/message.ts";
 import { planAnswer, type DnsFacts } from "./answer.ts";
 

@@ -1,7 +1,6 @@
 // Owns the decision what the mesh answers to a DNS question of a pod, and what it leaves to the name servers.
 import { familyOf, type Ip, type Service } from "@ambit/core";
-import { keyOf } from "../../state/key.ts";
-import type { StateView } from "../../state/view.ts";
+import { keyOf, type StateView } from "@ambit/proxy/state";
 import { TYPE_A, TYPE_AAAA, TYPE_AXFR, TYPE_IXFR } from "../protocol/message.ts";
 
 export interface DnsFacts {

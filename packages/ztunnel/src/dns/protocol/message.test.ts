@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { at } from "../../state/wire.fixture.ts";
+import { at } from "@ambit/proxy/testing";
 import { opt, query } from "../query.fixture.ts";
 import { decodeQuery, encodeAnswer, encodeFailure, encodeFormatError, RCODE, TYPE_A, TYPE_AAAA, type Question } from "./message.ts";
 

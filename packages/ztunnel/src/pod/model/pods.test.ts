@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import type { PodInfo } from "../../state/view.ts";
+import type { PodInfo } from "@ambit/proxy/state";
 import { NO_PODS, reducePods, settled, type PodEffect, type PodEvent, type Pods } from "./pods.ts";
 
 const INFO: PodInfo = { name: "n", namespace: "d", serviceAccount: "s" };

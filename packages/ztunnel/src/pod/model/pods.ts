@@ -1,5 +1,5 @@
 // Owns the bookkeeping of the pod protocol as a reducer: which pods we serve, which wait for a retry, what to answer.
-import type { PodInfo } from "../../state/view.ts";
+import type { PodInfo } from "@ambit/proxy/state";
 import type { PodRequest } from "../protocol/messages.ts";
 
 export interface KnownPod { readonly info: PodInfo; readonly inode: bigint }

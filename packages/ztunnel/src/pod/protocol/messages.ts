@@ -2,7 +2,7 @@
 import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { err, ok, type Result } from "@ambit/core";
 import { zds } from "@ambit/proto";
-import type { PodInfo } from "../../state/view.ts";
+import type { PodInfo } from "@ambit/proxy/state";
 
 /** Both sides read into buffers of this size; what does not fit is a violation. */
 export const PACKET_MAX_BYTES = 1024;

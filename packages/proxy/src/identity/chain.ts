@@ -1,7 +1,7 @@
 // Owns the judgement of what a CA answered: is it ours, is it whole, does it hold together.
 import { createPrivateKey, X509Certificate } from "node:crypto";
 import { err, formatIdentity, ok, sameIdentity, type Identity, type Result } from "@ambit/core";
-import { identityOfLeaf } from "../proxy/peer-identity.ts";
+import { identityOfLeaf } from "./peer-identity.ts";
 
 /** A workload's certificate with its key and its trust anchors. Times are epoch milliseconds. */
 export interface WorkloadCertificate {

@@ -13,3 +13,14 @@ export { nearest } from "./balance/rank-locality.ts";
 export { pickWeighted } from "./balance/pick.ts";
 export { FAULT_CODES, faultRow, type FaultCode, type Flag } from "./fault/codes.ts";
 export { MeshError } from "./fault/mesh-error.ts";
+export type { GrpcMethodMatch, HeaderMatch, PathMatch, QueryMatch, RequestMatch, TextMatch } from "./route/match.ts";
+export type {
+  Backend, Cors, Fault, Filters, Fraction, HeaderChange, HttpRoute, Mirror, PathRewrite, PortRoutes, Redirect, RetryCondition, RetryPolicy, Rewrite,
+  RouteAction, RouteOrigin, ServiceRoutes, SessionPersistence, TcpRoute, Timeouts, WeightedBackend,
+} from "./route/route.ts";
+export type { Balancer, ConnectionPool, HashKey, LocalityBalancing, OutlierDetection, RetryBudget, Subset, TrafficPolicy, TrafficSettings, UpstreamTls } from "./route/traffic-policy.ts";
+export type { AuthorizationProvider, PathNormalization, TelemetrySettings, TracingProvider, WaypointConfig } from "./route/waypoint-config.ts";
+export { decodeWaypointConfig, encodeWaypointConfig } from "./route/waypoint-wire.ts";
+export type {
+  ConditionKey, Either, JwtRule, PathPattern, PolicyCondition, PolicyOperation, PolicySource, PolicyTarget, RequestAuthentication, RequestPolicy, RequestRule,
+} from "./policy/request-policy.ts";

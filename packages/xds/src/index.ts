@@ -1,5 +1,5 @@
 // Public names of @ambit/xds.
-export { ADDRESS_TYPE, AUTHORIZATION_TYPE } from "./protocol/messages.ts";
+export { ADDRESS_TYPE, AUTHORIZATION_TYPE, WAYPOINT_TYPE } from "./protocol/messages.ts";
 export { proxyNode, type NodeFacts } from "./protocol/node.ts";
 export type { SubscriptionStatus } from "./protocol/delta-server.ts";
 export type { ClientType } from "./protocol/delta-client.ts";

@@ -4,6 +4,8 @@
 export const ADDRESS_TYPE = "type.googleapis.com/istio.workload.Address";
 /** Authorization resources: L4 policies. */
 export const AUTHORIZATION_TYPE = "type.googleapis.com/istio.security.Authorization";
+/** One per waypoint: ADR 0025. */
+export const WAYPOINT_TYPE = "type.googleapis.com/ambit.waypoint.v1.WaypointConfig";
 
 /** Subscribing to this name means everything of the type. */
 export const WILDCARD = "*";

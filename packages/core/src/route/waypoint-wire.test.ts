@@ -1,0 +1,39 @@
+import assert from "node:assert/strict";
+import type { WaypointConfig } from "./waypoint-config.ts";
+import { decodeWaypointConfig, encodeWaypointConfig } from "./waypoint-wire.ts";
+
+const config = (more: Partial<WaypointConfig> = {}): WaypointConfig => ({
+  namespace: "shop", name: "waypoint", serves: "service", trustDomain: "cluster.local", trustDomainAliases: [], pathNormalization: "base",
+  defaultRetry: { retries: 2, on: ["connect-failure"], statuses: [], backoffMs: 25, backoffMaxMs: 250 }, trustedProxies: 0,
+  services: new Map([["shop/b.shop.svc", { producer: new Map([[80, { kind: "http", routes: [], fallThrough: false }]]), consumers: new Map() }], ["shop/a.shop.svc", { producer: new Map(), consumers: new Map() }]]),
+  traffic: new Map(), policies: [], authentications: [], authorizationProviders: new Map(), workloadLabels: new Map(),
+  telemetry: {
+    accessLog: { enabled: false, encoding: "text", format: undefined, filter: undefined },
+    tracing: { provider: undefined, samplingPercent: 1, customTags: [] }, metrics: { enabled: true, overrides: [] },
+  },
+  serviceTelemetry: new Map(), ...more,
+});
+
+describe("the configuration of a waypoint on the wire", () => {
+  it("comes back as it went, maps with number keys included", () => {
+    const back = decodeWaypointConfig(encodeWaypointConfig(config()));
+    assert.ok(back.ok);
+    assert.deepEqual(back.value.services.get("shop/b.shop.svc")?.producer.get(80), { kind: "http", routes: [], fallThrough: false });
+    assert.equal(encodeWaypointConfig(back.value), encodeWaypointConfig(config()));
+  });
+
+  it("is the same text for the same value in another order", () => {
+    const reversed = config({ services: new Map([...config().services].reverse()) });
+    assert.equal(encodeWaypointConfig(reversed), encodeWaypointConfig(config()));
+  });
+
+  for (const [text, why] of [
+    ["{", /not JSON/], ["{}", /neither version nor config/], ["null", /neither/], [`{"version":2,"config":{}}`, /version 2/],
+    [`{"version":1,"config":{}}`, /config.services is not a map/],
+  ] as const)
+    it(`refuses ${text}`, () => {
+      const back = decodeWaypointConfig(text);
+      assert.ok(!back.ok);
+      assert.match(back.error, why);
+    });
+});

@@ -1,0 +1,42 @@
+// Owns how a WaypointConfig travels: JSON with maps as sorted entries, so that equal values give equal text.
+import { err, ok, type Result } from "../result.ts";
+import type { WaypointConfig } from "./waypoint-config.ts";
+
+/** Raised whenever an older reader could misread a newer text: it then refuses the whole of it. */
+const VERSION = 1;
+const MAP = "$map";
+
+/** Equal values give equal text. */
+export const encodeWaypointConfig = (config: WaypointConfig): string => JSON.stringify({ version: VERSION, config: sorted(config) });
+
+/** Whole or not at all: a text of another version, or that is not one of ours, is refused with the reason. */
+export function decodeWaypointConfig(text: string): Result<WaypointConfig, string> {
+  let read: unknown;
+  try {
+    read = JSON.parse(text, (_key, value: unknown) => (isMap(value) ? new Map(value[MAP]) : value));
+  } catch (error) {
+    return err(`not JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  if (typeof read !== "object" || read === null || !("version" in read) || !("config" in read)) return err("neither version nor config");
+  if (read.version !== VERSION) return err(`version ${String(read.version)}, this waypoint understands ${VERSION}`);
+  const config = read.config as WaypointConfig;
+  for (const field of ["services", "traffic", "authorizationProviders", "serviceTelemetry", "workloadLabels"] as const)
+    if (!(config[field] instanceof Map)) return err(`config.${field} is not a map`);
+  for (const field of ["policies", "authentications", "trustDomainAliases"] as const)
+    if (!Array.isArray(config[field])) return err(`config.${field} is not a list`);
+  return ok(config);
+}
+
+const isMap = (value: unknown): value is { [MAP]: [unknown, unknown][] } => typeof value === "object" && value !== null && MAP in value && Array.isArray(value[MAP]);
+
+function sorted(value: unknown): unknown {
+  if (value instanceof Map) return { [MAP]: [...value].map(([k, v]) => [k, sorted(v)] as const).sort(([a], [b]) => compare(a, b)) };
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => compare(a, b)).map(([k, v]) => [k, sorted(v)]));
+}
+
+function compare(a: unknown, b: unknown): number {
+  if (typeof a === "number" && typeof b === "number") return a - b;
+  return String(a) < String(b) ? -1 : 1;
+}

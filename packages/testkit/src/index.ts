@@ -1,5 +1,6 @@
 // Public names of @ambit/testkit: fakes and compliance suites, importable from tests only.
 export { fakeCa, type FakeCa, type FakeCert, type LeafOptions } from "./fake-ca.ts";
+export { fakeCsr, type FakeCsr } from "./fake-csr.ts";
 export { byteStreamCompliance, type StreamPair, type StreamTraits } from "./compliance/byte-stream.ts";
 export { Recorder, sendAll, turns } from "./compliance/recorder.ts";
 export { checkGolden, goldenCases, type GoldenInput } from "./golden.ts";

@@ -8,7 +8,7 @@ export { serviceKey, type Endpoint, type GatewayAddress, type LoadBalancing, typ
 export { policyKey, type Clause, type Match, type Policy, type Rule, type ServiceAccountMatch, type StringMatch } from "./policy/policy.ts";
 export { authorize, type AuthzFacts, type Denial, type DryRunResult, type MissingPolicy, type PolicySet, type Verdict } from "./policy/authorize.ts";
 export { decisivePolicy, denialText, explainVerdict } from "./policy/explain.ts";
-export { eligible, targetPort, type Candidate } from "./balance/eligible.ts";
+export { eligible, targetPort, type Candidate, type ResolutionMode } from "./balance/eligible.ts";
 export { nearest } from "./balance/rank-locality.ts";
 export { pickWeighted } from "./balance/pick.ts";
 export { FAULT_CODES, faultRow, type FaultCode, type Flag } from "./fault/codes.ts";

@@ -3,6 +3,7 @@ export { formatAuthority, parseAuthority, type Authority } from "./authority.ts"
 export { formatBaggage, parseBaggage, type Baggage, type BaggageWorkloadType } from "./baggage.ts";
 export { copyBidirectional, type CopyOptions, type CopyResult } from "./copy.ts";
 export { formatForwarded, parseForwarded, type Forwarded } from "./forwarded.ts";
+export { openLoneTunnel, type LoneTunnelOptions } from "./lone-tunnel.ts";
 export type { PeerInfo } from "./peer-info.ts";
 export { formatTraceparent, newTraceparent, parseTraceparent, type Traceparent } from "./traceparent.ts";
 export { TunnelClient, TunnelRefused, type OpenedTunnel, type OpenRequest } from "./tunnel-client.ts";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import type { Ip } from "../net/ip.ts";
 import type { BalanceScope, Endpoint, LoadBalancing, Service, Workload } from "../workload/workload.ts";
-import { eligible, targetPort, type Candidate } from "./eligible.ts";
+import { eligible, targetPort, type Candidate, type ResolutionMode } from "./eligible.ts";
 import { pickWeighted } from "./pick.ts";
 import { nearest, rankLocality } from "./rank-locality.ts";
 
@@ -23,15 +23,18 @@ const endpoint = (ports: Record<number, number>): Endpoint => ({ workloadUid: "w
 
 describe("targetPort", () => {
   const tunnel = workload("w", { applicationTunnel: { protocol: "proxy", port: 15088 } });
-  const cases: [string, Service, Endpoint, Workload, number | undefined][] = [
+  const cases: [string, Service, Endpoint, Workload, number | undefined, ResolutionMode?][] = [
     ["the endpoint's own map wins", service({ 80: 8080 }), endpoint({ 80: 9090 }), workload("w"), 9090],
     ["else the service's number", service({ 80: 8080 }), endpoint({}), workload("w"), 8080],
     ["a named port without a mapping has none", service({ 80: 0 }), endpoint({}), workload("w"), undefined],
     ["a port the service does not have", service({ 81: 8080 }), endpoint({}), workload("w"), undefined],
-    ["an application tunnel stands in with the service port", service({}), endpoint({}), tunnel, 80],
-    ["an application tunnel without a port does not", service({}), endpoint({}), workload("w", { applicationTunnel: { protocol: "proxy", port: 0 } }), undefined],
+    ["a port that only the endpoint maps", service({ 81: 8080 }), endpoint({ 80: 9090 }), workload("w"), undefined],
+    ["a waypoint's application tunnel stands in with the service port", service({}), endpoint({}), tunnel, 80, "waypoint"],
+    ["… or with the endpoint's own", service({}), endpoint({ 80: 9090 }), tunnel, 9090, "waypoint"],
+    ["… for nobody who was addressed by hand", service({}), endpoint({}), tunnel, undefined],
+    ["an application tunnel without a port does not stand in", service({}), endpoint({}), workload("w", { applicationTunnel: { protocol: "proxy", port: 0 } }), undefined, "waypoint"],
   ];
-  for (const [name, s, e, w, expected] of cases) it(name, () => assert.equal(targetPort(s, e, w, 80), expected));
+  for (const [name, s, e, w, expected, mode] of cases) it(name, () => assert.equal(targetPort(s, e, w, 80, mode), expected));
 });
 
 describe("eligible", () => {

@@ -24,6 +24,7 @@ export const FAULTS = {
   "no-healthy-endpoint": row("verdict", "CONNECT", 503, "the service, its endpoints in total and healthy"),
   "no-such-port": row("verdict", "CONNECT", 503, "the service, the port, the known ports"),
   "unknown-waypoint": row("verdict", "CONNECT", 503, "the waypoint and what named it"),
+  "unknown-gateway": row("verdict", "CONNECT", 503, "the network gateway, or what crossing to the other network lacks"),
   "unknown-host": row("verdict", "CONNECT", 503, "the hostname of the authority"),
   "unsupported": row("verdict", "CONNECT", 503, "what was asked for and is not built"),
   "bad-authority": row("reject", "CONNECT", 400, "the authority"),

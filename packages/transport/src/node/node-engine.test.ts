@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { byteStreamCompliance, fakeCa, type StreamPair } from "@ambit/testkit";
 import { acceptTls, connectTls, createTlsCredentials } from "./tls-handshake.ts";
 import { fromSocket } from "./socket-stream.ts";
+import { toDuplex } from "./stream-duplex.ts";
 
 async function sockets(): Promise<{ left: net.Socket; right: net.Socket; close: () => Promise<void> }> {
   const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true });
@@ -40,6 +41,14 @@ async function secured(): Promise<StreamPair> {
   return { left: a.stream, right: b.stream, close };
 }
 
+/** TLS inside a byte stream: what the inner tunnel of a double one runs on. */
+async function securedInside(): Promise<StreamPair> {
+  const outer = await secured();
+  const verify = () => ({ ok: true as const, value: undefined });
+  const [a, b] = await Promise.all([connectTls(toDuplex(outer.left), { credentials: client, verify }), acceptTls(toDuplex(outer.right), { credentials: server, verify })]);
+  return { left: a.stream, right: b.stream, close: outer.close };
+}
+
 async function unixSockets(): Promise<StreamPair> {
   const path = join(tmpdir(), `ambit-${randomUUID()}.sock`);
   const listener = net.createServer({ allowHalfOpen: true });
@@ -59,3 +68,4 @@ const KERNEL_BUFFERS = 16 << 20;
 byteStreamCompliance("a TCP socket", plain, { resets: true, stalledMax: KERNEL_BUFFERS });
 byteStreamCompliance("a Unix socket", unixSockets, { resets: false, stalledMax: KERNEL_BUFFERS });
 byteStreamCompliance("a TLS connection", secured, { resets: false, stalledMax: KERNEL_BUFFERS });
+byteStreamCompliance("TLS inside another stream", securedInside, { resets: false, stalledMax: KERNEL_BUFFERS });

@@ -1,5 +1,5 @@
 // Owns mutual TLS for tunnels: TLS 1.3, ALPN, no names; OpenSSL checks the chain, the caller's function the identity.
-import net from "node:net";
+import type { Duplex } from "node:stream";
 import tls from "node:tls";
 import { MeshError, type Result } from "@ambit/core";
 import { systemClock, type Clock } from "@ambit/runtime";
@@ -49,14 +49,14 @@ export interface TlsConnection<T> {
 }
 
 /** The server's half, on an accepted socket: a client certificate is demanded. Rejects with MeshError; the socket is destroyed then. */
-export function acceptTls<T>(socket: net.Socket, options: TlsOptions<T>): Promise<TlsConnection<T>> {
+export function acceptTls<T>(socket: Duplex, options: TlsOptions<T>): Promise<TlsConnection<T>> {
   const wrapped = new tls.TLSSocket(socket, { isServer: true, secureContext: options.credentials.context, requestCert: true, rejectUnauthorized: true,
     ALPNProtocols: [options.alpn ?? "h2"] });
   return handshake(wrapped, "secure", options);
 }
 
-/** The client's half; no server name is sent. Rejects with MeshError; the socket is destroyed then. */
-export function connectTls<T>(socket: net.Socket, options: TlsOptions<T>): Promise<TlsConnection<T>> {
+/** The client's half, also inside another stream (`toDuplex`); no server name is sent. Rejects with MeshError; the socket is destroyed then. */
+export function connectTls<T>(socket: Duplex, options: TlsOptions<T>): Promise<TlsConnection<T>> {
   // rejectUnauthorized is off because node:tls would compare host names; `handshake` refuses what OpenSSL did not verify.
   const wrapped = tls.connect({ socket, secureContext: options.credentials.context, rejectUnauthorized: false, ALPNProtocols: [options.alpn ?? "h2"],
     checkServerIdentity: () => undefined });

@@ -1,5 +1,5 @@
 // Owns the choice of one workload of a service, and of the address to dial on a workload.
-import { eligible, familyOf, nearest, pickWeighted, type Ip, type Service, type Workload } from "@ambit/core";
+import { eligible, familyOf, nearest, pickWeighted, type Ip, type ResolutionMode, type Service, type Workload } from "@ambit/core";
 import type { Gathered } from "../facts.ts";
 import { keyOf, type StateView } from "@ambit/proxy/state";
 import type { Need } from "./need.ts";
@@ -14,10 +14,10 @@ export interface Chosen {
 export type Choice = { readonly kind: "chosen"; readonly chosen: Chosen } | { readonly kind: "none"; readonly code: "no-healthy-endpoint" | "no-such-port"; readonly message: string };
 
 /** Random, weighted by capacity, among the eligible endpoints that are as near as the service asks. */
-export function chooseEndpoint(view: StateView, service: Service, servicePort: number, client: Workload, random: () => number): Choice {
+export function chooseEndpoint(view: StateView, service: Service, servicePort: number, client: Workload, random: () => number, mode: ResolutionMode = "standard"): Choice {
   const key = keyOf(service);
   const endpoints = view.endpoints(key);
-  const able = eligible(service, endpoints, servicePort, client.network);
+  const able = eligible(service, endpoints, servicePort, client.network, mode);
   const near = nearest(able, service.loadBalancing, client);
   const picked = pickWeighted(near, (c) => c.workload.capacity, random);
   if (picked !== undefined) return { kind: "chosen", chosen: { ...picked, service } };

@@ -49,6 +49,8 @@ export function explainConnection(question: Question): Explanation {
   const nextHop = plan?.nextHop ?? destination;
   if (plan?.kind === "tunnel" && plan.hop === "waypoint")
     return answer("unknown", `goes to the waypoint ${plan.destination.uid}, which decides what follows`, steps);
+  if (plan?.kind === "double-tunnel")
+    return answer("unknown", `goes through the network gateway ${plan.destination.uid} to another network, where ${plan.inner.map(formatIdentity).join(" or ")} decides`, steps);
   const target = plan?.kind === "tunnel" && plan.target.kind === "address" ? plan.target.address : nextHop;
   const workload = plan?.destination ?? view.workloadAt(network, nextHop.ip);
   if (workload === undefined) return answer("allowed", `leaves the mesh in plaintext to ${formatSocketAddress(nextHop)}`, steps);

@@ -23,6 +23,7 @@ function line(p: OutboundPlan): string {
   if (p.kind === "need") return p.need.kind === "dns" ? `need dns ${p.need.hostname}` : `need ${p.need.kind}`;
   if (p.kind === "passthrough") return `tcp - ${formatSocketAddress(p.nextHop)}`;
   const target = p.target.kind === "address" ? formatSocketAddress(p.target.address) : `${p.target.hostname}:${p.target.port}`;
+  if (p.kind === "double-tunnel") return `double ${target} ${formatSocketAddress(p.nextHop)} outer ${p.outer.map(formatIdentity).join()} inner ${p.inner.map(formatIdentity).join()}`.replaceAll("spiffe://cluster.local/ns/", "");
   return `${p.hop === "waypoint" ? "waypoint" : "hbone"} ${target} ${formatSocketAddress(p.nextHop)}`;
 }
 
@@ -99,8 +100,35 @@ describe("planOutbound: self-calls, unknown sources, names, networks", () => {
   it("else the answer of the other", () => assert.equal(line(plan(named, "240.240.0.1:80", { gathered: { hosts: new Map([["db.example", [ip("2001:db8::1")]]]) } })), "tcp - [2001:db8::1]:8080"));
   it("fails on an empty answer", () => assert.equal(line(plan(named, "240.240.0.1:80", { gathered: { hosts: new Map([["db.example", []]]) } })), "deny dns-failed"));
 
-  it("refuses to cross networks", () => assert.equal(line(plan({ workloads: [server({ network: "n2" })], services: [WEB] }, "10.96.0.1:80")), "deny unsupported"));
   it("a service's families restrict the address", () => assert.equal(line(plan({ workloads: [server()], services: [svc("web", "10.96.0.1", { ipFamilies: workload.IPFamilies.IPV6_ONLY })] }, "10.96.0.1:80")), "deny no-healthy-endpoint"));
+});
+
+describe("planOutbound: other networks", () => {
+  const SANS = ["spiffe://cluster.local/ns/far/sa/web"];
+  const web = (more = {}) => svc("web", "10.96.0.1", { subjectAltNames: SANS, ...more });
+  const byAddress = (address: string) => ({ destination: { case: "address" as const, value: { network: "n2", address: octets(address) } }, hboneMtlsPort: 15008 });
+  const byHost = waypointAt("east-west");
+  const far = (more = {}) => pod("far", "", { uid: "n2/SplitHorizonWorkload/gw/ns/web", network: "n2", networkGateway: byHost, services: member("web"), ...more });
+  const EAST_WEST = svc("east-west", "", { ports: [{ servicePort: 15008, targetPort: 15443 }], subjectAltNames: ["spiffe://cluster.local/ns/ns/sa/gw-old"] });
+  const gateway = (more = {}) => pod("gw", "10.0.9.9", { tunnelProtocol: TunnelProtocol.NONE, services: member("east-west", { 15008: 15443 }), ...more });
+  const cases: [string, World, string, string][] = [
+    ["a gateway by hostname of its service: its identity and its service's outside, the target service's names inside", { workloads: [far(), gateway()], services: [web(), EAST_WEST] }, "10.96.0.1:80", "double web:80 10.0.9.9:15443 outer ns/sa/gw,ns/sa/gw-old inner far/sa/web"],
+    ["a gateway by address of its workload", { workloads: [far({ networkGateway: byAddress("10.0.9.9") }), gateway({ network: "n2" })], services: [web()] }, "10.96.0.1:80", "double web:80 10.0.9.9:15008 outer ns/sa/gw inner far/sa/web"],
+    ["a gateway that is a workload with that hostname", { workloads: [far(), gateway({ hostname: "east-west" })], services: [web()] }, "10.96.0.1:80", "double web:80 10.0.9.9:15008 outer ns/sa/gw inner far/sa/web"],
+    ["a gateway by address that nobody owns fails", { workloads: [far({ networkGateway: byAddress("10.0.9.9") })], services: [web()] }, "10.96.0.1:80", "deny unknown-gateway"],
+    ["a gateway address of our own network is not that of theirs", { workloads: [far({ networkGateway: byAddress("10.0.9.9") }), gateway()], services: [web()] }, "10.96.0.1:80", "deny unknown-gateway"],
+    ["an unknown gateway hostname fails", { workloads: [far()], services: [web()] }, "10.96.0.1:80", "deny unknown-gateway"],
+    ["a gateway service without its port fails", { workloads: [far(), gateway()], services: [web(), svc("east-west", "")] }, "10.96.0.1:80", "deny unknown-gateway"],
+    ["a remote workload without a gateway is refused, also with an address", { workloads: [far({ networkGateway: undefined, addresses: [octets("10.0.0.2")] })], services: [web()] }, "10.96.0.1:80", "deny unknown-gateway"],
+    ["a service that vouches for nobody is refused: an empty set would accept anybody", { workloads: [far(), gateway()], services: [svc("web", "10.96.0.1"), EAST_WEST] }, "10.96.0.1:80", "deny unknown-gateway"],
+    ["a gateway known by name only needs DNS", { workloads: [far(), gateway({ addresses: [], hostname: "gw.example" })], services: [web(), EAST_WEST] }, "10.96.0.1:80", "need dns gw.example"],
+    ["a waypoint on the other network: inside, its service's names", { workloads: [server(), pod("wp", "", { network: "n2", networkGateway: byHost, services: member("wp", { 15008: 15008 }) }), gateway()], services: [web({ waypoint: waypointAt("wp") }), EAST_WEST, svc("wp", "", { ports: [{ servicePort: 15008, targetPort: 15008 }], subjectAltNames: ["spiffe://cluster.local/ns/far/sa/wp"] })] }, "10.96.0.1:80", "double web:80 10.0.9.9:15443 outer ns/sa/gw,ns/sa/gw-old inner far/sa/wp"],
+    ["a workload's waypoint on the other network cannot be crossed to: no service was addressed", { workloads: [server({ services: {}, waypoint: waypointAt("wp") }), pod("wp", "", { network: "n2", networkGateway: byHost, services: member("wp", { 15008: 15008 }) }), gateway()], services: [EAST_WEST, svc("wp", "", { ports: [{ servicePort: 15008, targetPort: 15008 }], subjectAltNames: SANS })] }, "10.0.0.2:8080", "deny unknown-gateway"],
+    ["our own network is preferred when the service says so", { workloads: [far(), gateway(), server()], services: [web({ loadBalancing: { mode: Mode.FAILOVER, routingPreference: [Scope.NETWORK, Scope.REGION, Scope.ZONE] } }), EAST_WEST] }, "10.96.0.1:80", "hbone 10.0.0.2:8080 10.0.0.2:15008"],
+    ["… and the other one when ours has nobody healthy", { workloads: [far(), gateway(), server({ status: WorkloadStatus.UNHEALTHY })], services: [web({ loadBalancing: { mode: Mode.FAILOVER, routingPreference: [Scope.NETWORK, Scope.REGION, Scope.ZONE] } }), EAST_WEST] }, "10.96.0.1:80", "double web:80 10.0.9.9:15443 outer ns/sa/gw,ns/sa/gw-old inner far/sa/web"],
+    ["a workload of our network never goes through a gateway, even if it names one", { workloads: [server({ networkGateway: byHost }), gateway()], services: [web(), EAST_WEST] }, "10.96.0.1:80", "hbone 10.0.0.2:8080 10.0.0.2:15008"],
+  ];
+  for (const [name, world, to, expected] of cases) it(name, () => assert.equal(line(plan(world, to)), expected));
 });
 
 describe("planOutbound: whom to expect, and why", () => {

@@ -1,18 +1,15 @@
 // Owns the decision where a connection that leaves a pod goes. Pure and total: every way out is a value that says why.
 import {
-  formatIdentity, formatSocketAddress, isLoopback, networkAddressKey, parseIdentity, sameIdentity,
-  type FaultCode, type GatewayAddress, type Identity, type Service, type SocketAddress, type Workload,
+  formatIdentity, formatSocketAddress, isLoopback, networkAddressKey, type FaultCode, type GatewayAddress, type Service, type SocketAddress, type Workload,
 } from "@ambit/core";
 import type { OutboundFacts, Target } from "../facts.ts";
 import { keyOf, type StateView } from "@ambit/proxy/state";
 import { chooseAddress, chooseEndpoint, type Choice, type Chosen } from "./choose.ts";
+import { expected, planCrossing, type Identities } from "./cross-network.ts";
 import { OWN_PORTS, RECURSIVE, type Because, type DenyPlan, type NeedPlan, type Step } from "./need.ts";
 import { describeGateway, resolveGateway, sourceIsWaypoint, waypointOf } from "./waypoint.ts";
 
 export const HBONE_PORT = 15008;
-
-/** At least one: an empty set would accept nobody, which must not be mistaken for anybody. */
-export type Identities = readonly [Identity, ...Identity[]];
 
 interface Forward {
   readonly nextHop: SocketAddress;
@@ -26,6 +23,8 @@ interface Forward {
 export type OutboundPlan =
   | ({ readonly kind: "passthrough" } & Forward)
   | ({ readonly kind: "tunnel"; readonly target: Target; readonly expect: Identities; readonly hop: "workload" | "waypoint"; readonly destination: Workload } & Forward)
+  /** To another network: `destination` is the gateway, `outer` and `inner` are whom each tunnel must reach. */
+  | ({ readonly kind: "double-tunnel"; readonly target: Target; readonly outer: Identities; readonly inner: Identities; readonly destination: Workload } & Forward)
   | DenyPlan
   | NeedPlan;
 
@@ -76,7 +75,7 @@ class Planner {
     const { chosen } = choice;
     const { workload } = chosen;
     this.#note("endpoint", workload.uid, `${workload.protocol} port ${chosen.port}`);
-    if (workload.network !== source.network) return this.#crossNetwork(workload, source);
+    if (workload.network !== source.network) return this.#crossNetwork(chosen, source, service);
 
     if (service === undefined && workload.waypoint !== undefined) {
       if (!sourceIsWaypoint(this.#view, workload.waypoint, source, this.#facts.source.ip)) return this.#toWaypoint(workload.waypoint, source, undefined);
@@ -117,10 +116,10 @@ class Planner {
   /** A waypoint that is named and cannot be used fails the connection: there is no way round it. */
   #toWaypoint(gateway: GatewayAddress, source: Workload, service: Service | undefined): OutboundPlan {
     const name = describeGateway(gateway);
-    const choice = resolveGateway(this.#view, gateway, source, this.#random);
+    const choice = resolveGateway(this.#view, gateway, source, this.#random, "waypoint");
     if (choice.kind !== "chosen") return this.#deny("unknown-waypoint", `unknown waypoint: ${choice.kind === "none" ? `${name}: ${choice.message}` : choice.message}`, "waypoint", name);
     const { chosen } = choice;
-    if (chosen.workload.network !== source.network) return this.#crossNetwork(chosen.workload, source);
+    if (chosen.workload.network !== source.network) return this.#crossNetwork(chosen, source, service);
     const asked = gateway.destination.kind === "address" ? gateway.destination.address.ip : this.#facts.original.ip;
     const address = chooseAddress(chosen.workload, chosen.service, asked, this.#facts.gathered, this.#random);
     if (address.kind === "need") return { kind: "need", need: address.need, because: this.#because };
@@ -133,9 +132,13 @@ class Planner {
     };
   }
 
-  /** Tunnels inside tunnels through a network gateway are not built: refused, never sent another way. */
-  #crossNetwork(workload: Workload, source: Workload): OutboundPlan {
-    return this.#deny("unsupported", `unknown network gateway: ${workload.uid} is on network "${workload.network}", we are on "${source.network}", and crossing networks is not supported`, "network", workload.network);
+  #crossNetwork(remote: Chosen, source: Workload, service: Service | undefined): OutboundPlan {
+    const crossing = planCrossing(this.#view, { remote, source, service, facts: this.#facts }, this.#random);
+    if (crossing.kind === "need") return { kind: "need", need: crossing.need, because: this.#because };
+    if (crossing.kind === "none") return this.#deny(crossing.code, crossing.message, "network", crossing.saw);
+    const { nextHop, target, outer, inner, gateway, steps } = crossing;
+    this.#because.push(...steps);
+    return { kind: "double-tunnel", nextHop, target, outer, inner, source, service, destination: gateway, because: this.#because };
   }
 
   #note(step: string, saw: string, chose: string): void {
@@ -146,11 +149,4 @@ class Planner {
     this.#note(step, saw, `refused: ${message}`);
     return { kind: "deny", code, message, because: this.#because };
   }
-}
-
-/** The identity of the workload, and what its service vouches for in addition. Names that are no SPIFFE ids say nothing. */
-function expected(chosen: Chosen): Identities {
-  const own = chosen.workload.identity;
-  const more = (chosen.service?.subjectAltNames ?? []).map(parseIdentity).flatMap((r) => (r.ok ? [r.value] : []));
-  return [own, ...more.filter((id) => !sameIdentity(id, own))];
 }

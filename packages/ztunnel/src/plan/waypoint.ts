@@ -1,5 +1,5 @@
 // Owns waypoints: which one a service or workload has, the instance that takes a connection, and whether we are it.
-import { networkAddressKey, pickWeighted, sameIdentity, serviceKey, type GatewayAddress, type Ip, type Service, type Workload } from "@ambit/core";
+import { networkAddressKey, pickWeighted, sameIdentity, serviceKey, type GatewayAddress, type Ip, type ResolutionMode, type Service, type Workload } from "@ambit/core";
 import type { StateView } from "@ambit/proxy/state";
 import { chooseEndpoint, type Choice } from "./choose.ts";
 
@@ -17,18 +17,18 @@ export const describeGateway = (g: GatewayAddress): string =>
 export type GatewayChoice = Choice | { readonly kind: "unknown"; readonly message: string };
 
 /** The workload that will serve a waypoint or network gateway for this client. Its own tunnel protocol does not matter. */
-export function resolveGateway(view: StateView, gateway: GatewayAddress, client: Workload, random: () => number): GatewayChoice {
+export function resolveGateway(view: StateView, gateway: GatewayAddress, client: Workload, random: () => number, mode: ResolutionMode): GatewayChoice {
   const d = gateway.destination;
   const port = gateway.hbonePort;
   const alone = (workload: Workload | undefined): GatewayChoice =>
     workload === undefined ? { kind: "unknown", message: describeGateway(gateway) } : { kind: "chosen", chosen: { workload, port, service: undefined } };
   if (d.kind === "hostname") {
     const service = view.service(serviceKey(d.hostname.namespace, d.hostname.hostname));
-    if (service !== undefined) return chooseEndpoint(view, service, port, client, random);
+    if (service !== undefined) return chooseEndpoint(view, service, port, client, random, mode);
     return alone(view.workloadNamed(d.hostname.namespace, d.hostname.hostname));
   }
   const service = view.serviceAt(d.address.network, d.address.ip, client.namespace);
-  if (service !== undefined) return chooseEndpoint(view, service, port, client, random);
+  if (service !== undefined) return chooseEndpoint(view, service, port, client, random, mode);
   return alone(view.workloadAt(d.address.network, d.address.ip));
 }
 

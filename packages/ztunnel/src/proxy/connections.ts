@@ -13,7 +13,7 @@ export interface LiveConnection {
   readonly src: SocketAddress;
   readonly originalDst: string;
   readonly actualDst: SocketAddress;
-  readonly protocol: "HBONE" | "TCP";
+  readonly protocol: "HBONE" | "DOUBLEHBONE" | "TCP";
 }
 
 /** Why a live connection was ended from outside: the reason of its signal. */

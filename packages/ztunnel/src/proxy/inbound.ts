@@ -1,13 +1,13 @@
 // Owns tunnels that peers open to a pod: the handshake with the pod's identity, then each CONNECT in named phases.
 import type { Socket } from "node:net";
 import { faultRow, formatSocketAddress, MeshError, type FaultCode } from "@ambit/core";
-import { formatBaggage, parseForwarded, parseTraceparent, serveTunnels, type PeerInfo, type TunnelRequest } from "@ambit/hbone";
+import { formatBaggage, parseBaggage, parseForwarded, parseTraceparent, serveTunnels, type PeerInfo, type TunnelRequest } from "@ambit/hbone";
 import { errorText } from "@ambit/runtime";
 import { acceptTls, fromSocket } from "@ambit/transport";
 import { peerWorkload, planInbound, type ForwardPlan, type InboundPlan } from "../plan/inbound.ts";
 import { endsOf } from "../pod/pod-proxy.ts";
 import { baggageOf } from "../telemetry/baggage-of.ts";
-import { ConnectionRecord, earlyDenial, failureText } from "../telemetry/connection-record.ts";
+import { ConnectionRecord, earlyDenial, failureText, type RecordFacts } from "../telemetry/connection-record.ts";
 import { describeDenial, describeDryRun } from "./connections.ts";
 import { dialApplication } from "./dial-application.ts";
 import { forward, recordEnding } from "./forward.ts";
@@ -93,7 +93,7 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
   // Permit: on the list first, then judged, so that a policy change always finds it.
   using record = new ConnectionRecord(pod.telemetry, {
     reporter: "destination", src: ends.peer, dst: ends.local, hboneAddr: request.authority, traceId: traceparent.ok ? traceparent.value.traceId : undefined,
-    source: peerWorkload(pod.state.view(), pod.config.network, ends.peer.ip, peer.identity), sourceIdentity: peer.identity,
+    ...sourceOf(pod, request, ends), sourceIdentity: peer.identity,
     destination: plan.workload, destinationIdentity: plan.workload.identity, service: plan.service, mutualTls: true,
   });
   const admitted = await admitWhenKnown(pod, {
@@ -121,6 +121,20 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
   writeProxyHeader(plan, upstream, ends, peer);
   const downstream = request.accept(pod.config.responseBaggage ? { baggage: formatBaggage(baggageOf(plan.workload)) } : {});
   await forward({ downstream, upstream, live, record, clock: pod.clock, permit: admitted.permit });
+}
+
+/**
+ * Who the peer is, for telemetry only: what the control plane says of its address, else what it says of itself. Across networks the
+ * address is the gateway's, and tells nothing.
+ */
+function sourceOf(pod: PodContext, request: TunnelRequest, ends: Ends): Pick<RecordFacts, "source" | "sourceClaims"> {
+  const network = request.headers.get("x-forwarded-network");
+  const away = network !== undefined && network.toLowerCase() !== pod.config.network.toLowerCase();
+  const claims = parseBaggage(request.headers.get("baggage") ?? "");
+  return {
+    source: away ? undefined : peerWorkload(pod.state.view(), pod.config.network, ends.peer.ip, request.peer.identity),
+    sourceClaims: claims.ok ? claims.value : undefined,
+  };
 }
 
 function writeProxyHeader(plan: ForwardPlan, upstream: ReturnType<typeof fromSocket>, ends: Ends, peer: PeerInfo): void {

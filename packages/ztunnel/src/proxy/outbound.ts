@@ -1,18 +1,16 @@
 // Owns a connection that a pod opened: facts, plan, upstream, bytes.
 import type { Socket } from "node:net";
-import { formatSocketAddress, type SocketAddress } from "@ambit/core";
-import { formatAuthority, formatBaggage, formatForwarded, formatTraceparent, newTraceparent } from "@ambit/hbone";
+import { formatSocketAddress, type Identity, type SocketAddress } from "@ambit/core";
+import { formatAuthority, formatTraceparent, newTraceparent } from "@ambit/hbone";
 import { fromSocket, KEEPALIVE_IDLE_MS, type ByteStream } from "@ambit/transport";
 import type { OutboundFacts } from "../facts.ts";
 import type { DenyPlan } from "../plan/need.ts";
 import { planOutbound, type OutboundPlan } from "../plan/outbound.ts";
+import { openUpstream, type Forwarding } from "./open-upstream.ts";
 import { ConnectionRecord, earlyDenial } from "../telemetry/connection-record.ts";
-import { baggageOf } from "../telemetry/baggage-of.ts";
 import { endsOf } from "../pod/pod-proxy.ts";
 import { forward, recordEnding } from "./forward.ts";
 import { refuse, type PodContext } from "./pod-context.ts";
-
-type Forwarding = Exclude<OutboundPlan, { kind: "deny" | "need" }>;
 
 export async function serveOutbound(pod: PodContext, socket: Socket): Promise<void> {
   using arriving = pod.arrivals.hold("outbound");
@@ -31,19 +29,19 @@ export async function serveOutbound(pod: PodContext, socket: Socket): Promise<vo
   if (plan.kind === "deny") return deny(pod, socket, facts.source, original, plan);
 
   // Upstream, then bytes. From here on there is one full access line.
-  const tunnel = plan.kind === "tunnel" ? plan : undefined;
+  const target = plan.kind === "passthrough" ? undefined : formatAuthority(plan.target);
   const trace = newTraceparent();
   using record = new ConnectionRecord(pod.telemetry, {
-    reporter: "source", src: facts.source, dst: plan.nextHop, hboneAddr: tunnel && formatAuthority(tunnel.target), traceId: trace.traceId,
-    source: plan.source, sourceIdentity: plan.source.identity, destination: plan.destination, destinationIdentity: tunnel?.expect[0],
-    service: plan.service, mutualTls: tunnel !== undefined,
+    reporter: "source", src: facts.source, dst: plan.nextHop, hboneAddr: target, traceId: trace.traceId,
+    source: plan.source, sourceIdentity: plan.source.identity, destination: plan.destination, destinationIdentity: nextHopIdentity(plan),
+    service: plan.service, mutualTls: target !== undefined,
   });
   using live = pod.connections.track({
-    pod: pod.uid, direction: "outbound", src: facts.source, originalDst: formatSocketAddress(original), actualDst: plan.nextHop, protocol: tunnel ? "HBONE" : "TCP",
+    pod: pod.uid, direction: "outbound", src: facts.source, originalDst: formatSocketAddress(original), actualDst: plan.nextHop, protocol: PROTOCOL[plan.kind],
   });
   let upstream: ByteStream;
   try {
-    upstream = await open(pod, plan, facts.source, formatTraceparent(trace), live.ended);
+    upstream = await openUpstream(pod, plan, { client: facts.source, traceparent: formatTraceparent(trace), signal: live.ended, record });
   } catch (error) {
     recordEnding(record, error);
     return refuse(socket);
@@ -52,17 +50,8 @@ export async function serveOutbound(pod: PodContext, socket: Socket): Promise<vo
   await forward({ downstream: fromSocket(socket, { keepAliveMs: KEEPALIVE_IDLE_MS }), upstream, live, record, clock: pod.clock, permit: "outbound" });
 }
 
-async function open(pod: PodContext, plan: Forwarding, client: SocketAddress, traceparent: string, signal: AbortSignal): Promise<ByteStream> {
-  if (plan.kind === "passthrough") return fromSocket(await pod.dial({ to: plan.nextHop, signal }));
-  const key = { source: plan.source.identity, expected: plan.expect, nextHop: plan.nextHop, sourceIp: client.ip };
-  const headers = {
-    baggage: formatBaggage(baggageOf(plan.source)),
-    forwarded: formatForwarded({ for: client, ...(plan.service === undefined ? {} : { host: plan.service.hostname }) }),
-    traceparent,
-  };
-  const { stream } = await pod.pool.open(key, { authority: formatAuthority(plan.target), headers }, signal);
-  return stream;
-}
+const PROTOCOL = { passthrough: "TCP", tunnel: "HBONE", "double-tunnel": "DOUBLEHBONE" } as const;
+const nextHopIdentity = (plan: Forwarding): Identity | undefined => (plan.kind === "passthrough" ? undefined : plan.kind === "tunnel" ? plan.expect[0] : plan.outer[0]);
 
 function deny(pod: PodContext, socket: Socket, src: SocketAddress, dst: SocketAddress, plan: DenyPlan): void {
   refuse(socket);

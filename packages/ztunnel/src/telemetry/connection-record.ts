@@ -29,7 +29,7 @@ export interface Telemetry {
 /** Made when enough is known; disposed when the connection is over. Nobody set an outcome: it was drained. */
 export class ConnectionRecord implements Disposable {
   readonly #t: Telemetry;
-  readonly #facts: RecordFacts;
+  #facts: RecordFacts;
   readonly #startedMs: number;
   #counters: TrafficCounters | undefined;
   #received = 0;
@@ -42,6 +42,11 @@ export class ConnectionRecord implements Disposable {
     this.#t = telemetry;
     this.#facts = facts;
     this.#startedMs = telemetry.clock.monotonic();
+  }
+
+  /** What came to light while the upstream was opened, before `opened`. */
+  learn(facts: Partial<RecordFacts>): void {
+    this.#facts = { ...this.#facts, ...facts };
   }
 
   /** Bytes will be forwarded from now on. */
@@ -100,14 +105,15 @@ export class ConnectionRecord implements Disposable {
 
   #fields(): Fields {
     const f = this.#facts;
+    const beyond = f.destinationClaims;
     return {
       "src.addr": formatSocketAddress(f.src),
-      ...given("src.workload", f.source?.name), ...given("src.namespace", f.source?.namespace),
-      ...given("src.identity", f.mutualTls && f.sourceIdentity ? formatIdentity(f.sourceIdentity) : undefined), ...given("src.cluster", f.source?.clusterId),
+      ...given("src.workload", f.source?.name ?? f.sourceClaims?.workload?.name), ...given("src.namespace", f.source?.namespace ?? f.sourceIdentity?.namespace),
+      ...given("src.identity", f.mutualTls && f.sourceIdentity ? formatIdentity(f.sourceIdentity) : undefined), ...given("src.cluster", f.source?.clusterId ?? f.sourceClaims?.cluster),
       "dst.addr": formatSocketAddress(f.dst),
       ...given("dst.hbone_addr", f.hboneAddr), ...given("dst.service", f.service?.hostname),
-      ...given("dst.workload", f.destination?.name), ...given("dst.namespace", f.destination?.namespace),
-      ...given("dst.identity", f.mutualTls && f.destinationIdentity ? formatIdentity(f.destinationIdentity) : undefined), ...given("dst.cluster", f.destination?.clusterId),
+      ...given("dst.workload", beyond?.workload?.name ?? f.destination?.name), ...given("dst.namespace", beyond === undefined ? f.destination?.namespace : f.destinationIdentity?.namespace),
+      ...given("dst.identity", f.mutualTls && f.destinationIdentity ? formatIdentity(f.destinationIdentity) : undefined), ...given("dst.cluster", beyond?.cluster ?? f.destination?.clusterId),
       direction: f.reporter === "source" ? "outbound" : "inbound",
       ...given("id", f.traceId),
     };

@@ -1,5 +1,6 @@
 // Owns the metric families of ztunnel and the labels of a connection. Names and labels are Istio's.
 import { formatIdentity, type Flag, type Identity, type Service, type Workload } from "@ambit/core";
+import type { Baggage } from "@ambit/hbone";
 import type { Counter, Labels, Metrics } from "@ambit/runtime";
 
 export type Reporter = "source" | "destination";
@@ -13,32 +14,51 @@ export interface Parties {
   readonly destinationIdentity: Identity | undefined;
   readonly service: Service | undefined;
   readonly mutualTls: boolean;
+  /** What a source that we do not know says about itself. */
+  readonly sourceClaims?: Baggage | undefined;
+  /** What a destination beyond a network gateway says about itself: it stands for the gateway then. */
+  readonly destinationClaims?: Baggage | undefined;
 }
+
+/** One side of a connection, from the control plane or, without, from its own words. */
+interface Side { readonly workload: string; readonly app: string; readonly version: string; readonly namespace: string; readonly cluster: string; readonly region: string; readonly zone: string }
+
+const known = (w: Workload): Side => ({ workload: w.workloadName, app: w.canonicalName, version: w.canonicalRevision, namespace: w.namespace, cluster: w.clusterId, region: w.locality.region, zone: w.locality.zone });
+
+/** Claims are made by a peer that proved its identity: the namespace is that of the proof, whatever it claims. */
+const claimed = (b: Baggage, proved: Identity | undefined): Side => ({
+  workload: b.workload?.name ?? "", app: b.service ?? "", version: b.version ?? "", namespace: proved?.namespace ?? b.namespace ?? "", cluster: b.cluster ?? "", region: b.region ?? "", zone: b.zone ?? "",
+});
+
+const sourceOf = (p: Parties): Side | undefined =>
+  p.source !== undefined ? known(p.source) : p.sourceClaims === undefined ? undefined : claimed(p.sourceClaims, p.sourceIdentity);
+const destinationOf = (p: Parties): Side | undefined =>
+  p.destinationClaims !== undefined ? claimed(p.destinationClaims, p.destinationIdentity) : p.destination === undefined ? undefined : known(p.destination);
 
 const UNKNOWN = "unknown";
 const or = (value: string | undefined): string => (value === undefined || value === "" ? UNKNOWN : value);
 const uri = (id: Identity | undefined): string => (id === undefined ? UNKNOWN : formatIdentity(id));
 
 export function trafficLabels(p: Parties, flag: Flag): Labels {
-  const { source: s, destination: d } = p;
+  const [s, d] = [sourceOf(p), destinationOf(p)];
   return {
     reporter: p.reporter,
-    source_workload: or(s?.workloadName), source_canonical_service: or(s?.canonicalName), source_canonical_revision: or(s?.canonicalRevision),
-    source_workload_namespace: or(s?.namespace), source_principal: uri(p.sourceIdentity), source_app: or(s?.canonicalName),
-    source_version: or(s?.canonicalRevision), source_cluster: or(s?.clusterId),
+    source_workload: or(s?.workload), source_canonical_service: or(s?.app), source_canonical_revision: or(s?.version),
+    source_workload_namespace: or(s?.namespace), source_principal: uri(p.sourceIdentity), source_app: or(s?.app),
+    source_version: or(s?.version), source_cluster: or(s?.cluster),
     destination_service: or(p.service?.hostname), destination_service_namespace: or(p.service?.namespace), destination_service_name: or(p.service?.name),
-    destination_workload: or(d?.workloadName), destination_canonical_service: or(d?.canonicalName), destination_canonical_revision: or(d?.canonicalRevision),
-    destination_workload_namespace: or(d?.namespace), destination_principal: uri(p.destinationIdentity), destination_app: or(d?.canonicalName),
-    destination_version: or(d?.canonicalRevision), destination_cluster: or(d?.clusterId),
+    destination_workload: or(d?.workload), destination_canonical_service: or(d?.app), destination_canonical_revision: or(d?.version),
+    destination_workload_namespace: or(d?.namespace), destination_principal: uri(p.destinationIdentity), destination_app: or(d?.app),
+    destination_version: or(d?.version), destination_cluster: or(d?.cluster),
     request_protocol: "tcp", response_flags: flag, connection_security_policy: p.mutualTls ? "mutual_tls" : UNKNOWN,
     ...place("source", s), ...place("destination", d),
   };
 }
 
-function place(side: Reporter, w: Workload | undefined): Labels {
+function place(which: Reporter, side: Side | undefined): Labels {
   return {
-    ...(w === undefined || w.locality.region === "" ? {} : { [`${side}_region`]: w.locality.region }),
-    ...(w === undefined || w.locality.zone === "" ? {} : { [`${side}_zone`]: w.locality.zone }),
+    ...(side === undefined || side.region === "" ? {} : { [`${which}_region`]: side.region }),
+    ...(side === undefined || side.zone === "" ? {} : { [`${which}_zone`]: side.zone }),
   };
 }
 

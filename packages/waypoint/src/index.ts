@@ -1,3 +1,7 @@
 // Public names of @ambit/waypoint: what its own process and tests need. Other binaries do not import it.
 export type { CheckFacts, ConnectionFacts, PortProtocol, RequestFacts, TokenFacts } from "./facts.ts";
 export type { Because, LocalReply, OutgoingHead, Remark, RequestNeed, RequestPlan, ResponseFlag } from "./plan/request-plan.ts";
+export type {
+  AttemptOutcome, BodyPeek, FinalPlan, ForwardPlan, HttpOptions, HttpSession, RequestRecord, Served, UpstreamChoice, UpstreamEndpoint, UpstreamGoal, UpstreamsOptions,
+} from "./http/options.ts";
+export type { HttpUpstreams } from "./http/upstream/upstreams.ts";

@@ -28,9 +28,6 @@ describe("names in the lab", function () {
   let farVip: string;
   before(async () => {
     lab = await TestLab.start();
-    // Off by default in the lab.
-    await lab.kubectl("-n", "istio-system", "set", "env", "daemonset/istio-cni-node", "AMBIENT_DNS_CAPTURE=true");
-    await lab.kubectl("-n", "istio-system", "rollout", "status", "daemonset/istio-cni-node", "--timeout=60s");
     await lab.apply(documents(
       namespaceOf("t", true), namespaceOf("far", false), accountOf("client"), accountOf("server"), serviceOf("server"), serviceOf("away", "far"), ENTRY,
       service("headless", { clusterIP: "None", selector: { app: "server" }, ports: [{ name: "http", port: 8080 }] }),

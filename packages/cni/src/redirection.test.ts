@@ -49,6 +49,21 @@ class Inhabitant {
     const n = await this.hear(`answer to ${id}`, (x) => (x.is === "said" || x.is === "closed") && x.id === id);
     return n.is === "said" ? { by: n.text, localPort: n.localPort } : { by: n.is === "closed" ? n.error : "", localPort: localPort ?? 0 };
   }
+  /** Serves datagrams at this port. */
+  async answer(port: number, host: string): Promise<void> {
+    this.tell({ do: "answer", port, host });
+    await this.hear(`answer ${port}`, (n) => n.is === "done" && n.of === `answer ${port}`);
+  }
+  /** Who answered a datagram. */
+  async ask(id: string, host: string, port: number, text: string): Promise<string> {
+    this.tell({ do: "ask", id, host, port, text });
+    return this.told(id, text);
+  }
+  /** Whose answer to this text came. */
+  async told(id: string, text: string): Promise<string> {
+    const n = await this.hear(`answer to ${text}`, (x) => (x.is === "said" && x.id === id && x.text.endsWith(`;${text}`)) || (x.is === "closed" && x.id === id));
+    return n.is === "said" ? n.text.split(";")[0] ?? "" : n.is === "closed" ? n.error : "";
+  }
   async echoes(id: string, text: string): Promise<void> {
     this.tell({ do: "send", id, text });
     await this.hear(`echo of ${text}`, (n) => n.is === "said" && n.id === id && n.text === text);
@@ -156,6 +171,26 @@ describe("redirection in real namespaces", function () {
       peer.tell({ do: "close", id: "in" });
       await Promise.all([pod.closed("out"), peer.closed("in")]);
       assert.equal(podRedirection.captured(netns), 0);
+    });
+
+    it("a resolver that asks while the pod joins and leaves is answered every time, from one socket", async () => {
+      await pod.answer(15053, name === "IPv4" ? "127.0.0.1" : "::1");
+      await peer.answer(53, peerIp);
+      assert.equal(await pod.ask("r", peerIp, 53, "before"), "53");
+      pod.tell({ do: "ask", id: "r", host: peerIp, port: 53, text: "wait" });
+      await podRedirection.apply(netns, RULES);
+      // The pair of questions that C libraries send: one is under way when capture begins, the other follows on the same port.
+      assert.equal(await pod.ask("r", peerIp, 53, "joined"), "15053");
+      assert.equal(await peer.ask("x", peerIp, 53, "go"), "53");
+      assert.equal(await pod.told("r", "wait"), "53");
+      assert.equal(await pod.ask("r", peerIp, 53, "again"), "15053");
+      await podRedirection.apply(netns, RULES);
+      assert.equal(await pod.ask("r", peerIp, 53, "repaired"), "15053");
+      pod.tell({ do: "ask", id: "r", host: peerIp, port: 53, text: "wait" });
+      await podRedirection.drain(netns);
+      assert.equal(await pod.ask("r", peerIp, 53, "leaving"), "53");
+      await podRedirection.remove(netns, RULES);
+      assert.equal(await pod.ask("r", peerIp, 53, "left"), "53");
     });
 
     /** Nothing of a reused port may reach the other side past ztunnel: captured is right, refused is right, through is not. */

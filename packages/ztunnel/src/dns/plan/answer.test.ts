@@ -100,6 +100,7 @@ describe("what a DNS question is answered", () => {
       ["headless without pods", "alone", "empty"],
       ["a name without an address of the family", "web", "empty", AAAA],
       ["an external name without one", "db.example", "empty", AAAA],
+      ["after an appended search domain: no alias alone, which ends the search of C libraries", "far.other.ns.svc.cluster.local", "empty", AAAA],
       ["both families, v4", "dual", "10.96.0.5"],
       ["both families, v6", "dual", "::9", AAAA],
       ["outside the cluster's domain without addresses", "novip.example", "forward"],

@@ -33,7 +33,10 @@ export function planAnswer(view: StateView, facts: DnsFacts): DnsPlan {
     if (found === undefined) continue;
     if (found.ips === undefined) return forward(found.because);
     const family = facts.type === TYPE_A ? 4 : 6;
-    return { kind: "answer", ips: found.ips.filter((ip) => familyOf(ip) === family), alias: alias ? name : undefined, because: found.because };
+    const ips = found.ips.filter((ip) => familyOf(ip) === family);
+    // No alias without an address: of a pair of questions one may have been answered before capture began, "no such name". The C library
+    // takes an alias alone for an answer to the pair, and gives up; after an empty one it tries its next search domain.
+    return { kind: "answer", ips, alias: alias && ips.length > 0 ? name : undefined, because: found.because };
   }
   return forward("no service or workload has this name");
 }

@@ -4,12 +4,13 @@ import { join } from "node:path";
 import { Option, type Command } from "commander";
 import { formatSocketAddress } from "@ambit/core";
 import { isNotFound, parseManifests, type KubeObject } from "@ambit/kube";
+import { SOURCE_KINDS } from "@ambit/istiod-lite/pure";
 import { seededRandom } from "@ambit/runtime";
 import { explainConnection } from "@ambit/ztunnel/pure";
 import { connect, type ClusterOptions } from "../cluster.ts";
 import { FORMATS, print, render, type Format } from "../output.ts";
 import { UsageError } from "../usage-error.ts";
-import { MESH_KINDS, modelOf } from "../why/model.ts";
+import { modelOf } from "../why/model.ts";
 import { findDestination, findSource } from "../why/question.ts";
 
 type Options = ClusterOptions & { readonly output: Format; readonly file?: string[] };
@@ -45,7 +46,7 @@ async function why(from: string, to: string, options: Options): Promise<void> {
 async function fromCluster(options: ClusterOptions): Promise<KubeObject[]> {
   const client = connect(options);
   try {
-    const lists = await Promise.all(Object.values(MESH_KINDS).map(async (kind) => {
+    const lists = await Promise.all(Object.values(SOURCE_KINDS).map(async (kind) => {
       const { items } = await client.list(kind).catch((error: unknown) => {
         // A CRD that is not installed has no objects.
         if (isNotFound(error)) return { items: [] as KubeObject[] };

@@ -2,6 +2,7 @@
 import { KINDS, objectKey, Reflector, type Kind, type KubeClient, type KubeObject } from "@ambit/kube";
 import type { Clock, Logger } from "@ambit/runtime";
 import type { SourceName } from "../collections/admit.ts";
+import { SOURCE_KINDS } from "../collections/kinds.ts";
 import type { Inbox } from "./inbox.ts";
 
 export interface KubernetesSources {
@@ -12,14 +13,11 @@ export interface KubernetesSources {
   stop(): Promise<void>;
 }
 
-const BUILT_IN: Readonly<Partial<Record<SourceName, Kind>>> = {
-  pods: KINDS.pods, services: KINDS.services, namespaces: KINDS.namespaces, nodes: KINDS.nodes, endpointSlices: KINDS.endpointSlices,
-};
-const CUSTOM: Readonly<Partial<Record<SourceName, Kind>>> = {
-  gateways: KINDS.gateways, gatewayClasses: KINDS.gatewayClasses,
-  authorizationPolicies: KINDS.authorizationPolicies, peerAuthentications: KINDS.peerAuthentications,
-  serviceEntries: KINDS.serviceEntries, workloadEntries: KINDS.workloadEntries,
-};
+/** Every API server has these; the others come with their definitions. */
+const isBuiltIn = (kind: Kind): boolean => kind.group === "" || kind.group === "discovery.k8s.io";
+const ALL = Object.entries(SOURCE_KINDS) as [SourceName, Kind][];
+const BUILT_IN = ALL.filter(([, kind]) => isBuiltIn(kind));
+const CUSTOM = ALL.filter(([, kind]) => !isBuiltIn(kind));
 /** Served versions that have the same shape, best first. */
 const VERSIONS = ["v1", "v1beta1", "v1alpha3"];
 
@@ -66,7 +64,7 @@ export function watchKubernetes(o: { client: KubeClient; inbox: Inbox; clock: Cl
     check();
   };
   const follow = (definition: KubeObject): void => {
-    for (const [source, kind] of entries(CUSTOM)) {
+    for (const [source, kind] of CUSTOM) {
       if (definition.metadata.name !== `${kind.plural}.${kind.group}`) continue;
       const now = running.get(source);
       const served = servedVersions(definition);
@@ -85,10 +83,10 @@ export function watchKubernetes(o: { client: KubeClient; inbox: Inbox; clock: Cl
   definitions.handle({
     onAdd: follow,
     onUpdate: follow,
-    onDelete: (d) => { for (const [source, kind] of entries(CUSTOM)) if (d.metadata.name === `${kind.plural}.${kind.group}`) end(source); },
+    onDelete: (d) => { for (const [source, kind] of CUSTOM) if (d.metadata.name === `${kind.plural}.${kind.group}`) end(source); },
     onSynced: () => queueMicrotask(check),
   });
-  for (const [source, kind] of entries(BUILT_IN)) start(source, kind);
+  for (const [source, kind] of BUILT_IN) start(source, kind);
   definitions.start();
 
   return {
@@ -102,8 +100,6 @@ export function watchKubernetes(o: { client: KubeClient; inbox: Inbox; clock: Cl
     },
   };
 }
-
-const entries = (kinds: Readonly<Partial<Record<SourceName, Kind>>>): [SourceName, Kind][] => Object.entries(kinds) as [SourceName, Kind][];
 
 const isEstablished = (definition: KubeObject): boolean =>
   list(record(definition["status"])["conditions"]).some((c) => c["type"] === "Established" && c["status"] === "True");

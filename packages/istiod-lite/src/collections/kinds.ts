@@ -1,0 +1,23 @@
+// Owns which kind of object feeds which source, and back: one table for watching, files, checks and `ambit why`.
+import { KINDS, type Kind, type KubeObject } from "@ambit/kube";
+import type { SourceName } from "./admit.ts";
+
+export const SOURCE_KINDS: Readonly<Record<SourceName, Kind>> = {
+  pods: KINDS.pods, services: KINDS.services, namespaces: KINDS.namespaces, nodes: KINDS.nodes, endpointSlices: KINDS.endpointSlices,
+  gateways: KINDS.gateways, gatewayClasses: KINDS.gatewayClasses, authorizationPolicies: KINDS.authorizationPolicies,
+  peerAuthentications: KINDS.peerAuthentications, serviceEntries: KINDS.serviceEntries, workloadEntries: KINDS.workloadEntries,
+};
+
+/** By group and kind: others have a Service and a Gateway, too. Versions of a kind have one shape here. */
+const BY_KIND: ReadonlyMap<string, SourceName> = new Map(Object.entries(SOURCE_KINDS).map(([source, kind]) => [`${kind.group}/${kind.kind}`, source as SourceName]));
+
+export const groupOf = (apiVersion: string): string => (apiVersion.includes("/") ? (apiVersion.split("/")[0] ?? "") : "");
+
+/** Undefined: a kind that the mesh does not read. */
+export const sourceOf = (o: KubeObject): SourceName | undefined => BY_KIND.get(`${groupOf(o.apiVersion ?? "")}/${o.kind ?? ""}`);
+
+/** Objects in files may leave the namespace out; kubectl would put them into default. */
+export function placed(object: KubeObject, source: SourceName): KubeObject {
+  const { namespaced } = SOURCE_KINDS[source];
+  return !namespaced || (object.metadata.namespace ?? "") !== "" ? object : { ...object, metadata: { ...object.metadata, namespace: "default" } };
+}

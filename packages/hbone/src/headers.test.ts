@@ -4,6 +4,7 @@ import { parseIp } from "@ambit/core";
 import { formatAuthority, parseAuthority } from "./authority.ts";
 import { formatBaggage, parseBaggage, type Baggage } from "./baggage.ts";
 import { formatForwarded, parseForwarded } from "./forwarded.ts";
+import { formatRefusal, parseRefusal, type Refusal } from "./refusal.ts";
 import { formatTraceparent, newTraceparent, parseTraceparent } from "./traceparent.ts";
 
 describe("authority", () => {
@@ -79,4 +80,18 @@ describe("traceparent", () => {
   const id = "4bf92f3577b34da6a3ce929d0e0e4736";
   for (const text of ["", `ff-${id}-00f067aa0ba902b7-01`, `00-${"0".repeat(32)}-00f067aa0ba902b7-01`, `00-${id}-${"0".repeat(16)}-01`, `00-${id}-00f067aa0ba902b7-01-more`, `00-${id.toUpperCase()}-00f067aa0ba902b7-01`, `00-${id}-00f067aa0ba902b7`, `01-${id}-00f067aa0ba902b7-01-${"x".repeat(300)}`])
     it(`refuses ${JSON.stringify(text.slice(0, 60))}`, () => assert.equal(parseTraceparent(text).ok, false));
+});
+
+describe("refusal", () => {
+  const all: readonly (readonly [Refusal, string])[] = [
+    [{ code: "policy-denied", reason: "explicit", policy: "ns/no-bob" }, "policy-denied; reason=explicit; policy=ns/no-bob"],
+    [{ code: "policy-denied", reason: "no-allow-matched" }, "policy-denied; reason=no-allow-matched"],
+    [{ code: "policy-denied", reason: "missing-policy", policy: "istio-system/istio_converted_static_strict" }, "policy-denied; reason=missing-policy; policy=istio-system/istio_converted_static_strict"],
+    [{ code: "connect-refused" }, "connect-refused"],
+  ];
+  for (const [refusal, text] of all) it(text, () => assert.deepEqual([formatRefusal(refusal), parseRefusal(text)], [text, refusal]));
+  const bad = ["", "nonsense", "policy-denied;policy=a/b", "policy-denied; policy=a", "policy-denied; policy=a/b c", "policy-denied; policy=../b", "policy-denied; policy=a/b\u001b[2J", "policy-denied; who=me", "policy-denied; reason=maybe",
+    `policy-denied; policy=a/${"b".repeat(700)}`];
+  for (const text of bad) it(`refuses ${JSON.stringify(text.slice(0, 60))}`, () => assert.equal(parseRefusal(text), undefined));
+  it("leaves out a policy name that nobody could have", () => assert.equal(formatRefusal({ code: "policy-denied", policy: "a/b\r\nx: y" }), "policy-denied"));
 });

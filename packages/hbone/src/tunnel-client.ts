@@ -4,6 +4,7 @@ import { MeshError } from "@ambit/core";
 import { ErrorCode, errorCodeName, type Fields, type H2Stream, type Limits } from "@ambit/http";
 import type { Clock } from "@ambit/runtime";
 import type { ByteStream } from "@ambit/transport";
+import { parseRefusal, REFUSAL_HEADER, type Refusal } from "./refusal.ts";
 import { TunnelConnection, type StreamOwner } from "./tunnel-connection.ts";
 import { headerMap } from "./tunnel-server.ts";
 import { TunnelStream } from "./tunnel-stream.ts";
@@ -22,16 +23,27 @@ export interface OpenedTunnel {
   readonly responseHeaders: ReadonlyMap<string, string>;
 }
 
-/** The peer answered with another status than 200. */
+const UNAUTHORIZED = 401;
+
+/** The peer answered with another status than 200; what more it told is in `refusal`. */
 export class TunnelRefused extends MeshError {
   readonly status: number;
   readonly responseHeaders: ReadonlyMap<string, string>;
+  readonly refusal: Refusal | undefined;
 
   constructor(status: number, responseHeaders: ReadonlyMap<string, string>) {
-    super("tunnel-refused", `http status: ${status} ${STATUS_CODES[status] ?? "Unknown"}`);
+    const refusal = parseRefusal(responseHeaders.get(REFUSAL_HEADER));
+    super(status === UNAUTHORIZED ? "peer-denied" : "tunnel-refused", `http status: ${status} ${STATUS_CODES[status] ?? "Unknown"}${describe(refusal)}`);
     this.status = status;
     this.responseHeaders = responseHeaders;
+    this.refusal = refusal;
   }
+}
+
+function describe(r: Refusal | undefined): string {
+  if (r === undefined) return "";
+  const by = r.policy === undefined ? (r.reason === "no-allow-matched" ? ": no allow policy of the destination matched" : "") : `: policy ${r.policy}${r.reason === "missing-policy" ? ", which it cannot evaluate" : ""}`;
+  return ` (refused by the destination's proxy, ${r.code}${by})`;
 }
 
 /** The peer says that it did not look at the request: another tunnel may carry it. */

@@ -1,6 +1,8 @@
 // Owns one stream of a tunnel as a ByteStream: what waits because a window is full, what waits because the reader is paused.
 import { ErrorCode, errorCodeName, type H2Stream } from "@ambit/http";
+import { MeshError } from "@ambit/core";
 import { StreamFault, type ByteStream, type ByteStreamHandler } from "@ambit/transport";
+import { REVOKED_CODE } from "./refusal.ts";
 import type { StreamOwner, TunnelConnection } from "./tunnel-connection.ts";
 
 const EMPTY = new Uint8Array(0);
@@ -87,8 +89,7 @@ export class TunnelStream implements ByteStream, StreamOwner {
 
   destroy(reason?: Error): void {
     if (this.#state === "closed") return;
-    // RFC 9113 §8.5: an abnormal end of the tunnelled connection is CONNECT_ERROR; CANCEL reads as an end.
-    this.#tunnel.h2.reset(this.#stream, reason === undefined ? ErrorCode.CANCEL : ErrorCode.CONNECT_ERROR);
+    this.#tunnel.h2.reset(this.#stream, resetCode(reason));
     this.#close(reason);
     this.#tunnel.changed();
   }
@@ -121,6 +122,7 @@ export class TunnelStream implements ByteStream, StreamOwner {
       return;
     }
     this.#tunnel.h2.reset(this.#stream, code); // gives back the credit of what is not delivered
+    if (error === undefined && code === REVOKED_CODE) return this.#close(new MeshError("policy-revoked", "connection closed due to policy change at the destination"));
     this.#close(error ?? new StreamFault("reset", `the peer reset the stream: ${errorCodeName(code)}`));
   }
 
@@ -224,4 +226,10 @@ export class TunnelStream implements ByteStream, StreamOwner {
     this.onGone?.();
     queueMicrotask(() => this.#handler?.onClose(error));
   }
+}
+
+/** RFC 9113 §8.5: an abnormal end of the tunnelled connection is CONNECT_ERROR; CANCEL reads as an end. */
+function resetCode(reason: Error | undefined): number {
+  if (reason === undefined) return ErrorCode.CANCEL;
+  return reason instanceof MeshError && reason.code === "policy-revoked" ? REVOKED_CODE : ErrorCode.CONNECT_ERROR;
 }

@@ -143,7 +143,7 @@ describe("ztunnel on network namespaces", function () {
     });
     it("a port where nobody listens is refused with a reset", async () => {
       assert.equal(await refused(city, client, "10.77.0.2:9999"), "ECONNRESET");
-      assert.deepEqual([(await complete("outbound"))["error"], (await complete("inbound"))["code"]], ["http status: 503 Service Unavailable", "connect-refused"]);
+      assert.deepEqual([(await complete("outbound"))["error"], (await complete("inbound"))["code"]], ["http status: 503 Service Unavailable (refused by the destination's proxy, connect-refused)", "connect-refused"]);
     });
     it("our own listeners, dialled directly, are refused", async () => {
       for (const port of [15001, 15006]) assert.equal(await refused(city, client, `127.0.0.1:${port}`), "ECONNRESET");
@@ -201,7 +201,8 @@ describe("ztunnel on network namespaces", function () {
       await put({ policy: denyPrincipal("no-bob", "bob") });
       assert.equal(await refused(city, bob, "10.96.0.1:80"), "ECONNRESET");
       const [out, inn] = [await complete("outbound"), await complete("inbound")];
-      assert.equal(out["error"], "http status: 401 Unauthorized");
+      assert.equal(out["error"], "http status: 401 Unauthorized (refused by the destination's proxy, policy-denied: policy ns/no-bob)");
+      assert.deepEqual([out["code"], out["policy"], out["policy.reason"], out["dst.code"]], ["peer-denied", "ns/no-bob", "explicit", "policy-denied"]);
       assert.equal(inn["error"], "connection closed due to policy rejection: explicitly denied by: ns/no-bob");
       assert.deepEqual([inn["policy"], inn["policy.rule"], inn["policy.fields"], inn["code"]], ["ns/no-bob", 0, ["principals"], "policy-denied"]);
       const socket = await city.dial(client, "10.96.0.1:80");
@@ -238,6 +239,8 @@ describe("ztunnel on network namespaces", function () {
       assert.ok(performance.now() - began < 1000, `took ${performance.now() - began} ms`);
       const cut = city.lines.filter((l) => l["direction"] === "inbound" && l["error"] === "connection closed due to policy change");
       assert.deepEqual(cut.map((l) => l["policy"]).sort(), ["ns/no-client", "ns/no-client", "ns/strict"]);
+      const told = city.lines.filter((l) => l["direction"] === "outbound" && l["code"] === "policy-revoked");
+      assert.deepEqual(told.map((l) => l["error"]), Array.from({ length: 2 }, () => "connection closed due to policy change at the destination"));
       other.write("alive");
       assert.equal(await firstLine(other), "alive");
       other.destroy();

@@ -1,6 +1,7 @@
 // Owns the last phase of every connection: bytes flow, are counted, and the end is recorded.
-import type { Clock } from "@ambit/runtime";
-import { copyBidirectional } from "@ambit/hbone";
+import { MeshError } from "@ambit/core";
+import { copyBidirectional, TunnelRefused, type Refusal } from "@ambit/hbone";
+import type { Clock, Fields } from "@ambit/runtime";
 import type { ByteStream } from "@ambit/transport";
 import type { ConnectionRecord } from "../telemetry/connection-record.ts";
 import { describeDenial, Ended, type Live, type Permit } from "./connections.ts";
@@ -21,12 +22,20 @@ export async function forward(o: {
     onBytes: (direction, octets) => (direction === "ab" ? record.received(octets) : record.sent(octets)),
   });
   // Resets and abrupt closes while bytes flow are the applications' own affair; being ended by us is not.
-  if (result.endedBy !== "abort") return record.finish({});
+  if (result.endedBy !== "abort" && !(result.error instanceof MeshError && result.error.code === "policy-revoked")) return record.finish({});
   recordEnding(record, result.error);
 }
 
 export function recordEnding(record: ConnectionRecord, error: unknown): void {
   if (error instanceof Ended && error.verdict !== undefined)
     return record.finish({ code: error.code, error: error.message, fields: describeDenial(error.verdict).fields });
+  if (error instanceof TunnelRefused)
+    return record.finish({ code: error.code, error: error.message, fields: describeRefusal(error.refusal) });
   record.fail(error, "drained");
+}
+
+/** What the destination's proxy told of its refusal, as fields of the client's own line. */
+function describeRefusal(r: Refusal | undefined): Fields {
+  if (r === undefined) return {};
+  return { "dst.code": r.code, ...(r.policy === undefined ? {} : { policy: r.policy }), ...(r.reason === undefined ? {} : { "policy.reason": r.reason }) };
 }

@@ -13,6 +13,7 @@ import { admitWhenKnown } from "./policy-watch.ts";
 
 export async function servePlaintext(pod: PodContext, socket: Socket): Promise<void> {
   using arriving = pod.arrivals.hold("plaintext");
+  using _counted = pod.telemetry.metrics.socket("destination");
   const ends = endsOf(socket);
   const original = pod.kernel.originalDestination(socket);
   if (ends === undefined || original === undefined) return void socket.destroy();

@@ -1,7 +1,9 @@
 // Owns tunnels that peers open to a pod: the handshake with the pod's identity, then each CONNECT in named phases.
 import type { Socket } from "node:net";
-import { faultRow, formatSocketAddress, MeshError, type FaultCode } from "@ambit/core";
-import { formatBaggage, parseBaggage, parseForwarded, parseTraceparent, serveTunnels, type PeerInfo, type TunnelRequest } from "@ambit/hbone";
+import { decisivePolicy, faultRow, formatSocketAddress, MeshError, type FaultCode } from "@ambit/core";
+import {
+  formatBaggage, formatRefusal, parseBaggage, parseForwarded, parseTraceparent, REFUSAL_HEADER, serveTunnels, type PeerInfo, type Refusal, type TunnelRequest,
+} from "@ambit/hbone";
 import { errorText } from "@ambit/runtime";
 import { acceptTls, fromSocket } from "@ambit/transport";
 import { peerWorkload, planInbound, type ForwardPlan, type InboundPlan } from "../plan/inbound.ts";
@@ -29,6 +31,7 @@ export async function serveTunnel(pod: PodContext, socket: Socket): Promise<void
     return earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(ends.local), "inbound", { code: "overloaded", error: `${HANDSHAKES_MAX} TLS handshakes are under way already` });
   }
   using arriving = pod.arrivals.hold("tunnel");
+  using _counted = pod.telemetry.metrics.socket("destination");
   pod.handshakes.add(socket);
   let accepted: Awaited<ReturnType<typeof acceptTls<VerifiedPeer>>>;
   try {
@@ -77,7 +80,7 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
   const { peer } = request;
   const forwarded = parseForwarded(request.headers.get("forwarded") ?? "");
   const traceparent = parseTraceparent(request.headers.get("traceparent") ?? "");
-  const refuseWith = (code: FaultCode): void => request.refuse(faultRow(code).hbone ?? 503);
+  const refuseWith = (code: FaultCode, more: Partial<Refusal> = {}): void => request.refuse(faultRow(code).hbone ?? 503, { [REFUSAL_HEADER]: formatRefusal({ code, ...more }) });
 
   // Plan: does it belong here, and where does it go?
   const plan = await pod.needs.decide<InboundPlan>(pod.info, () => planInbound(pod.state.view(), {
@@ -100,7 +103,8 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
     pod: pod.uid, direction: "inbound", src: ends.peer, originalDst: request.authority, actualDst: plan.nextHop, protocol: "HBONE",
   }, plan.workload, { ...plan.authz, peer: peer.identity });
   if ("denied" in admitted) {
-    refuseWith("policy-denied");
+    const policy = decisivePolicy(admitted.denied);
+    refuseWith("policy-denied", { reason: admitted.denied.reason, ...(policy === undefined ? {} : { policy }) });
     return record.finish({ code: "policy-denied", ...describeDenial(admitted.denied) });
   }
   using live = admitted.live;

@@ -14,6 +14,7 @@ import { refuse, type PodContext } from "./pod-context.ts";
 
 export async function serveOutbound(pod: PodContext, socket: Socket): Promise<void> {
   using arriving = pod.arrivals.hold("outbound");
+  using _counted = pod.telemetry.metrics.socket("source");
   // Facts. A failure here has too little context for more than a short line.
   const ends = endsOf(socket);
   const original = pod.kernel.originalDestination(socket);

@@ -59,14 +59,40 @@ describe("ConnectionRecord", () => {
     record[Symbol.dispose]();
     assert.equal(lines[0]?.["src.identity"], undefined);
   });
-  it("counts opening, sockets and closing", () => {
+  it("counts opening and closing", () => {
     const { record, metrics } = rig("source");
     record.opened();
-    assert.deepEqual([value(metrics, "istio_tcp_connections_opened_total"), value(metrics, "istio_tcp_sockets_open")], [1, 1]);
+    assert.deepEqual([value(metrics, "istio_tcp_connections_opened_total"), value(metrics, "istio_tcp_connections_closed_total")], [1, 0]);
     record.finish({});
     record[Symbol.dispose]();
     record[Symbol.dispose]();
-    assert.deepEqual([value(metrics, "istio_tcp_connections_closed_total"), value(metrics, "istio_tcp_sockets_open"), value(metrics, "istio_tcp_connections_failed_total")], [1, 0, 0]);
+    assert.deepEqual([value(metrics, "istio_tcp_connections_closed_total"), value(metrics, "istio_tcp_connections_failed_total")], [1, 0]);
+  });
+  it("what policy cut while it was open is closed and failed with that flag", () => {
+    const { record, metrics } = rig("destination");
+    record.opened();
+    record.fail(new MeshError("policy-revoked", "connection closed due to policy change"), "drained");
+    record[Symbol.dispose]();
+    assert.deepEqual(["opened", "closed", "failed"].map((what) => [value(metrics, `istio_tcp_connections_${what}_total`, 'flags="-"'), value(metrics, `istio_tcp_connections_${what}_total`, 'flags="DENY"')]), [[1, 0], [0, 1], [0, 1]]);
+  });
+  it("a destination beyond a gateway is what it says it is, in the namespace that it proved", () => {
+    const { record, lines, metrics } = rig("source");
+    record.learn({ destinationIdentity: { trustDomain: "cluster.local", namespace: "far", serviceAccount: "web" }, destinationClaims: { namespace: "forged", workload: { type: "pod", name: "web-7" }, service: "web", cluster: "c2" } });
+    record.opened();
+    record.finish({});
+    record[Symbol.dispose]();
+    assert.deepEqual(["dst.workload", "dst.namespace", "dst.identity", "dst.cluster"].map((k) => lines[0]?.[k]), ["web-7", "far", "spiffe://cluster.local/ns/far/sa/web", "c2"]);
+    assert.match(metrics.expose(), /destination_workload="web-7",destination_canonical_service="web",destination_canonical_revision="unknown",destination_workload_namespace="far",destination_principal="spiffe:\/\/cluster.local\/ns\/far\/sa\/web"/);
+  });
+  it("a source that nobody knows is what it says it is; one that is known is not", () => {
+    const claims = { namespace: "forged", workload: { type: "pod" as const, name: "liar" } };
+    for (const [more, name, ns] of [[{ sourceClaims: claims, source: undefined }, "liar", "ns"], [{ sourceClaims: claims }, "client", "ns"]] as const) {
+      const { record, lines, metrics } = rig("destination", more);
+      record.finish({});
+      record[Symbol.dispose]();
+      assert.deepEqual([lines[0]?.["src.workload"], lines[0]?.["src.namespace"]], [name, ns]);
+      assert.match(metrics.expose(), new RegExp(`source_workload="${name}"[^}]*source_workload_namespace="${ns}"`));
+    }
   });
   it("a failure before opening is counted with its flag and logged as an error", () => {
     const { record, lines, metrics } = rig("source");
@@ -74,7 +100,7 @@ describe("ConnectionRecord", () => {
     record.fail(new Error("later"), "connect-refused");
     record[Symbol.dispose]();
     assert.deepEqual([lines[0]?.["level"], lines[0]?.["error"], lines[0]?.["code"]], ["error", "no answer", "tunnel-timeout"]);
-    assert.equal(value(metrics, "istio_tcp_connections_failed_total", 'response_flags="NETWORK_POLICY"'), 1);
+    for (const what of ["closed", "failed"]) assert.equal(value(metrics, `istio_tcp_connections_${what}_total`, 'response_flags="NETWORK_POLICY"'), 1);
   });
   it("a connection that nobody finished was drained", () => {
     const { record, lines } = rig("source");

@@ -85,8 +85,9 @@ export class ConnectionRecord implements Disposable {
     if (this.#over) return;
     this.#over = true;
     const outcome = this.#outcome ?? { code: "drained", error: "connection closed due to connection drain" };
-    if (this.#counters !== undefined) this.#t.metrics.close(this.#facts, this.#counters);
-    else if (outcome.code !== undefined) this.#t.metrics.failed(this.#facts, faultRow(outcome.code).flag);
+    // As Istio's: whatever got as far as a line was opened and closed; a flag says that it failed.
+    const { metrics } = this.#t;
+    metrics.close(this.#facts, this.#counters ?? metrics.open(this.#facts), outcome.code === undefined ? "-" : faultRow(outcome.code).flag);
     this.#line(outcome);
   }
 

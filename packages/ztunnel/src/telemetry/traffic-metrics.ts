@@ -108,13 +108,22 @@ export class TrafficMetrics {
     const labels = trafficLabels(p, "-");
     const counters = { opened: this.#opened.with(labels), closed: this.#closed.with(labels), received: this.#received.with(labels), sent: this.#sent.with(labels) };
     counters.opened.inc();
-    this.#sockets.with({ reporter: p.reporter }).add(1);
     return counters;
   }
 
-  close(p: Parties, counters: TrafficCounters): void {
-    counters.closed.inc();
-    this.#sockets.with({ reporter: p.reporter }).add(-1);
+  /** With another flag than `-` it also counts as failed. */
+  close(p: Parties, counters: TrafficCounters, flag: Flag): void {
+    if (flag === "-") return counters.closed.inc();
+    const labels = trafficLabels(p, flag);
+    this.#closed.with(labels).inc();
+    this.#failed.with(labels).inc();
+  }
+
+  /** From accept to the end of the connection. */
+  socket(reporter: Reporter): Disposable {
+    const open = this.#sockets.with({ reporter });
+    open.add(1);
+    return { [Symbol.dispose]: () => open.add(-1) };
   }
 
   request(type: string, protocol: "udp" | "tcp", source: Workload | undefined): Counter {
@@ -125,9 +134,5 @@ export class TrafficMetrics {
     const labels = dnsLabels(type, protocol, source);
     const duration = this.#dnsDuration.with(labels);
     return { asked: this.#dnsUpstream.with(labels), failed: this.#dnsFailures.with(labels), took: (seconds) => duration.observe(seconds) };
-  }
-
-  failed(p: Parties, flag: Flag): void {
-    this.#failed.with(trafficLabels(p, flag)).inc();
   }
 }

@@ -7,6 +7,7 @@ import { createServingCertificate, servingNames } from "./ca/serving.ts";
 import { decodeTokenReview, tokenReviewOf, type ReviewToken } from "./ca/token-review.ts";
 import { buildMesh, type Mesh } from "./collections/graph.ts";
 import type { Config } from "./config.ts";
+import { runWaypoints } from "./gateways/controller.ts";
 import { podLookup } from "./pod-lookup.ts";
 import { addressSource } from "./push/address.ts";
 import { authorizationSource } from "./push/authorization.ts";
@@ -101,10 +102,20 @@ export async function build(o: AppOptions): Promise<App> {
     ending.push(() => allocator.stop());
     const anchor = keepTrustAnchor({ client, namespaces: mesh.sources.namespaces, rootsPem: () => authority.rootsPem, clock, log: log.child("status") });
     ending.push(() => anchor.stop());
+    const waypoints = runWaypoints({
+      client, gateways: mesh.sources.gateways, services: mesh.sources.services, pods: mesh.sources.pods, clock, log: log.child("waypoints"),
+      rootNamespace: config.namespace, clusterDomain: config.clusterDomain,
+      template: {
+        image: config.waypointImage, controlPlane: config.waypointControlPlane || `istiod.${config.namespace}.svc:15012`, clusterId: config.clusterId,
+        trustDomain: config.trustDomain, revision: config.revision,
+      },
+    });
+    ending.push(() => waypoints.stop());
     const election = new LeaderElection({
       client, namespace: config.namespace, name: LEASE, identity: `${config.podName}_${newUuid()}`, clock, log: log.child("leader"),
       onChange: (leading) => {
         anchor.lead(leading);
+        waypoints.lead(leading);
         for (const writer of [status, allocator])
           if (leading) writer.resume(writer.keys());
           else writer.pause();

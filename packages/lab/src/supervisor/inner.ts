@@ -87,6 +87,7 @@ function addImages(layout: LabLayout): void {
   const image = (name: string, script: string) => addCommandImage(layout.images, { name, command: node(script), keep: [REPO] });
   image("ambit/istiod-lite:lab", "istiod-lite/src/main.ts");
   image("ambit/ztunnel:lab", "ztunnel/src/main.ts");
+  image("ambit/waypoint:lab", "waypoint/src/main.ts");
   image("ambit/cni:lab", "cni/src/main.ts");
   image("ambit/coredns:lab", "lab/src/dns/main.ts");
   image("ambit/sample:lab", "lab/src/sample/main.ts");

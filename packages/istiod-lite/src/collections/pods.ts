@@ -8,7 +8,7 @@ import { strictPoliciesOf, type PeerAuthInputs } from "./peer-authentication.ts"
 import type { PolicyInfo } from "./policies.ts";
 import type { NamedPort, ServiceInfo } from "./services.ts";
 import { ANNOTATIONS, LABELS, selects, type LabelMap, type Settings } from "./settings.ts";
-import { bindWaypoint, type Waypoint } from "./waypoints.ts";
+import { addressOfBinding, bindWaypoint, type Waypoint } from "./waypoints.ts";
 
 export interface WorkloadInputs {
   readonly settings: Settings;
@@ -46,7 +46,7 @@ export function podWorkload(inputs: WorkloadInputs) {
       protocol: nativeTunnel || annotations[ANNOTATIONS.redirection] === "enabled" ? "hbone" : "tcp",
       nativeTunnel,
       identity: { trustDomain: settings.trustDomain, namespace, serviceAccount: pod.spec.serviceAccountName || "default" },
-      waypoint: binding?.kind === "bound" ? binding.address : undefined,
+      waypoint: addressOfBinding(binding),
       networkGateway: undefined, node,
       ...canonical(labels, workloadName), workloadType: "pod", workloadName,
       authorizationPolicies: policiesSelecting(ctx, inputs, namespace, labels),

@@ -7,7 +7,7 @@ import { localNetwork, NO_LOCALITY } from "./namespaces.ts";
 import { canonical, hasNativeTunnel, policiesSelecting, type WorkloadInputs } from "./pods.ts";
 import { appProtocol, distributionOf, ingressUseWaypoint, preferenceOf, waypointFields, type NamedPort, type Owner, type ServiceInfo, type ServiceInputs } from "./services.ts";
 import { ANNOTATIONS, LABELS, type LabelMap, type Settings } from "./settings.ts";
-import { bindWaypoint, type Binding } from "./waypoints.ts";
+import { addressOfBinding, bindWaypoint, type Binding } from "./waypoints.ts";
 
 export interface EntryInfo {
   /** `namespace/name`. */
@@ -137,7 +137,7 @@ function inlineWorkload(ctx: Context, inputs: WorkloadInputs, e: EntryInfo, end:
   return {
     ...externalWorkload(settings, namespace, name, end, network(ctx, inputs, end), e.labels, e.annotations),
     uid: `${settings.clusterId}/networking.istio.io/ServiceEntry/${namespace}/${name}/${at}`,
-    waypoint: binding.kind === "bound" ? binding.address : undefined,
+    waypoint: addressOfBinding(binding),
     authorizationPolicies: policiesSelecting(ctx, inputs, namespace, e.labels),
     services: new Map(hosts.map((h) => serviceKey(namespace, h)).sort().map((key) => [key, ports])),
     applicationTunnel: undefined,

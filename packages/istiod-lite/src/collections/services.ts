@@ -4,7 +4,7 @@ import type { Collection, Context } from "@ambit/collections";
 import type { Service as KubeService, ServicePort as KubePort } from "@ambit/kube";
 import { localNetwork, type NamespaceInfo } from "./namespaces.ts";
 import { ANNOTATIONS, LABELS, type LabelMap, type Settings } from "./settings.ts";
-import { bindWaypoint, type Binding, type WaypointInputs } from "./waypoints.ts";
+import { addressOfBinding, bindWaypoint, type Binding, type WaypointInputs } from "./waypoints.ts";
 
 /** A port as its owner wrote it: what an endpoint needs to resolve its target. */
 export interface NamedPort {
@@ -63,7 +63,7 @@ export function serviceOf(inputs: ServiceInputs) {
 }
 
 export function waypointFields(binding: Binding): Pick<Service, "waypoint" | "weightedWaypoints"> {
-  if (binding.kind !== "bound") return { waypoint: undefined, weightedWaypoints: [] };
+  if (binding.kind !== "bound") return { waypoint: addressOfBinding(binding), weightedWaypoints: [] };
   const { address, canary } = binding;
   if (canary?.kind !== "weighted") return { waypoint: address, weightedWaypoints: [] };
   return { waypoint: address, weightedWaypoints: [{ destination: address, weight: 100 - canary.weight }, { destination: canary.address, weight: canary.weight }] };

@@ -3,7 +3,7 @@ import type { Collection, Context } from "@ambit/collections";
 import { parseIp, type GatewayAddress } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
 import type { NamespaceInfo } from "./namespaces.ts";
-import { ANNOTATIONS, HBONE_PORT, LABELS, selects, type LabelMap } from "./settings.ts";
+import { ANNOTATIONS, HBONE_PORT, LABELS, selects, type LabelMap, type Settings } from "./settings.ts";
 
 type TrafficType = "service" | "workload";
 
@@ -32,12 +32,14 @@ type RefusalReason = "WaypointIsNotReady" | "AttachmentDenied" | "UnsupportedTra
 export type Binding =
   | { readonly kind: "none" }
   | { readonly kind: "bound"; readonly waypoint: string; readonly address: GatewayAddress; readonly canary: Canary | undefined }
-  | { readonly kind: "refused"; readonly waypoint: string; readonly reason: RefusalReason; readonly message: string };
+  /** `closed`: where traffic is sent nevertheless, to be refused there: a waypoint that was asked for and is not there is no reason to pass it by (ADR 0026). */
+  | { readonly kind: "refused"; readonly waypoint: string; readonly reason: RefusalReason; readonly message: string; readonly closed: GatewayAddress | undefined };
 type Canary =
   | { readonly kind: "weighted"; readonly waypoint: string; readonly address: GatewayAddress; readonly weight: number }
   | { readonly kind: "refused"; readonly reason: RefusalReason | "CanaryInvalidWeight" | "CanarySameAsPrimary"; readonly message: string };
 
 export interface WaypointInputs {
+  readonly settings: Pick<Settings, "clusterDomain">;
   readonly namespaces: Collection<NamespaceInfo>;
   readonly waypoints: Collection<Waypoint>;
 }
@@ -77,12 +79,24 @@ export function bindWaypoint(ctx: Context, inputs: WaypointInputs, target: Binda
   if (named === undefined || named.name === "none") return NONE;
   const found = resolve(ctx, inputs, target, named, space);
   if ("reason" in found) {
-    // A workload may live in a namespace whose waypoint is for services: that is no mistake.
-    if (inherited && target.traffic === "workload" && found.reason === "UnsupportedTrafficType") return NONE;
-    return { kind: "refused", waypoint: `${named.namespace}/${named.name}`, ...found };
+    // A workload may live in a namespace whose waypoint is for services, as waypoints are by default: that is no mistake.
+    if (inherited && target.traffic === "workload" && !isForWorkloads(ctx.fetchOne(inputs.waypoints, { key: `${named.namespace}/${named.name}` }))) return NONE;
+    const closed = found.reason === "WaypointIsNotReady" ? expectedAddress(named, inputs.settings.clusterDomain) : undefined;
+    const message = closed === undefined ? found.message : `${found.message}: traffic that should pass it is refused until it is ready`;
+    return { kind: "refused", waypoint: `${named.namespace}/${named.name}`, reason: found.reason, message, closed };
   }
   return { kind: "bound", ...found, canary: target.traffic === "service" ? canaryOf(ctx, inputs, target, inherited, found.waypoint, space) : undefined };
 }
+
+const isForWorkloads = (waypoint: Waypoint | undefined): boolean => waypoint?.serves === "all" || waypoint?.serves === "workload";
+
+/** Where the waypoint will be. Until then nothing answers there, and ztunnels refuse what names it. */
+const expectedAddress = ({ name, namespace }: Named, clusterDomain: string): GatewayAddress =>
+  ({ destination: { kind: "hostname", hostname: { namespace, hostname: `${name === "" ? "unnamed-waypoint" : name}.${namespace}.svc.${clusterDomain}` } }, hbonePort: HBONE_PORT });
+
+/** What a workload or service is sent as its waypoint. */
+export const addressOfBinding = (binding: Binding | undefined): GatewayAddress | undefined =>
+  binding?.kind === "bound" ? binding.address : binding?.kind === "refused" ? binding.closed : undefined;
 
 interface Named { readonly name: string; readonly namespace: string }
 type Refused = { readonly reason: RefusalReason; readonly message: string };

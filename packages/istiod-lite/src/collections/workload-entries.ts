@@ -6,7 +6,7 @@ import { decodeWorkloadEntry } from "./entry-spec.ts";
 import { gatewayOf, policiesSelecting, type WorkloadInputs } from "./pods.ts";
 import { endpointPorts, externalWorkload, network } from "./service-entries.ts";
 import { selects, type LabelMap } from "./settings.ts";
-import { bindWaypoint, type Binding } from "./waypoints.ts";
+import { addressOfBinding, bindWaypoint, type Binding } from "./waypoints.ts";
 
 export interface WorkloadEntryInfo {
   readonly key: string;
@@ -34,7 +34,7 @@ export function workloadEntryOf(inputs: WorkloadInputs) {
       workload: {
         ...externalWorkload(settings, namespace, name, spec, network(ctx, inputs, spec), labels, annotations),
         uid: `${settings.clusterId}/networking.istio.io/WorkloadEntry/${namespace}/${name}`,
-        waypoint: binding.kind === "bound" ? binding.address : undefined,
+        waypoint: addressOfBinding(binding),
         authorizationPolicies: policiesSelecting(ctx, inputs, namespace, labels),
         services: new Map(selecting.map((s) => [s.key, endpointPorts(s.ports, spec)])),
         applicationTunnel: gateway?.inbound,

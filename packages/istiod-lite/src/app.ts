@@ -1,30 +1,26 @@
 // Composition root of the control plane: sources → collections → push, beside it the authority; returns what is bound and how it ends.
-import { LeaderElection, loadClientConfig, KubeClient, type ClientConfig } from "@ambit/kube";
-import { commonRoutes, json, LogLevels, Metrics, newUuid, Readiness, serveHttp, systemClock, type BoundServer, type Clock, type Logger, type Routes } from "@ambit/runtime";
+import { loadClientConfig, type ClientConfig } from "@ambit/kube";
+import { commonRoutes, json, LogLevels, Metrics, Readiness, serveHttp, systemClock, type BoundServer, type Clock, type Logger, type Routes } from "@ambit/runtime";
 import { createXdsServer, type XdsServer } from "@ambit/xds";
 import { createCaService } from "./ca/service.ts";
 import { createServingCertificate, servingNames } from "./ca/serving.ts";
-import { decodeTokenReview, tokenReviewOf, type ReviewToken } from "./ca/token-review.ts";
+import type { ReviewToken } from "./ca/token-review.ts";
 import { buildMesh, type Mesh } from "./collections/graph.ts";
 import type { Config } from "./config.ts";
-import { runWaypoints } from "./gateways/controller.ts";
+import { onFiles } from "./platform/files.ts";
+import { onKubernetes } from "./platform/kubernetes.ts";
 import { podLookup } from "./pod-lookup.ts";
 import { addressSource } from "./push/address.ts";
 import { authorizationSource } from "./push/authorization.ts";
 import { createTicker } from "./push/debounce.ts";
 import { startGrpc } from "./push/service.ts";
-import { obtainAuthority } from "./root-secret.ts";
 import { createInbox } from "./sources/inbox.ts";
-import { watchKubernetes } from "./sources/kubernetes.ts";
-import { createAllocator } from "./status/allocator.ts";
-import { keepTrustAnchor } from "./status/trust-anchor.ts";
-import { createStatusWriter } from "./status/writer.ts";
 
 export interface AppOptions {
   readonly config: Config;
   readonly log: Logger;
   readonly levels: LogLevels;
-  /** Default: in-cluster, KUBECONFIG, ~/.kube/config. */
+  /** Default: in-cluster, KUBECONFIG, ~/.kube/config; unused with AMBIT_CONFIG_DIR. */
   readonly cluster?: ClientConfig;
   readonly clock?: Clock;
 }
@@ -40,11 +36,8 @@ export interface App {
   drain(): Promise<void>;
 }
 
-/** One leader for everything that is written: conditions and trust anchors. */
-const LEASE = "istio-status-leader";
-/** A kind that cannot be listed (rights, a broken definition) keeps us from being ready: its name must be seen. */
+/** A kind that cannot be listed (rights, a broken definition), or a file with a mistake, keeps us from being ready: its name must be seen. */
 const WAITING_EVERY_MS = 10_000;
-const TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews";
 
 export async function build(o: AppOptions): Promise<App> {
   const { config, log } = o;
@@ -55,10 +48,10 @@ export async function build(o: AppOptions): Promise<App> {
   const serving = readiness.waitFor("authority and gRPC");
   const over = new AbortController();
   const ending: (() => Promise<void> | void)[] = [() => over.abort(new Error("draining"))];
-  const client = new KubeClient(o.cluster ?? loadClientConfig());
+  const platform = config.configDir === "" ? onKubernetes({ config, cluster: o.cluster ?? loadClientConfig(), clock, log, signal: over.signal }) : onFiles({ config, clock, log });
   const drain = async (): Promise<void> => {
     for (const end of ending) await end();
-    client.close();
+    platform.close();
   };
   try {
     const settings = { rootNamespace: config.namespace, trustDomain: config.trustDomain, clusterId: config.clusterId, clusterDomain: config.clusterDomain };
@@ -74,13 +67,13 @@ export async function build(o: AppOptions): Promise<App> {
     const http = await bind(config.host, config.httpPort, pick(common, ["GET /ready", "GET /healthz"]));
     const monitoring = await bind(config.host, config.monitoringPort, pick(common, ["GET /metrics", "GET /healthz"]));
 
-    const authority = await obtainAuthority({ client, namespace: config.namespace, trustDomain: config.trustDomain, clock, log, signal: over.signal });
+    const authority = await platform.obtainAuthority();
     const certificate = await createServingCertificate({ authority: () => authority, dnsNames: servingNames(config.namespace, config.revision), clock, log: log.child("ca") });
     ending.push(() => certificate.close());
     const ca = createCaService({
       authority: () => authority, clusterId: config.clusterId, trustDomains: [config.trustDomain],
       trustedNodeAccounts: new Set(config.trustedNodeAccounts.split(",").map((a) => a.trim()).filter((a) => a !== "")),
-      reviewToken: reviewer(client, readiness), pods: podLookup(mesh), clock, log: log.child("ca"), metrics,
+      reviewToken: onceReady(readiness, platform.reviewToken(mesh)), pods: podLookup(mesh), clock, log: log.child("ca"), metrics,
     });
     const sizes = metrics.gauge("ambit_istiod_resources", "Resources that proxies are sent, by type.");
     metrics.onCollect(() => {
@@ -95,37 +88,11 @@ export async function build(o: AppOptions): Promise<App> {
     const debug = await bind("127.0.0.1", config.debugPort, { ...common, ...debugRoutes(mesh, xds, config) });
     serving();
 
-    const status = createStatusWriter({
-      client, desired: mesh.statuses, objects: mesh.sources, clock, log: log.child("status") });
-    ending.push(() => status.stop());
-    const allocator = createAllocator({ client, entries: mesh.serviceEntries, objects: mesh.sources.serviceEntries, clock, log: log.child("status") });
-    ending.push(() => allocator.stop());
-    const anchor = keepTrustAnchor({ client, namespaces: mesh.sources.namespaces, rootsPem: () => authority.rootsPem, clock, log: log.child("status") });
-    ending.push(() => anchor.stop());
-    const waypoints = runWaypoints({
-      client, gateways: mesh.sources.gateways, services: mesh.sources.services, pods: mesh.sources.pods, clock, log: log.child("waypoints"),
-      rootNamespace: config.namespace, clusterDomain: config.clusterDomain,
-      template: {
-        image: config.waypointImage, controlPlane: config.waypointControlPlane || `istiod.${config.namespace}.svc:15012`, clusterId: config.clusterId,
-        trustDomain: config.trustDomain, revision: config.revision,
-      },
-    });
-    ending.push(() => waypoints.stop());
-    const election = new LeaderElection({
-      client, namespace: config.namespace, name: LEASE, identity: `${config.podName}_${newUuid()}`, clock, log: log.child("leader"),
-      onChange: (leading) => {
-        anchor.lead(leading);
-        waypoints.lead(leading);
-        for (const writer of [status, allocator])
-          if (leading) writer.resume(writer.keys());
-          else writer.pause();
-      },
-    });
-    ending.push(() => election.stop());
-
-    const sources = watchKubernetes({ client, inbox, clock, log: log.child("sources") });
+    const writers = platform.writers(mesh, () => authority.rootsPem);
+    ending.push(() => writers.stop());
+    const sources = platform.watch(inbox);
     ending.push(() => sources.stop());
-    const waiting = clock.every(WAITING_EVERY_MS, () => log.warn("still waiting for the first list", { kinds: sources.pending().join(", ") }));
+    const waiting = clock.every(WAITING_EVERY_MS, () => log.warn("still waiting for the first state", { missing: sources.pending().join(", ") }));
     ending.push(() => waiting.cancel());
     void sources.whenSynced().then(() => {
       waiting.cancel();
@@ -133,7 +100,7 @@ export async function build(o: AppOptions): Promise<App> {
       inbox.open();
       ticker.flush();
       synced();
-      election.start();
+      writers.start();
       log.info("ready", { addresses: mesh.addresses.size, policies: mesh.authorizations.size, grpc_port: grpc.port });
     });
     return { grpcPort: grpc.port, httpPort: http.port, monitoringPort: monitoring.port, debugPort: debug.port, mesh, rootsPem: authority.rootsPem, readiness, drain };
@@ -144,10 +111,8 @@ export async function build(o: AppOptions): Promise<App> {
 }
 
 /** Until the pods are known nobody can be judged: that is not a no. */
-const reviewer = (client: KubeClient, readiness: Readiness): ReviewToken => async (token, audience) => {
-  if (!readiness.ready) return { ok: false, error: "sources are not synced yet", unavailable: true };
-  return decodeTokenReview(await client.request("POST", TOKEN_REVIEWS, { body: tokenReviewOf(token, audience) }), audience);
-};
+const onceReady = (readiness: Readiness, review: ReviewToken): ReviewToken => async (token, audience) =>
+  (readiness.ready ? review(token, audience) : { ok: false, error: "sources are not synced yet", unavailable: true });
 
 function debugRoutes(mesh: Mesh, xds: XdsServer, config: Config): Routes {
   return {

@@ -11,6 +11,9 @@ export const SCHEMA = {
   clusterDomain: env.string("CLUSTER_DOMAIN", "cluster.local", "the DNS suffix of services"),
   revision: env.string("REVISION", "default", "the control plane's revision"),
   trustedNodeAccounts: env.string("CA_TRUSTED_NODE_ACCOUNTS", "istio-system/ztunnel", "comma list of namespace/serviceaccount that may ask for identities of pods on their node"),
+  configDir: env.string("AMBIT_CONFIG_DIR", "", "a folder of YAML files instead of Kubernetes; needs AMBIT_TOKENS_FILE"),
+  tokensFile: env.string("AMBIT_TOKENS_FILE", "", "who may call, where there is no Kubernetes to ask: lines token,namespace/serviceaccount[,pod]"),
+  rootCaDir: env.string("ROOT_CA_DIR", "./etc/cacerts", "without Kubernetes: the folder of the authority's key, as Istio's cacerts; a root is made there when it is empty"),
   host: env.string("LISTEN_ADDRESS", "0.0.0.0", "the address of every port but the debug port"),
   grpcPort: port("GRPC_PORT", 15012, "xDS and certificates over TLS"),
   /** -1: off. */
@@ -30,5 +33,6 @@ export function readConfig(source: Readonly<Record<string, string | undefined>>)
   const config = readEnv(SCHEMA, source);
   for (const account of config.trustedNodeAccounts.split(","))
     if (account.trim() !== "" && !/^[a-z0-9.-]+\/[a-z0-9.-]+$/.test(account.trim())) throw new Error(`bad configuration:\n  CA_TRUSTED_NODE_ACCOUNTS: "${account}" is not namespace/serviceaccount`);
+  if (config.configDir !== "" && config.tokensFile === "") throw new Error("bad configuration:\n  AMBIT_TOKENS_FILE is required with AMBIT_CONFIG_DIR: without Kubernetes nobody else can vouch for callers");
   return config;
 }

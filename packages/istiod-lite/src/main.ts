@@ -10,6 +10,6 @@ await runMain(log, async () => {
   const { values } = parseArgs({ options: { kubeconfig: { type: "string" } } });
   const config = readConfig(process.env);
   const levels = new LogLevels(config.logFilter);
-  const cluster = loadClientConfig(values.kubeconfig === undefined ? {} : { kubeconfig: values.kubeconfig });
-  return build({ config, cluster, levels, log: createLogger("istiod", { levels }) });
+  const cluster = config.configDir === "" ? { cluster: loadClientConfig(values.kubeconfig === undefined ? {} : { kubeconfig: values.kubeconfig }) } : {};
+  return build({ config, ...cluster, levels, log: createLogger("istiod", { levels }) });
 });

@@ -1,0 +1,62 @@
+// Owns an authority that lives in a folder: the files of Istio's cacerts, or a self-signed root made there once.
+import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { describeProblems } from "@ambit/core";
+import type { Clock, Logger } from "@ambit/runtime";
+import { createSelfSigned, loadAuthority, type Authority } from "../ca/authority.ts";
+
+const FILES = ["tls.crt", "tls.key", "ca.crt", "ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"];
+/** Whoever was faster writes the certificate right after the key. */
+const OTHER_WAIT_MS = 100;
+const OTHER_WAITS_MAX = 50;
+
+/** Rejects when what is there cannot sign: replacing it would break every certificate. */
+export async function authorityInFolder(o: { folder: string; trustDomain: string; clock: Clock; log: Logger }): Promise<Authority> {
+  const { folder, clock } = o;
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  for (let waited = 0; ; waited++) {
+    const data = await readAll(folder);
+    if (Object.keys(data).length === 0 && (await make(o))) continue;
+    const halfMade = data["ca-key.pem"] !== undefined && data["ca-cert.pem"] === undefined && data["tls.crt"] === undefined;
+    if (halfMade && waited < OTHER_WAITS_MAX) {
+      await clock.sleep(OTHER_WAIT_MS);
+      continue;
+    }
+    const loaded = await loadAuthority(data, clock.now());
+    if (!loaded.ok) throw new Error(`${folder} is not a usable authority: ${describeProblems(loaded.error)}`);
+    o.log.info("authority loaded", { folder, not_after: new Date(loaded.value.notAfter).toISOString() });
+    return loaded.value;
+  }
+}
+
+async function readAll(folder: string): Promise<Record<string, string>> {
+  const out: Record<string, string> = {};
+  for (const name of FILES) {
+    try {
+      out[name] = await readFile(join(folder, name), "utf8");
+    } catch (error) {
+      if (!hasCode(error, "ENOENT")) throw error;
+    }
+  }
+  return out;
+}
+
+/** The key goes first and decides: two processes that start together have one root. */
+async function make(o: { folder: string; trustDomain: string; clock: Clock; log: Logger }): Promise<boolean> {
+  const made = await createSelfSigned(o.trustDomain, o.clock.now());
+  const secret = made.toSecret();
+  try {
+    await writeFile(join(o.folder, "ca-key.pem"), secret["ca-key.pem"] ?? "", { flag: "wx", mode: 0o600 });
+  } catch (error) {
+    if (hasCode(error, "EEXIST")) return true;
+    throw error;
+  }
+  // For proxies to trust: they may read the root, and nothing else here.
+  await writeFile(join(o.folder, "root-cert.pem"), made.rootsPem, { mode: 0o644 });
+  await writeFile(join(o.folder, "ca-cert.pem"), secret["ca-cert.pem"] ?? "", { mode: 0o644 });
+  await chmod(o.folder, 0o711);
+  o.log.info("made a self-signed root", { folder: o.folder });
+  return true;
+}
+
+const hasCode = (error: unknown, code: string): boolean => error instanceof Error && "code" in error && error.code === code;

@@ -1,0 +1,60 @@
+// Owns the control plane's life in a cluster: lists and watches, TokenReview, the authority's Secret, conditions written by a leader.
+import { KubeClient, LeaderElection, type ClientConfig } from "@ambit/kube";
+import { newUuid, type Clock, type Logger } from "@ambit/runtime";
+import { decodeTokenReview, tokenReviewOf } from "../ca/token-review.ts";
+import type { Config } from "../config.ts";
+import { runWaypoints } from "../gateways/controller.ts";
+import { obtainAuthority } from "../root-secret.ts";
+import { watchKubernetes } from "../sources/kubernetes.ts";
+import { createAllocator } from "../status/allocator.ts";
+import { keepTrustAnchor } from "../status/trust-anchor.ts";
+import { createStatusWriter } from "../status/writer.ts";
+import type { Platform } from "./platform.ts";
+
+/** One leader for everything that is written: conditions and trust anchors. */
+const LEASE = "istio-status-leader";
+const TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews";
+
+export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: Clock; log: Logger; signal: AbortSignal }): Platform {
+  const { config, clock, log } = o;
+  const client = new KubeClient(o.cluster);
+  return {
+    obtainAuthority: () => obtainAuthority({ client, namespace: config.namespace, trustDomain: config.trustDomain, clock, log, signal: o.signal }),
+    reviewToken: () => async (token, audience) => decodeTokenReview(await client.request("POST", TOKEN_REVIEWS, { body: tokenReviewOf(token, audience) }), audience),
+    watch: (inbox) => watchKubernetes({ client, inbox, clock, log: log.child("sources") }),
+    writers: (mesh, rootsPem) => {
+      const status = createStatusWriter({ client, desired: mesh.statuses, objects: mesh.sources, clock, log: log.child("status") });
+      const allocator = createAllocator({ client, entries: mesh.serviceEntries, objects: mesh.sources.serviceEntries, clock, log: log.child("status") });
+      const anchor = keepTrustAnchor({ client, namespaces: mesh.sources.namespaces, rootsPem, clock, log: log.child("status") });
+      const waypoints = runWaypoints({
+        client, gateways: mesh.sources.gateways, services: mesh.sources.services, pods: mesh.sources.pods, clock, log: log.child("waypoints"),
+        rootNamespace: config.namespace, clusterDomain: config.clusterDomain,
+        template: {
+          image: config.waypointImage, controlPlane: config.waypointControlPlane || `istiod.${config.namespace}.svc:15012`, clusterId: config.clusterId,
+          trustDomain: config.trustDomain, revision: config.revision,
+        },
+      });
+      const election = new LeaderElection({
+        client, namespace: config.namespace, name: LEASE, identity: `${config.podName}_${newUuid()}`, clock, log: log.child("leader"),
+        onChange: (leading) => {
+          anchor.lead(leading);
+          waypoints.lead(leading);
+          for (const writer of [status, allocator])
+            if (leading) writer.resume(writer.keys());
+            else writer.pause();
+        },
+      });
+      return {
+        start: () => void election.start(),
+        stop: async () => {
+          await status.stop();
+          await allocator.stop();
+          await anchor.stop();
+          await waypoints.stop();
+          await election.stop();
+        },
+      };
+    },
+    close: () => client.close(),
+  };
+}

@@ -68,6 +68,16 @@ describe("the agent", () => {
       assert.equal(node.said("a"), "enabled False/Pending");
       assert.deepEqual(node.agent.snapshot().map((p) => p.uid), ["a"]);
     });
+    it("rules of an earlier agent that stand well are not written again, others are", async () => {
+      for (const [uid, inode, state] of [["a", 1n, "redirected"], ["b", 2n, "none"]] as const) {
+        node.states.set(inode, state);
+        node.pod(uid, { ip: `10.0.0.${inode}`, inode, annotations: { "ambient.istio.io/redirection": "enabled" } });
+        node.did.length = 0;
+        await node.agent.sync(uid);
+        assert.deepEqual(node.did.filter((d) => d === "rules" || d === "ztunnel"), state === "none" ? ["rules", "ztunnel"] : ["ztunnel"], uid);
+        assert.equal(node.states.get(inode), "redirected");
+      }
+    });
     it("two pods that claim one address are both refused, with the reason", async () => {
       node.pod("b", { ip: "10.0.0.1" });
       await enrolled("a");

@@ -235,7 +235,7 @@ export class Agent {
     if (ips.length === 0) return;
     const adopted = this.#adopt(pod, this.#netnsOf(pod, ips), ips);
     // Enrolled before this agent started: its redirection stands or must stand again, ztunnel or not.
-    if (adopted.annotated) await this.#redirect(adopted);
+    if (adopted.annotated) await this.#redirect(adopted, await this.#o.redirection.standing(adopted.netns, adopted.rules));
     await this.#finish(adopted);
   }
 
@@ -305,12 +305,12 @@ export class Agent {
     entry.accepted = true;
   }
 
-  /** Probes first: between the two the kubelet's probes would meet policy. */
-  async #redirect(entry: Entry): Promise<void> {
+  /** `standing`: found as it should be, nothing to write. Probes first: between the two the kubelet's probes would meet policy. */
+  async #redirect(entry: Entry, standing?: string): Promise<void> {
     entry.probed = true;
     await this.#setProbes();
     entry.touched = true;
-    entry.standing = await this.#o.redirection.apply(entry.netns, entry.rules);
+    entry.standing = standing ?? await this.#o.redirection.apply(entry.netns, entry.rules);
   }
 
   async #announce(entry: Entry): Promise<void> {

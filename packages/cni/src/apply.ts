@@ -2,7 +2,7 @@
 import { deleteConntrackEntries, hostKernel, type Netns } from "@ambit/linux";
 import { capturedConnections } from "./pods/sockets.ts";
 import type { Redirection } from "./pods/redirection.ts";
-import { MARK_MASK, renderDrainRules, renderInspection, renderPodCleanup, renderPodRules, renderRouting, renderRoutingCleanup, type PodRules } from "./rules/inpod.ts";
+import { MARK_MASK, renderDrainRules, renderInspection, renderPodCleanup, renderPodRules, renderRouting, renderRoutingCleanup, renderTracking, renderTrackingCleanup, type PodRules } from "./rules/inpod.ts";
 
 /**
  * Routes before rules: marked packets must have somewhere to go. Safe to repeat on a pod that is redirected already. Then the
@@ -10,10 +10,31 @@ import { MARK_MASK, renderDrainRules, renderInspection, renderPodCleanup, render
  * is ever redirected, and those of ztunnel are not forgotten: they carry its mark.
  */
 async function applyPodRules(netns: Netns, rules: PodRules): Promise<string> {
-  const script = `${renderRouting(rules)}\nnft -f -\n${renderInspection(rules)}`;
+  const script = `${renderTracking()}\n${renderRouting(rules)}\nnft -f -\n${renderInspection(rules)}`;
   const standing = await hostKernel.run(netns, ["sh", "-e", "-c", script], renderPodRules(rules));
   deleteConntrackEntries(netns, { untranslated: true, mark: { value: 0, mask: MARK_MASK } });
   return standing;
+}
+
+/** How the kernel prints each set of rules, found out in an empty namespace. A few variants at most: switches of pods. */
+const models = new Map<string, Promise<string>>();
+
+/** Prints what `applyPodRules` would leave, written into a namespace of nobody that ends with the command. */
+function modelOf(rules: PodRules): Promise<string> {
+  const key = JSON.stringify(rules);
+  const known = models.get(key);
+  if (known !== undefined) return known;
+  const script = `ip link set lo up\n${renderTracking()}\n${renderRouting(rules)}\nnft -f -\n${renderInspection(rules)}`;
+  const model = hostKernel.runAlone(["sh", "-e", "-c", script], renderPodRules(rules));
+  models.set(key, model);
+  model.catch(() => models.delete(key));
+  return model;
+}
+
+/** A pod that an earlier agent captured: what stands well is better left alone than written again. */
+async function standingPodRules(netns: Netns, rules: PodRules): Promise<string | undefined> {
+  const [found, model] = await Promise.all([inspectPodRules(netns, rules), modelOf(rules)].map((text) => text.catch(() => undefined)));
+  return found !== undefined && found === model ? found : undefined;
 }
 
 const inspectPodRules = (netns: Netns, rules: PodRules): Promise<string> => hostKernel.run(netns, ["sh", "-e", "-c", renderInspection(rules)]);
@@ -28,8 +49,8 @@ async function drainPodRules(netns: Netns): Promise<void> {
  */
 async function removePodRules(netns: Netns, rules: PodRules): Promise<void> {
   deleteConntrackEntries(netns);
-  await hostKernel.run(netns, ["sh", "-c", `nft -f - && { ${renderRoutingCleanup(rules)}\n}`], renderPodCleanup());
+  await hostKernel.run(netns, ["sh", "-c", `nft -f - && { ${renderRoutingCleanup(rules)}\n${renderTrackingCleanup()}\n}`], renderPodCleanup());
   deleteConntrackEntries(netns);
 }
 
-export const podRedirection: Redirection = { apply: applyPodRules, inspect: inspectPodRules, drain: drainPodRules, remove: removePodRules, captured: capturedConnections };
+export const podRedirection: Redirection = { apply: applyPodRules, standing: standingPodRules, inspect: inspectPodRules, drain: drainPodRules, remove: removePodRules, captured: capturedConnections };

@@ -52,6 +52,7 @@ export const hostKernel: Kernel = {
     await run(ns, ["nft", "-f", "-"], ruleset);
   },
   run,
+  runAlone: (command, input) => spawned(["unshare", "--net", "--"], command, [], input),
 };
 
 function boundSocket(ns: Netns | undefined, at: SocketAddress, type: number, options: ListenOptions): number {
@@ -121,9 +122,13 @@ function int32(value: number): Buffer {
   return out;
 }
 
-function run(ns: Netns, command: readonly string[], input = ""): Promise<string> {
+function run(ns: Netns, command: readonly string[], input?: string): Promise<string> {
+  return spawned(["nsenter", "--net=/proc/self/fd/3", "--"], command, [ns.fd], input);
+}
+
+function spawned(entering: readonly [string, ...string[]], command: readonly string[], descriptors: readonly number[], input = ""): Promise<string> {
   return new Promise((resolve, reject) => {
-    const child = spawn("nsenter", ["--net=/proc/self/fd/3", "--", ...command], { stdio: ["pipe", "pipe", "pipe", ns.fd], timeout: COMMAND_TIMEOUT_MS });
+    const child = spawn(entering[0], [...entering.slice(1), ...command], { stdio: ["pipe", "pipe", "pipe", ...descriptors], timeout: COMMAND_TIMEOUT_MS });
     const out: Buffer[] = [];
     let errors = "";
     let size = 0;

@@ -44,4 +44,6 @@ export interface Kernel {
   applyRules(ns: Netns, ruleset: string): Promise<void>;
   /** Runs a command inside `ns` and returns its stdout; rejects with its stderr. */
   run(ns: Netns, command: readonly string[], input?: string): Promise<string>;
+  /** The same in a new, empty namespace that ends with the command. */
+  runAlone(command: readonly string[], input?: string): Promise<string>;
 }

@@ -5,6 +5,8 @@ import type { PodRules } from "../rules/inpod.ts";
 export interface Redirection {
   /** Writes it, whatever stood there, and resolves with it as the kernel prints it. */
   apply(netns: Netns, rules: PodRules): Promise<string>;
+  /** What stands, if that is to the letter what `apply` would write; undefined otherwise. */
+  standing(netns: Netns, rules: PodRules): Promise<string | undefined>;
   /** Prints what stands; rejects where part of it is missing. */
   inspect(netns: Netns, rules: PodRules): Promise<string>;
   /** Nothing new is redirected; connections that were go on. */

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { renderHostCleanup, renderHostProbe } from "./host-probe.ts";
-import { renderDrainRules, renderInspection, renderPodCleanup, renderPodRules, renderRouting, renderRoutingCleanup, type PodRules } from "./inpod.ts";
+import { renderDrainRules, renderInspection, renderPodCleanup, renderPodRules, renderRouting, renderRoutingCleanup, renderTracking, renderTrackingCleanup, type PodRules } from "./inpod.ts";
 
 const V4: PodRules = { ipv6: false, dnsCapture: false, bypassInbound: false, probeIpv4: "169.254.7.127", probeIpv6: "fd16:9254:7127:1337:ffff:ffff:ffff:ffff" };
 
@@ -21,6 +21,7 @@ function golden(name: string, actual: string): void {
 describe("the text of a pod's redirection", () => {
   for (const [name, rules] of CASES)
     it(name, () => golden(name, ["# nft", renderPodRules(rules), "# routes", renderRouting(rules), "", "# inspection", renderInspection(rules), "", "# routes away", renderRoutingCleanup(rules), ""].join("\n")));
+  it("of connection tracking", () => golden("tracking", `${renderTracking()}\n# back\n${renderTrackingCleanup()}\n`));
   it("for a pod that leaves", () => golden("drain", renderDrainRules()));
   it("none", () => golden("none", renderPodCleanup()));
   it("every connection that is redirected is a new one", () => {

@@ -154,6 +154,16 @@ function perVersion(rules: Versions, lines: (version: string, all: string) => re
   return [...lines("-4", "0.0.0.0/0"), ...v6].join("\n");
 }
 
+/**
+ * Connections from before are no business of conntrack's: were they picked up in mid-stream (the kernel's default), their entries would
+ * stand for minutes after they ended, and a new connection on the same ports would be taken for a part of them and not be redirected.
+ * Where the kernel or a read-only /proc/sys does not allow it, guards reset such a connection.
+ */
+const LOOSE = "/proc/sys/net/netfilter/nf_conntrack_tcp_loose";
+const setLoose = (value: 0 | 1): string => `[ ! -w ${LOOSE} ] || echo ${value} > ${LOOSE}`;
+export const renderTracking = (): string => setLoose(0);
+export const renderTrackingCleanup = (): string => setLoose(1);
+
 /** Shell lines that route marked return traffic to ztunnel's sockets; run again they change nothing, not even for a moment. */
 export const renderRouting = (rules: Versions): string => perVersion(rules, (v, all) => [
   `ip ${v} route replace local ${all} dev lo table ${ROUTE_TABLE}`,
@@ -165,8 +175,9 @@ export const renderRoutingCleanup = (rules: Versions): string => perVersion(rule
   `ip ${v} route del local ${all} dev lo table ${ROUTE_TABLE} 2>/dev/null || true`,
 ]);
 
-/** Shell lines that print all that `renderPodRules` and `renderRouting` set, always in the same words; fails where a table is missing. */
+/** Shell lines that print all that `renderPodRules`, `renderRouting` and `renderTracking` set, always in the same words; fails where a table is missing. */
 export const renderInspection = (rules: PodRules): string => [
   ...TABLES.filter((t) => rules.dnsCapture || t !== TABLES[2]).map((t) => `nft -s list table inet ${t}`),
   perVersion(rules, (v) => [`ip ${v} rule show pref ${RULE_PRIORITY}`, `ip ${v} route show table ${ROUTE_TABLE}`]),
+  `cat ${LOOSE} 2>/dev/null || true`,
 ].join("\n");

@@ -5,7 +5,7 @@ import {
   commonRoutes, createLogger, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom,
   type Bound, type BoundServer, type Clock, type Logger, type Random,
 } from "@ambit/runtime";
-import { createControlPlane } from "@ambit/xds";
+import { ADDRESS_TYPE, createControlPlane, type LookupAnswer, type XdsClient } from "@ambit/xds";
 import { adminRoutes, watchDescriptors } from "./admin/routes.ts";
 import type { DumpedCertificate } from "./admin/dump.ts";
 import type { Config, ControlPlaneConfig } from "./config.ts";
@@ -17,6 +17,7 @@ import { PodProxies } from "./pod/pod-proxies.ts";
 import type { ProxyPorts } from "./proxy/pod-context.ts";
 import { Connections } from "./proxy/connections.ts";
 import { createNeeds } from "./proxy/needs.ts";
+import { createOnDemand } from "./proxy/on-demand.ts";
 import { watchPolicies } from "./proxy/policy-watch.ts";
 import { createResolver } from "./proxy/resolver.ts";
 import { ProxyState } from "@ambit/proxy/state";
@@ -56,6 +57,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   watchDescriptors(metrics);
   if (config.withoutEffect.length > 0) log.warn("settings without effect", { variables: config.withoutEffect });
 
+  let xds: XdsClient | undefined;
   const state = new ProxyState(config.nodeName);
   const connections = new Connections();
   const plane = (c: ControlPlaneConfig) => createControlPlane({ ...c, clusterId: config.clusterId, clock });
@@ -65,9 +67,11 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const certificates = ports.certificates ?? createCertStore({ caClient, clock, random, log: log.child("identity"), metrics });
   const contexts = createTlsContexts((identity) => certificates.fetch(identity, "realtime"));
   const wishes = (ids: Certificates) => ({ prefetch: (id: Identity) => ids.prefetch(id), forget: (id: Identity) => { ids.forget(id); contexts.forget(id); } });
+  const askXds = (name: string): Promise<LookupAnswer> => xds?.subscribe(ADDRESS_TYPE, name) ?? Promise.resolve("timeout");
+  const onDemand = config.onDemand ? createOnDemand({ ask: askXds, clusterId: config.clusterId, clock }) : undefined;
   const proxyPorts: ProxyPorts = {
-    config, kernel, state, contexts, connections, clock, random, log: log.child("proxy"),
-    needs: createNeeds({ state, clock, resolve: createResolver(clock, () => traffic.onDemandDns.with({}).inc()) }),
+    config, onDemand, kernel, state, contexts, connections, clock, random, log: log.child("proxy"),
+    needs: createNeeds({ state, clock, onDemand, resolve: createResolver(clock, () => traffic.onDemandDns.with({}).inc()) }),
     telemetry: { metrics: traffic, access: log.child("access"), clock },
   };
 
@@ -94,7 +98,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
 
   const stopIdentities = followIdentities(state, wishes(certificates));
   const stopPolicies = watchPolicies({ state, connections, clock, log: log.child("policy") });
-  const xds = followControlPlane({ config, plane: xdsPlane, state, metrics: traffic, clock, random, log: log.child("xds") });
+  xds = followControlPlane({ config, plane: xdsPlane, state, metrics: traffic, clock, random, log: log.child("xds") });
   void xds.whenReady().then(stateReady);
 
   await warmThreadPool();
@@ -123,7 +127,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
       following.stopAll();
       stopPolicies();
       stopIdentities();
-      xds.close();
+      xds?.close();
       certificates.close();
       caClient.close();
       xdsPlane.close();

@@ -44,12 +44,15 @@ class Shelf implements ResourceSource {
   readonly typeUrl: string;
   readonly versioned = true;
   readonly #all = new Map<string, ServedResource>();
+  readonly #joins = new Map<string, readonly string[]>();
   readonly #listeners = new Set<(changed: ReadonlySet<string>, removed: ReadonlySet<string>) => void>();
   #version = 0;
 
   constructor(typeUrl: string) { this.typeUrl = typeUrl; }
-  put(name: string, bytes: Uint8Array): void {
-    this.#all.set(name, { name, bytes, version: String(++this.#version), aliases: [] });
+  /** `joins`: the services it belongs to, which bring it along when they are asked for. */
+  put(name: string, bytes: Uint8Array, aliases: readonly string[] = [], joins: readonly string[] = []): void {
+    this.#all.set(name, { name, bytes, version: String(++this.#version), aliases });
+    this.#joins.set(name, joins);
     for (const tell of this.#listeners) tell(new Set([name]), new Set());
   }
   drop(name: string): void {
@@ -57,7 +60,11 @@ class Shelf implements ResourceSource {
     for (const tell of this.#listeners) tell(new Set(), new Set([name]));
   }
   all(): Iterable<ServedResource> { return this.#all.values(); }
-  get(name: string): readonly ServedResource[] { const r = this.#all.get(name); return r === undefined ? [] : [r]; }
+  get(nameOrAlias: string): readonly ServedResource[] {
+    const found = [...this.#all.values()].filter((r) => r.name === nameOrAlias || r.aliases.includes(nameOrAlias));
+    const joined = [...this.#all.values()].filter((r) => this.#joins.get(r.name)?.some((key) => found.some((f) => f.name === key)) === true);
+    return [...new Set([...found, ...joined])];
+  }
   onChange(listener: (changed: ReadonlySet<string>, removed: ReadonlySet<string>) => void): () => void {
     this.#listeners.add(listener);
     return () => void this.#listeners.delete(listener);
@@ -147,8 +154,10 @@ export class City {
 
   put(...items: ({ workload: WireWorkload } | { service: WireService } | { policy: WirePolicy })[]): void {
     for (const item of items) {
-      if ("workload" in item) this.#addresses.put(item.workload.uid ?? "", addressBytes({ case: "workload", value: item.workload }));
-      else if ("service" in item) this.#addresses.put(`${item.service.namespace}/${item.service.hostname}`, addressBytes({ case: "service", value: item.service }));
+      if ("workload" in item) this.#addresses.put(item.workload.uid ?? "", addressBytes({ case: "workload", value: item.workload }),
+        (item.workload.addresses ?? []).map((a) => `${item.workload.network ?? ""}/${a.join(".")}`), Object.keys(item.workload.services ?? {}));
+      else if ("service" in item) this.#addresses.put(`${item.service.namespace}/${item.service.hostname}`, addressBytes({ case: "service", value: item.service }),
+        (item.service.addresses ?? []).map((a) => `${a.network ?? ""}/${a.address?.join(".") ?? ""}`));
       else this.#policies.put(`${item.policy.namespace}/${item.policy.name}`, policyBytes(item.policy));
     }
   }

@@ -19,6 +19,10 @@ describe("readConfig", () => {
   for (const [source, expected] of drains) it(`drains for ${expected} ms with ${JSON.stringify(source)}`, () => assert.equal(readConfig(source).drainMs, expected));
   it("names every bad variable", () => assert.throws(() => readConfig({ PACKET_MARK: "x", SECRET_TTL: "soon", IPV6_ENABLED: "maybe" }), /PACKET_MARK.*\n.*SECRET_TTL|IPV6_ENABLED/s));
   it("lists what it does not honour", () => assert.deepEqual(readConfig({ KEEPALIVE_TIME: "1s", NODE_NAME: "n" }).withoutEffect, ["KEEPALIVE_TIME"]));
+  it("asks on demand only where DNS is not captured", () => {
+    assert.equal(readConfig({ XDS_ON_DEMAND: "true", ISTIO_META_DNS_CAPTURE: "false" }).onDemand, true);
+    assert.throws(() => readConfig({ XDS_ON_DEMAND: "true" }), /ISTIO_META_DNS_CAPTURE=false/);
+  });
   it("finds the DNS listeners", () => {
     const listen = (source: Record<string, string>) => readConfig(source).dns?.listen.map((a) => `${a.ip} ${a.port}`);
     assert.deepEqual(listen({}), ["127.0.0.1 15053", "::1 15053"]);
@@ -27,6 +31,6 @@ describe("readConfig", () => {
     assert.equal(listen({ ISTIO_META_DNS_CAPTURE: "false" }), undefined);
     assert.throws(() => readConfig({ ISTIO_META_DNS_PROXY_ADDR: "localhost:53" }), /ISTIO_META_DNS_PROXY_ADDR: "localhost:53" is not an address/);
   });
-  for (const [name, value] of [["PROXY_MODE", "dedicated"], ["XDS_ON_DEMAND", "true"], ["TLS12_ENABLED", "true"], ["CRL_PATH", "/x"], ["COMPLIANCE_POLICY", "pqc"]] as const)
+  for (const [name, value] of [["PROXY_MODE", "dedicated"], ["TLS12_ENABLED", "true"], ["CRL_PATH", "/x"], ["COMPLIANCE_POLICY", "pqc"]] as const)
     it(`refuses ${name}=${value} rather than ignoring it`, () => assert.throws(() => readConfig({ [name]: value }), new RegExp(`${name}=${value} is not supported`)));
 });

@@ -22,6 +22,7 @@ export const SCHEMA = {
   altXdsHostname: env.string("ALT_XDS_HOSTNAME", "", "name to verify instead of the address's host"),
   altCaHostname: env.string("ALT_CA_HOSTNAME", "", "name to verify instead of the address's host"),
   authToken: env.string("AUTH_TOKEN", "/var/run/secrets/tokens/istio-token", "path or token"),
+  onDemand: env.boolean("XDS_ON_DEMAND", false, "ask the control plane for addresses one by one, instead of being told all (no DNS capture then)"),
   secretTtlMs: env.duration("SECRET_TTL", 24 * 3_600_000, "requested life of a workload certificate"),
   maxStreams: env.integer("POOL_MAX_STREAMS_PER_CONNECTION", 100, "streams at once in one tunnel", 1, 65_535),
   poolReleaseMs: env.duration("POOL_UNUSED_RELEASE_TIMEOUT", 300_000, "an unused tunnel is closed after this"),
@@ -44,7 +45,7 @@ export const SCHEMA = {
 
 /** Switches of the real ztunnel that we do not have: a value other than these is refused, never ignored. */
 export const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
-  PROXY_MODE: ["shared"], ENABLE_PROXY: ["true"], XDS_ON_DEMAND: ["false"], FAKE_CA: ["false"], LOCAL_XDS: [], LOCAL_XDS_PATH: [],
+  PROXY_MODE: ["shared"], ENABLE_PROXY: ["true"], FAKE_CA: ["false"], LOCAL_XDS: [], LOCAL_XDS_PATH: [],
   TLS12_ENABLED: ["false"], COMPLIANCE_POLICY: [], CRL_PATH: [], UNSTABLE_ENABLE_SOCKS5: ["false"], LOCALHOST_APP_TUNNEL: ["true"],
   USER_TIMEOUT_ENABLED: ["false"], LOG_FORMAT: ["json"], PROXY_CONFIG: [],
 };
@@ -70,6 +71,8 @@ export interface Config {
   readonly serviceAccount: string;
   readonly xds: ControlPlaneConfig;
   readonly ca: ControlPlaneConfig;
+  /** Addresses are asked for one by one. */
+  readonly onDemand: boolean;
   readonly secretTtlMs: number;
   readonly maxStreams: number;
   readonly poolReleaseMs: number;
@@ -110,6 +113,7 @@ export function readConfig(source: Environment): Config {
   const refused = Object.entries(UNSUPPORTED).filter(([name, allowed]) => (source[name] ?? "") !== "" && !allowed.includes(source[name] ?? ""));
   if (refused.length > 0) throw new Error(`bad configuration:\n  ${refused.map(([name]) => `${name}=${source[name]} is not supported`).join("\n  ")}`);
   const e = readEnv(SCHEMA, source);
+  if (e.onDemand && e.dnsCapture === "true") throw new Error("bad configuration:\n  XDS_ON_DEMAND=true: names cannot be answered when only addresses are asked for; set ISTIO_META_DNS_CAPTURE=false");
   const inCluster = (source["KUBERNETES_SERVICE_HOST"] ?? "") !== "";
   const fallback = inCluster ? "https://istiod.istio-system.svc:15012" : "https://localhost:15012";
   const xdsAddress = e.xdsAddress || fallback;
@@ -120,7 +124,7 @@ export function readConfig(source: Environment): Config {
     podName: e.podName, podNamespace: e.podNamespace, instanceIp: e.instanceIp || undefined, serviceAccount: e.serviceAccount,
     xds: { address: xdsAddress, roots: e.xdsRootCa, token: e.authToken, altHostname: e.altXdsHostname || undefined, headers: headers(source, "XDS_HEADER_") },
     ca: { address: e.caAddress || xdsAddress, roots: e.caRootCa, token: e.authToken, altHostname: e.altCaHostname || undefined, headers: headers(source, "CA_HEADER_") },
-    secretTtlMs: e.secretTtlMs, maxStreams: e.maxStreams, poolReleaseMs: e.poolReleaseMs,
+    onDemand: e.onDemand, secretTtlMs: e.secretTtlMs, maxStreams: e.maxStreams, poolReleaseMs: e.poolReleaseMs,
     streamWindow: e.streamWindow, connectionWindow: e.connectionWindow, frameSize: e.frameSize,
     originalSource: e.originalSource, responseBaggage: e.responseBaggage, logFilter: e.logFilter,
     drainMs: drainDeadline(e.terminationDeadline, e.terminationGraceS), nodeMetadata: metadata(source),

@@ -21,7 +21,7 @@ export function followControlPlane(o: ControlOptions): XdsClient {
   return createXdsClient({
     connect: o.plane,
     node: proxyNode({ role: "ztunnel", ip: config.instanceIp, podName: config.podName, podNamespace: config.podNamespace, nodeName: config.nodeName, extra: config.nodeMetadata }),
-    types: [{ typeUrl: ADDRESS_TYPE, onDemand: false }, { typeUrl: AUTHORIZATION_TYPE, onDemand: false }],
+    types: [{ typeUrl: ADDRESS_TYPE, onDemand: config.onDemand }, { typeUrl: AUTHORIZATION_TYPE, onDemand: false }],
     handler: (typeUrl, delivery) => {
       metrics.xdsMessages.with({ url: typeUrl }).inc();
       metrics.xdsBytes.with({ url: typeUrl }).inc(delivery.upserts.reduce((sum, u) => sum + u.bytes.length, 0));

@@ -6,6 +6,8 @@ import type { PodInfo } from "@ambit/proxy/state";
 export interface Gathered {
   /** DNS answers by hostname; an empty list says that the name has no address. */
   readonly hosts: ReadonlyMap<string, readonly Ip[]>;
+  /** On demand only: names that the control plane was asked for and does not have. undefined: it told everything by itself. */
+  readonly absent?: { has(name: string): boolean } | undefined;
 }
 export const NOTHING_GATHERED: Gathered = { hosts: new Map() };
 
@@ -38,6 +40,7 @@ export interface InboundFacts {
   readonly network: string;
   /** `forwarded: host=` of the client side; only used to name the service in telemetry. */
   readonly forwardedHost: string | undefined;
+  readonly gathered: Gathered;
 }
 
 /** A plaintext connection that was captured at 15006. */

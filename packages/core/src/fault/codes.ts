@@ -42,6 +42,7 @@ export const FAULTS = {
   "dns-failed": row("fault", "CONNECT", 503, "the hostname and the resolver"),
   "drained": row("fault", "-", undefined, "the deadline"),
   "overloaded": row("fault", "-", 503, "which bound and its value"),
+  "lookup-timeout": row("fault", "CONNECT", 503, "the name that the control plane was asked for"),
   "need-exhausted": row("fault", "CONNECT", 503, "the last need"),
   "defect": row("defect", "-", undefined, "the invariant"),
 } as const satisfies Record<string, FaultRow>;

@@ -47,7 +47,8 @@ export function planCrossing(view: StateView, q: CrossingQuestion, random: () =>
   if (first === undefined) return none(`${where}, and ${remote.service === undefined ? "no service" : keyOf(remote.service)} names no identity to expect there`);
 
   const name = describeGateway(gateway);
-  const choice = resolveGateway(view, gateway, source, random, "standard");
+  const choice = resolveGateway(view, { gateway, client: source, gathered: facts.gathered, mode: "standard" }, random);
+  if (choice.kind === "need") return choice;
   if (choice.kind !== "chosen") return none(choice.kind === "none" ? `${name}: ${choice.message}` : choice.message);
   const { workload, port } = choice.chosen;
   const asked = gateway.destination.kind === "address" ? gateway.destination.address.ip : facts.original.ip;

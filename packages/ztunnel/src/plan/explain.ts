@@ -4,7 +4,7 @@ import {
 } from "@ambit/core";
 import { NOTHING_GATHERED } from "../facts.ts";
 import type { StateView } from "@ambit/proxy/state";
-import type { Step } from "./need.ts";
+import type { Need, Step } from "./need.ts";
 import { HBONE_PORT, planOutbound } from "./outbound.ts";
 
 export interface Question {
@@ -41,8 +41,7 @@ export function explainConnection(question: Question): Explanation {
     : undefined;
   if (plan?.kind === "deny") return answer("denied", plan.message, plan.because);
   if (plan?.kind === "need") {
-    const what = plan.need.kind === "dns" ? `the addresses of ${plan.need.hostname}` : `the workload of ${source.namespace}/${source.name}`;
-    return answer("unknown", `depends on ${what}, which are not known here`, plan.because);
+    return answer("unknown", `depends on ${describeNeed(plan.need, source)}, which are not known here`, plan.because);
   }
 
   const steps: Step[] = [...(plan?.because ?? [{ step: "source", saw: source.uid, chose: "not enrolled: nothing is captured, plain to the destination" }])];
@@ -66,6 +65,14 @@ export function explainConnection(question: Question): Explanation {
     policy: explainVerdict(set, facts, verdict),
     decisivePolicy: decisivePolicy(verdict),
   };
+}
+
+function describeNeed(need: Need, source: Workload): string {
+  switch (need.kind) {
+    case "dns": return `the addresses of ${need.hostname}`;
+    case "address": return `what the control plane has for ${need.name}`;
+    case "own-workload": return `the workload of ${source.namespace}/${source.name}`;
+  }
 }
 
 const answer = (outcome: Explanation["outcome"], summary: string, steps: readonly Step[]): Explanation =>

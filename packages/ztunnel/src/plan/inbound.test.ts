@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { formatSocketAddress } from "@ambit/core";
 import { workload } from "@ambit/proto";
-import type { InboundFacts, PassthroughFacts, Target } from "../facts.ts";
+import { NOTHING_GATHERED, type InboundFacts, type PassthroughFacts, type Target } from "../facts.ts";
 import { at, member, pod, stateOf, svc, waypointAt, type World } from "@ambit/proxy/testing";
 import { planInbound, planPassthrough, type InboundPlan } from "./inbound.ts";
 
@@ -12,7 +12,7 @@ const address = (t: string): Target => ({ kind: "address", address: at(t) });
 const host = (hostname: string, port: number): Target => ({ kind: "hostname", hostname, port });
 
 function inbound(world: World, target: Target, facts: Partial<InboundFacts> = {}): InboundPlan {
-  return planInbound(stateOf(world).view(), { pod: SERVER, source: at("10.0.0.1:40000"), listener: at("10.0.0.2:15008"), target, network: "", forwardedHost: undefined, ...facts });
+  return planInbound(stateOf(world).view(), { pod: SERVER, source: at("10.0.0.1:40000"), listener: at("10.0.0.2:15008"), target, network: "", forwardedHost: undefined, gathered: NOTHING_GATHERED, ...facts });
 }
 const passthrough = (world: World, to: string, facts: Partial<PassthroughFacts> = {}): InboundPlan =>
   planPassthrough(stateOf(world).view(), { pod: SERVER, source: at("10.0.0.1:40000"), original: at(to), network: "", ...facts });
@@ -20,7 +20,7 @@ const passthrough = (world: World, to: string, facts: Partial<PassthroughFacts> 
 /** `NEXT-HOP as SOURCE`, with the PROXY destination if one is announced. */
 function line(p: InboundPlan): string {
   if (p.kind === "deny") return `deny ${p.code}`;
-  if (p.kind === "need") return `need ${p.need.kind}`;
+  if (p.kind === "need") return p.need.kind === "address" ? `need address ${p.need.name}` : `need ${p.need.kind}`;
   return `${formatSocketAddress(p.nextHop)} as ${p.source ?? "-"}${p.proxyHeader === undefined ? "" : ` proxy ${formatSocketAddress(p.proxyHeader)}`}`;
 }
 
@@ -50,6 +50,20 @@ describe("planInbound", () => {
     ["what another waypoint fronts", { workloads: [server(), pod("app", "10.0.0.7", { waypoint: waypointAt("other") })], services: [WEB] }, address("10.0.0.7:80"), "deny destination-mismatch"],
   ];
   for (const [name, world, target, expected] of cases) it(`${name} → ${expected}`, () => assert.equal(line(inbound(world, target)), expected));
+
+  describe("on demand", () => {
+    const member_ = { workloads: [server()] };
+    const nothing = { gathered: { hosts: new Map(), absent: new Set<string>() } };
+    const demand: [string, World, Target, Partial<InboundFacts>, string][] = [
+      ["our own address needs nothing", member_, address("10.0.0.2:8080"), nothing, "10.0.0.2:8080 as 10.0.0.1"],
+      ["another address: who owns it?", member_, address("10.0.0.7:80"), nothing, "need address /10.0.0.7"],
+      ["… nobody", member_, address("10.0.0.7:80"), { gathered: { hosts: new Map(), absent: new Set(["/10.0.0.7"]) } }, "deny destination-mismatch"],
+      ["a hostname of a service that we belong to", member_, host("web", 80), nothing, "need address ns/web"],
+      ["another hostname, in our namespace", member_, host("other", 80), nothing, "need address ns/other"],
+      ["… that is not there", member_, host("other", 80), { gathered: { hosts: new Map(), absent: new Set(["ns/other"]) } }, "deny unknown-host"],
+    ];
+    for (const [name, world, target, facts, expected] of demand) it(`${name} → ${expected}`, () => assert.equal(line(inbound(world, target, facts)), expected));
+  });
 
   it("a peer with our own address is not spoofed", () => assert.equal(line(inbound(both, address("10.0.0.2:8080"), { source: at("10.0.0.2:40000") })), "10.0.0.2:8080 as -"));
   it("policy is asked about the application's port behind the tunnel", () => {

@@ -1,10 +1,10 @@
 // Owns the decision what to do with a connection that arrives at a pod: through a tunnel, or in plaintext.
 import {
-  formatSocketAddress, LOOPBACK_V4, type AuthzFacts, type FaultCode, type Identity, type Ip, type Service, type SocketAddress, type Workload,
+  formatSocketAddress, LOOPBACK_V4, networkAddressKey, serviceKey, type AuthzFacts, type FaultCode, type Identity, type Ip, type Service, type SocketAddress, type Workload,
 } from "@ambit/core";
 import type { InboundFacts, PassthroughFacts } from "../facts.ts";
 import { keyOf, type StateView } from "@ambit/proxy/state";
-import { OWN_PORTS, RECURSIVE, type Because, type DenyPlan, type NeedPlan, type Step } from "./need.ts";
+import { lookUp, OWN_PORTS, RECURSIVE, type Because, type DenyPlan, type Need, type NeedPlan, type Step } from "./need.ts";
 import { instances } from "./waypoint.ts";
 
 export interface ForwardPlan {
@@ -34,6 +34,8 @@ export function planInbound(view: StateView, facts: InboundFacts): InboundPlan {
   const workload = view.workloadOfPod(facts.pod);
   if (workload === undefined) return { kind: "need", need: { kind: "own-workload" }, because };
 
+  const unasked = target.kind === "address" ? unaskedAddress(view, workload, target.address, facts) : unaskedHost(view, workload, target.hostname, facts);
+  if (unasked !== undefined) return { kind: "need", need: unasked, because };
   const mismatch = target.kind === "address" ? ipMismatch(view, workload, target.address, facts) : undefined;
   if (mismatch !== undefined) return deny("destination-mismatch", mismatch, "authority", describe(target));
 
@@ -71,6 +73,20 @@ export function planPassthrough(view: StateView, facts: PassthroughFacts): Inbou
     authz: { sourceIp: source.ip, destination: original },
     because: [{ step: "original destination", saw: formatSocketAddress(original), chose: `plain to ${workload.uid}` }],
   };
+}
+
+/** Only an address that is not the pod's own has an owner that matters: perhaps we are its waypoint. */
+function unaskedAddress(view: StateView, workload: Workload, asked: SocketAddress, { listener, network, gathered }: InboundFacts): Need | undefined {
+  if (asked.ip === listener.ip || workload.applicationTunnel !== undefined) return undefined;
+  const known = view.workloadAt(network, asked.ip) !== undefined || view.serviceAt(network, asked.ip, workload.namespace) !== undefined;
+  return known ? undefined : lookUp(gathered, networkAddressKey(network, asked.ip));
+}
+
+/** A hostname says no namespace: that of a service which the pod belongs to, else the pod's own. */
+function unaskedHost(view: StateView, workload: Workload, hostname: string, { gathered }: InboundFacts): Need | undefined {
+  if (view.servicesNamed(hostname, workload.namespace).length > 0) return undefined;
+  const member = [...workload.services.keys()].find((key) => key.endsWith(`/${hostname}`));
+  return lookUp(gathered, member ?? serviceKey(workload.namespace, hostname));
 }
 
 /** undefined when the authority's address belongs here. */

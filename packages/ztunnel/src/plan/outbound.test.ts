@@ -20,7 +20,7 @@ function plan(world: World, to: string, facts: Partial<OutboundFacts> = {}, seed
 /** Three strings: protocol, tunnel target, next hop. Or `deny CODE`, `need KIND`. */
 function line(p: OutboundPlan): string {
   if (p.kind === "deny") return `deny ${p.code}`;
-  if (p.kind === "need") return p.need.kind === "dns" ? `need dns ${p.need.hostname}` : `need ${p.need.kind}`;
+  if (p.kind === "need") return `need ${p.need.kind}${p.need.kind === "dns" ? ` ${p.need.hostname}` : p.need.kind === "address" ? ` ${p.need.name}` : ""}`;
   if (p.kind === "passthrough") return `tcp - ${formatSocketAddress(p.nextHop)}`;
   const target = p.target.kind === "address" ? formatSocketAddress(p.target.address) : `${p.target.hostname}:${p.target.port}`;
   if (p.kind === "double-tunnel") return `double ${target} ${formatSocketAddress(p.nextHop)} outer ${p.outer.map(formatIdentity).join()} inner ${p.inner.map(formatIdentity).join()}`.replaceAll("spiffe://cluster.local/ns/", "");
@@ -129,6 +129,20 @@ describe("planOutbound: other networks", () => {
     ["a workload of our network never goes through a gateway, even if it names one", { workloads: [server({ networkGateway: byHost }), gateway()], services: [web(), EAST_WEST] }, "10.96.0.1:80", "hbone 10.0.0.2:8080 10.0.0.2:15008"],
   ];
   for (const [name, world, to, expected] of cases) it(name, () => assert.equal(line(plan(world, to)), expected));
+});
+
+describe("planOutbound: on demand", () => {
+  const asked = (...names: string[]) => ({ gathered: { hosts: new Map(), absent: new Set(names) } });
+  const cases: [string, World, string, Partial<OutboundFacts>, string][] = [
+    ["an address that was not asked for", {}, "1.2.3.4:443", asked(), "need address /1.2.3.4"],
+    ["… by our network", {}, "1.2.3.4:443", { ...asked("/1.2.3.4"), network: "n1" }, "need address n1/1.2.3.4"],
+    ["an address that the control plane does not have", {}, "1.2.3.4:443", asked("/1.2.3.4"), "tcp - 1.2.3.4:443"],
+    ["an address that came meanwhile", { workloads: [server()] }, "10.0.0.2:8080", asked(), "hbone 10.0.0.2:8080 10.0.0.2:15008"],
+    ["a waypoint by hostname that was not asked for", { workloads: [server()], services: [svc("web", "10.96.0.1", { waypoint: waypointAt("wp") })] }, "10.96.0.1:80", asked(), "need address ns/wp"],
+    ["… that is not there: it fails closed", { workloads: [server()], services: [svc("web", "10.96.0.1", { waypoint: waypointAt("wp") })] }, "10.96.0.1:80", asked("ns/wp"), "deny unknown-waypoint"],
+    ["a network gateway that was not asked for", { workloads: [pod("far", "", { network: "n2", networkGateway: waypointAt("gw"), services: member("web") })], services: [svc("web", "10.96.0.1", { subjectAltNames: ["spiffe://cluster.local/ns/a/sa/b"] })] }, "10.96.0.1:80", asked(), "need address ns/gw"],
+  ];
+  for (const [name, world, to, facts, expected] of cases) it(`${name} → ${expected}`, () => assert.equal(line(plan(world, to, facts)), expected));
 });
 
 describe("planOutbound: whom to expect, and why", () => {

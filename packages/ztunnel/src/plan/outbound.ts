@@ -6,7 +6,7 @@ import type { OutboundFacts, Target } from "../facts.ts";
 import { keyOf, type StateView } from "@ambit/proxy/state";
 import { chooseAddress, chooseEndpoint, type Choice, type Chosen } from "./choose.ts";
 import { expected, planCrossing, type Identities } from "./cross-network.ts";
-import { OWN_PORTS, RECURSIVE, type Because, type DenyPlan, type NeedPlan, type Step } from "./need.ts";
+import { lookUp, OWN_PORTS, RECURSIVE, type Because, type DenyPlan, type NeedPlan, type Step } from "./need.ts";
 import { describeGateway, resolveGateway, sourceIsWaypoint, waypointOf } from "./waypoint.ts";
 
 export const HBONE_PORT = 15008;
@@ -56,6 +56,8 @@ class Planner {
 
     const addressed = this.#view.workloadAt(network, original.ip);
     const service = addressed === undefined ? this.#view.serviceAt(network, original.ip, source.namespace) : undefined;
+    const unasked = addressed === undefined && service === undefined ? lookUp(this.#facts.gathered, networkAddressKey(network, original.ip)) : undefined;
+    if (unasked !== undefined) return { kind: "need", need: unasked, because: this.#because };
     this.#note("original destination", networkAddressKey(network, original.ip), service !== undefined ? `service ${keyOf(service)}` : addressed !== undefined ? `workload ${addressed.uid}` : "unknown to the mesh");
 
     if (service !== undefined) {
@@ -116,7 +118,8 @@ class Planner {
   /** A waypoint that is named and cannot be used fails the connection: there is no way round it. */
   #toWaypoint(gateway: GatewayAddress, source: Workload, service: Service | undefined): OutboundPlan {
     const name = describeGateway(gateway);
-    const choice = resolveGateway(this.#view, gateway, source, this.#random, "waypoint");
+    const choice = resolveGateway(this.#view, { gateway, client: source, gathered: this.#facts.gathered, mode: "waypoint" }, this.#random);
+    if (choice.kind === "need") return { kind: "need", need: choice.need, because: this.#because };
     if (choice.kind !== "chosen") return this.#deny("unknown-waypoint", `unknown waypoint: ${choice.kind === "none" ? `${name}: ${choice.message}` : choice.message}`, "waypoint", name);
     const { chosen } = choice;
     if (chosen.workload.network !== source.network) return this.#crossNetwork(chosen, source, service);

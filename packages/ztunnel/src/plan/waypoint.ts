@@ -1,7 +1,9 @@
 // Owns waypoints: which one a service or workload has, the instance that takes a connection, and whether we are it.
 import { networkAddressKey, pickWeighted, sameIdentity, serviceKey, type GatewayAddress, type Ip, type ResolutionMode, type Service, type Workload } from "@ambit/core";
 import type { StateView } from "@ambit/proxy/state";
+import type { Gathered } from "../facts.ts";
 import { chooseEndpoint, type Choice } from "./choose.ts";
+import { lookUp, type Need } from "./need.ts";
 
 /** A weighted list wins over the single waypoint; one is drawn per connection. */
 export function waypointOf(service: Service, random: () => number): GatewayAddress | "no-weight" | undefined {
@@ -14,22 +16,27 @@ export const describeGateway = (g: GatewayAddress): string =>
     ? serviceKey(g.destination.hostname.namespace, g.destination.hostname.hostname)
     : networkAddressKey(g.destination.address.network, g.destination.address.ip);
 
-export type GatewayChoice = Choice | { readonly kind: "unknown"; readonly message: string };
+export type GatewayChoice = Choice | { readonly kind: "unknown"; readonly message: string } | { readonly kind: "need"; readonly need: Need };
+
+export interface GatewayQuestion {
+  readonly gateway: GatewayAddress;
+  readonly client: Workload;
+  readonly gathered: Gathered;
+  readonly mode: ResolutionMode;
+}
 
 /** The workload that will serve a waypoint or network gateway for this client. Its own tunnel protocol does not matter. */
-export function resolveGateway(view: StateView, gateway: GatewayAddress, client: Workload, random: () => number, mode: ResolutionMode): GatewayChoice {
+export function resolveGateway(view: StateView, { gateway, client, gathered, mode }: GatewayQuestion, random: () => number): GatewayChoice {
   const d = gateway.destination;
   const port = gateway.hbonePort;
-  const alone = (workload: Workload | undefined): GatewayChoice =>
-    workload === undefined ? { kind: "unknown", message: describeGateway(gateway) } : { kind: "chosen", chosen: { workload, port, service: undefined } };
-  if (d.kind === "hostname") {
-    const service = view.service(serviceKey(d.hostname.namespace, d.hostname.hostname));
-    if (service !== undefined) return chooseEndpoint(view, service, port, client, random, mode);
-    return alone(view.workloadNamed(d.hostname.namespace, d.hostname.hostname));
-  }
-  const service = view.serviceAt(d.address.network, d.address.ip, client.namespace);
+  const service = d.kind === "hostname"
+    ? view.service(serviceKey(d.hostname.namespace, d.hostname.hostname))
+    : view.serviceAt(d.address.network, d.address.ip, client.namespace);
   if (service !== undefined) return chooseEndpoint(view, service, port, client, random, mode);
-  return alone(view.workloadAt(d.address.network, d.address.ip));
+  const workload = d.kind === "hostname" ? view.workloadNamed(d.hostname.namespace, d.hostname.hostname) : view.workloadAt(d.address.network, d.address.ip);
+  if (workload !== undefined) return { kind: "chosen", chosen: { workload, port, service: undefined } };
+  const need = lookUp(gathered, describeGateway(gateway));
+  return need === undefined ? { kind: "unknown", message: describeGateway(gateway) } : { kind: "need", need };
 }
 
 /** True when the source is an instance of the waypoint itself: by identity and by address. */

@@ -78,7 +78,7 @@ export class PodProxies {
   #dns(pod: PodContext, netns: Netns): DnsAcceptors | undefined {
     const { dns, network, packetMark } = this.#o.config;
     if (dns === undefined) return undefined;
-    const { state, clock, random, log } = this.#o.ports;
+    const { state, clock, random, log, onDemand } = this.#o.ports;
     const forwarder = createForwarder({
       kernel: this.#o.kernel, netns, over: pod.over.signal, mark: packetMark, dial: pod.dial, servers: this.#o.nameServers, budget: this.#forwards, clock,
     });
@@ -87,7 +87,7 @@ export class PodProxies {
     return new DnsServer({
       pod: `${pod.info.namespace}/${pod.info.name}`, namespace: pod.info.namespace,
       view: () => state.view(), client: () => state.view().workloadOfPod(pod.info),
-      whenInformed: async () => void (await (informed ??= ownWorkload({ state, clock }, pod.info, DNS_STATE_WAIT_MS))),
+      whenInformed: async () => void (await (informed ??= ownWorkload({ state, clock, onDemand }, pod.info, DNS_STATE_WAIT_MS))),
       listen: dns.listen, network, domain: dns.domain, preferredNamespace: dns.preferredNamespace, forwarder, metrics: this.#o.traffic, clock, random, log,
     });
   }

@@ -83,9 +83,9 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
   const refuseWith = (code: FaultCode, more: Partial<Refusal> = {}): void => request.refuse(faultRow(code).hbone ?? 503, { [REFUSAL_HEADER]: formatRefusal({ code, ...more }) });
 
   // Plan: does it belong here, and where does it go?
-  const plan = await pod.needs.decide<InboundPlan>(pod.info, () => planInbound(pod.state.view(), {
+  const plan = await pod.needs.decide<InboundPlan>(pod.info, (gathered) => planInbound(pod.state.view(), {
     pod: pod.info, source: ends.peer, listener: ends.local, target: request.target, network: pod.config.network,
-    forwardedHost: forwarded.ok ? forwarded.value.host : undefined,
+    forwardedHost: forwarded.ok ? forwarded.value.host : undefined, gathered,
   }));
   if (pod.log.enabled("trace")) pod.log.trace("inbound plan", { kind: plan.kind, because: plan.because });
   if (plan.kind === "deny") {

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { MeshError } from "@ambit/core";
 import { ManualClock, pod, pushWorld, stateOf } from "@ambit/proxy/testing";
-import type { NeedPlan } from "../plan/need.ts";
+import type { Gathered } from "../facts.ts";
+import { lookUp, type NeedPlan } from "../plan/need.ts";
+import { createOnDemand } from "./on-demand.ts";
 import { createNeeds, OWN_WORKLOAD_WAIT_MS } from "./needs.ts";
 
 const INFO = { name: "client", namespace: "ns", serviceAccount: "client" };
@@ -47,10 +49,19 @@ describe("what a plan needs", () => {
     assert.deepEqual([plan.kind, plan.code, plan.message], ["deny", code, `cannot resolve db.example: ${error.message}`]);
   });
 
+  it("an address: a control plane that does not answer is a denial, never a way round the mesh", async () => {
+    const { clock, state } = rig();
+    const demand = (answer: "found" | "missing" | "timeout") => createNeeds({ state, clock, resolve: () => assert.fail("no names"), onDemand: createOnDemand({ ask: () => Promise.resolve(answer), clusterId: "c", clock }) });
+    const plan = (gathered: Gathered) => lookUp(gathered, "/1.2.3.4") === undefined ? { kind: "done" } : need({ kind: "address", name: "/1.2.3.4" });
+    assert.deepEqual((await demand("missing").decide(INFO, plan)), { kind: "done" });
+    const denied = await demand("timeout").decide(INFO, plan);
+    assert.deepEqual([denied.kind, "code" in denied && denied.code], ["deny", "lookup-timeout"]);
+  });
+
   it("a plan that never ends asking is cut off", async () => {
     let asked = 0;
     const { needs } = rig(() => Promise.resolve([]));
     const plan = await needs.decide(INFO, () => { asked++; return DNS; });
-    assert.deepEqual([plan.kind, plan.code, asked], ["deny", "need-exhausted", 4]);
+    assert.deepEqual([plan.kind, plan.code, asked], ["deny", "need-exhausted", 6]);
   });
 });

@@ -12,6 +12,7 @@ import type { Telemetry } from "../telemetry/connection-record.ts";
 import type { Connections } from "./connections.ts";
 import { createDial, type Dial } from "./dial.ts";
 import type { Needs } from "./needs.ts";
+import type { OnDemand } from "./on-demand.ts";
 import { verifyExpected, type TlsContexts } from "@ambit/proxy/identity";
 
 /** Of the whole process. */
@@ -20,6 +21,7 @@ export interface ProxyPorts {
   readonly kernel: Pick<Kernel, "dial" | "originalDestination">;
   readonly state: ProxyState;
   readonly needs: Needs;
+  readonly onDemand: OnDemand | undefined;
   readonly contexts: TlsContexts;
   readonly connections: Connections;
   readonly telemetry: Telemetry;

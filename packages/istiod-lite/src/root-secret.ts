@@ -53,9 +53,9 @@ async function read(client: KubeClient, namespace: string, name: string): Promis
   }
 }
 
-async function load(secret: Secret, o: { clock: Clock; log: Logger }): Promise<Authority> {
+function load(secret: Secret, o: { clock: Clock; log: Logger }): Authority {
   const data = Object.fromEntries(Object.entries(secret.data ?? {}).map(([k, v]) => [k, Buffer.from(v, "base64").toString("utf8")]));
-  const loaded = await loadAuthority(data, o.clock.now());
+  const loaded = loadAuthority(data, o.clock.now());
   if (!loaded.ok) throw new Error(`Secret ${secret.metadata.namespace ?? ""}/${secret.metadata.name} is not a usable authority: ${describeProblems(loaded.error)}`);
   o.log.info("authority loaded", { secret: secret.metadata.name, not_after: new Date(loaded.value.notAfter).toISOString() });
   return loaded.value;

@@ -1,8 +1,9 @@
 // Owns the signing authority: its key, its own certificate, the chain below its roots; self-signed or plugged in from a Secret.
-import { createPrivateKey, generateKeyPairSync, randomBytes, webcrypto, X509Certificate, type KeyObject } from "node:crypto";
+import { createPrivateKey, generateKeyPairSync, X509Certificate, type KeyObject } from "node:crypto";
 import { err, ok, problem, type Problem, type Result } from "@ambit/core";
+import { AUTHORITY_USES, authorityKeyId, EMPTY_NAME, issuerFacts, keyIdOf, LEAF_USES, organizationName, signCertificate, subjectAltNames, subjectKeyId } from "./certificate.ts";
 import { certificateBlocks } from "./pem.ts";
-import { x509, type CryptoKey } from "./x509.ts";
+import { algorithmOf } from "./signature.ts";
 
 /** As Istio's self-signed root: ten years. */
 export const ROOT_LIFETIME_MS = 3650 * 24 * 3600 * 1000;
@@ -10,7 +11,8 @@ export const ROOT_LIFETIME_MS = 3650 * 24 * 3600 * 1000;
 export const CLOCK_SKEW_MS = 2 * 60 * 1000;
 
 export interface LeafRequest {
-  readonly publicKey: InstanceType<typeof x509.PublicKey>;
+  /** DER of the SubjectPublicKeyInfo. */
+  readonly publicKey: Uint8Array;
   /** Exactly one kind of name: workloads have a URI, servers have DNS names. */
   readonly uri?: string;
   readonly dnsNames?: readonly string[];
@@ -35,24 +37,13 @@ export interface Authority {
 export async function createSelfSigned(trustDomain: string, now: number): Promise<Authority> {
   const pair = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const keyPem = pair.privateKey.export({ type: "pkcs8", format: "pem" }).toString();
-  const { key, algorithm } = await importKey(pair.privateKey);
-  const publicKey = new x509.PublicKey(pair.publicKey.export({ type: "spki", format: "der" }));
-  const cert = await x509.X509CertificateGenerator.create({
-    serialNumber: newSerial(),
-    subject: [{ O: [trustDomain] }],
-    issuer: [{ O: [trustDomain] }],
-    notBefore: new Date(now - CLOCK_SKEW_MS),
-    notAfter: new Date(now + ROOT_LIFETIME_MS),
-    publicKey,
-    signingKey: key,
-    signingAlgorithm: algorithm,
-    extensions: [
-      new x509.BasicConstraintsExtension(true, undefined, true),
-      new x509.KeyUsagesExtension(x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign, true),
-      await x509.SubjectKeyIdentifierExtension.create(publicKey),
-    ],
-  });
-  const loaded = await loadAuthority({ "ca-cert.pem": `${cert.toString("pem")}\n`, "ca-key.pem": keyPem }, now);
+  const publicKey = pair.publicKey.export({ type: "spki", format: "der" });
+  const name = organizationName(trustDomain);
+  const certPem = await signCertificate({
+    issuer: name, subject: name, publicKey, notBefore: now - CLOCK_SKEW_MS, notAfter: now + ROOT_LIFETIME_MS,
+    extensions: [...AUTHORITY_USES, subjectKeyId(keyIdOf(publicKey))],
+  }, pair.privateKey);
+  const loaded = loadAuthority({ "ca-cert.pem": certPem, "ca-key.pem": keyPem }, now);
   if (!loaded.ok) throw new Error(`defect: our own root does not load: ${loaded.error.map((p) => p.message).join("; ")}`);
   return loaded.value;
 }
@@ -61,7 +52,7 @@ export async function createSelfSigned(trustDomain: string, now: number): Promis
  * From the decoded data of a Secret: `tls.crt, tls.key, ca.crt` (wins) or `ca-cert.pem, ca-key.pem` with optional
  * `cert-chain.pem, root-cert.pem`. Reports everything that is wrong, by key.
  */
-export async function loadAuthority(data: Readonly<Record<string, string>>, now: number): Promise<Result<Authority>> {
+export function loadAuthority(data: Readonly<Record<string, string>>, now: number): Result<Authority> {
   const form = data["tls.crt"] !== undefined && data["tls.key"] !== undefined
     ? { cert: "tls.crt", key: "tls.key", chain: "tls.crt", root: "ca.crt" }
     : { cert: "ca-cert.pem", key: "ca-key.pem", chain: "cert-chain.pem", root: "root-cert.pem" };
@@ -76,7 +67,11 @@ export async function loadAuthority(data: Readonly<Record<string, string>>, now:
   if (problems.length > 0) return err(problems);
   const isRoot = (c: X509Certificate) => roots.some((r) => r.fingerprint256 === c.fingerprint256);
   const intermediates = pathToRoot(signer, [...certs, ...chain], isRoot);
-  return ok(await authorityOf({ signer, key, roots, intermediates, keyPem: data[form.key] ?? "" }));
+  try {
+    return ok(authorityOf({ signer, key, roots, intermediates, keyPem: data[form.key] ?? "" }));
+  } catch (error) {
+    return err([problem(form.cert, `has a form that cannot be signed with: ${error instanceof Error ? error.message : "unreadable"}`)]);
+  }
 }
 
 interface Material {
@@ -113,40 +108,19 @@ function pathToRoot(signer: X509Certificate, pool: readonly X509Certificate[], i
   return path;
 }
 
-async function authorityOf(m: { signer: X509Certificate; key: KeyObject; roots: readonly X509Certificate[]; intermediates: readonly X509Certificate[]; keyPem: string }): Promise<Authority> {
-  const { key, algorithm } = await importKey(m.key);
-  const signer = new x509.X509Certificate(m.signer.raw);
-  const aki = await x509.AuthorityKeyIdentifierExtension.create(signer.publicKey);
-  const ski = signer.getExtension(x509.SubjectKeyIdentifierExtension);
-  const authorityKeyId = ski === null ? aki : new x509.AuthorityKeyIdentifierExtension(ski.keyId);
+function authorityOf(m: { signer: X509Certificate; key: KeyObject; roots: readonly X509Certificate[]; intermediates: readonly X509Certificate[]; keyPem: string }): Authority {
+  const { name, keyId } = issuerFacts(m.signer);
+  const shared = [...LEAF_USES, authorityKeyId(keyId)];
   const notAfter = m.signer.validToDate.getTime();
-  const shared = [
-    new x509.KeyUsagesExtension(x509.KeyUsageFlags.digitalSignature | x509.KeyUsageFlags.keyEncipherment, true),
-    new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth]),
-    new x509.BasicConstraintsExtension(false, undefined, true),
-    authorityKeyId,
-  ];
   return {
     rootsPem: m.roots.map((r) => r.toString()).join(""),
     intermediatesPem: m.intermediates.map((c) => c.toString()),
     notAfter,
     toSecret: () => ({ "ca-cert.pem": m.signer.toString(), "ca-key.pem": m.keyPem }),
-    issue: async (r) => {
-      const names: ConstructorParameters<typeof x509.SubjectAlternativeNameExtension>[0] =
-        r.uri === undefined ? (r.dnsNames ?? []).map((value) => ({ type: "dns" as const, value })) : [{ type: "url" as const, value: r.uri }];
-      const cert = await x509.X509CertificateGenerator.create({
-        serialNumber: newSerial(),
-        issuer: signer.subjectName,
-        notBefore: new Date(r.notBefore),
-        notAfter: new Date(Math.min(r.notAfter, notAfter)),
-        publicKey: r.publicKey,
-        signingKey: key,
-        signingAlgorithm: algorithm,
-        // With an empty subject the names must be critical (RFC 5280 §4.2.1.6).
-        extensions: [new x509.SubjectAlternativeNameExtension(names, true), ...shared],
-      });
-      return `${cert.toString("pem")}\n`;
-    },
+    issue: (r) => signCertificate({
+      issuer: name, subject: EMPTY_NAME, publicKey: r.publicKey, notBefore: r.notBefore, notAfter: Math.min(r.notAfter, notAfter),
+      extensions: [subjectAltNames(r), ...shared],
+    }, m.key),
   };
 }
 
@@ -175,33 +149,4 @@ function readKey(data: Readonly<Record<string, string>>, key: string, problems: 
       problems.push(problem(key, "is not an unencrypted PEM private key"));
     }
   return undefined;
-}
-
-type KeyAlgorithm = { name: "ECDSA"; namedCurve: string; hash: string } | { name: "RSASSA-PKCS1-v1_5"; hash: string } | { name: "Ed25519" };
-
-const CURVES: Readonly<Record<string, { namedCurve: string; hash: string }>> = {
-  prime256v1: { namedCurve: "P-256", hash: "SHA-256" },
-  secp384r1: { namedCurve: "P-384", hash: "SHA-384" },
-  secp521r1: { namedCurve: "P-521", hash: "SHA-512" },
-};
-
-function algorithmOf(key: KeyObject): KeyAlgorithm | undefined {
-  if (key.asymmetricKeyType === "rsa") return { name: "RSASSA-PKCS1-v1_5", hash: "SHA-256" };
-  if (key.asymmetricKeyType === "ed25519") return { name: "Ed25519" };
-  const curve = CURVES[key.asymmetricKeyDetails?.namedCurve ?? ""];
-  return key.asymmetricKeyType === "ec" && curve !== undefined ? { name: "ECDSA", ...curve } : undefined;
-}
-
-async function importKey(key: KeyObject): Promise<{ key: CryptoKey; algorithm: KeyAlgorithm }> {
-  const algorithm = algorithmOf(key);
-  if (algorithm === undefined) throw new Error(`defect: a key of type ${key.asymmetricKeyType ?? "unknown"} got past the check`);
-  const pkcs8 = key.export({ type: "pkcs8", format: "der" });
-  return { key: await webcrypto.subtle.importKey("pkcs8", pkcs8, algorithm, false, ["sign"]), algorithm };
-}
-
-/** 127 random bits, positive, never zero (RFC 5280 §4.1.2.2 asks for at most 20 octets). */
-function newSerial(): string {
-  const bytes = randomBytes(16);
-  bytes[0] = 0x40 | ((bytes[0] ?? 0) & 0x3f);
-  return bytes.toString("hex");
 }

@@ -6,11 +6,14 @@ import { attest, type AttestRules, type PodLookup, type Reviewed } from "./attes
 import type { Authority } from "./authority.ts";
 import { createCertificateMethod, type CertificateRequest, type CertificateResponse } from "./decode.ts";
 import { signWorkload } from "./sign.ts";
+import { Turns } from "./turns.ts";
 import { TokenGate, type Review, type ReviewToken } from "./token-review.ts";
 
-/** Requests being worked on at once: each holds a CSR and a thread-pool slot for about a millisecond. */
-export const IN_FLIGHT_MAX = 256;
-/** Of one peer connection; a ztunnel has at most 8 under way. */
+/** Requests being worked on at once: enough to keep token reviews under way, while signing goes one after the other. */
+const AT_ONCE = 64;
+/** Waiting for their turn: a cluster that starts anew asks from every node at once. At about half a millisecond each, the last waits 2 s. */
+const WAITING_MAX = 4_096;
+/** Of one peer connection, waiting included; a ztunnel has at most 8 under way. */
 export const IN_FLIGHT_PER_CALLER_MAX = 32;
 
 /** All a client hears; the reason is in the log only, because it tells about other pods. */
@@ -72,8 +75,7 @@ class Refusal extends Error {
 class Issuer {
   readonly #o: CaServiceOptions;
   readonly #gate: TokenGate;
-  readonly #callers = new Map<string, number>();
-  #inFlight = 0;
+  readonly #turns = new Turns({ atOnce: AT_ONCE, waiting: WAITING_MAX, perCaller: IN_FLIGHT_PER_CALLER_MAX }, (task) => void setImmediate(task));
 
   constructor(o: CaServiceOptions, gate: TokenGate) {
     this.#o = o;
@@ -82,19 +84,14 @@ class Issuer {
 
   async answer(call: Call): Promise<readonly string[]> {
     this.#count("citadel_server_csr_count", "Certificate requests received.");
-    const caller = call.getPeer();
-    const mine = this.#callers.get(caller) ?? 0;
-    if (this.#inFlight >= IN_FLIGHT_MAX || mine >= IN_FLIGHT_PER_CALLER_MAX)
-      throw new Refusal(status.RESOURCE_EXHAUSTED, `more than ${mine >= IN_FLIGHT_PER_CALLER_MAX ? `${IN_FLIGHT_PER_CALLER_MAX} requests of one caller` : `${IN_FLIGHT_MAX} requests`} at once`);
-    this.#inFlight++;
-    this.#callers.set(caller, mine + 1);
+    const turn = await this.#turns.take(call.getPeer());
+    if (!turn.ok) throw new Refusal(status.RESOURCE_EXHAUSTED, turn.reason);
     try {
+      // Nobody waits for it any more.
+      if (call.cancelled) throw new Refusal(status.CANCELLED, "the caller has gone");
       return await this.#issue(call);
     } finally {
-      this.#inFlight--;
-      const left = (this.#callers.get(caller) ?? 1) - 1;
-      if (left === 0) this.#callers.delete(caller);
-      else this.#callers.set(caller, left);
+      turn.done();
     }
   }
 

@@ -2,7 +2,6 @@
 import { generateKeyPairSync } from "node:crypto";
 import { errorText, type Clock, type Logger, type Timer } from "@ambit/runtime";
 import { CLOCK_SKEW_MS, type Authority } from "./authority.ts";
-import { x509 } from "./x509.ts";
 
 export const SERVING_TTL_MS = 24 * 3600 * 1000;
 /** After a failed renewal. */
@@ -80,7 +79,7 @@ async function issue(o: { authority: () => Authority; dnsNames: readonly string[
   const now = o.clock.now();
   const notAfter = Math.min(now + SERVING_TTL_MS, authority.notAfter);
   const leaf = await authority.issue({
-    publicKey: new x509.PublicKey(keys.publicKey.export({ type: "spki", format: "der" })),
+    publicKey: keys.publicKey.export({ type: "spki", format: "der" }),
     dnsNames: o.dnsNames, notBefore: now - CLOCK_SKEW_MS, notAfter,
   });
   const keyPem = keys.privateKey.export({ type: "pkcs8", format: "pem" }).toString();

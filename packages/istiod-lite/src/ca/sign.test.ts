@@ -98,7 +98,7 @@ describe("signing", () => {
       for (let k = 0; k <= Math.floor(random() * 3); k++) bytes[Math.floor(random() * bytes.length)] = Math.floor(random() * 256);
       const cut = random() < 0.2 ? bytes.subarray(0, Math.floor(random() * bytes.length)) : bytes;
       if (cut.equals(der)) continue;
-      const got = await parseCsr(toPem("CERTIFICATE REQUEST", cut));
+      const got = parseCsr(toPem("CERTIFICATE REQUEST", cut));
       if (!got.ok) assert.match(got.error, /^csr: /);
     }
   });
@@ -106,7 +106,7 @@ describe("signing", () => {
   it("takes a plugged-in CA with its chain, and puts intermediates before the roots", async () => {
     const read = (name: string) => execFileSync("cat", [join(dir, name)], { encoding: "utf8" });
     const data = { "ca-cert.pem": read("int2.pem"), "ca-key.pem": read("int2.key"), "cert-chain.pem": read("int2.pem") + read("int1.pem") + read("root.pem"), "root-cert.pem": read("root.pem") };
-    const loaded = await loadAuthority(data, now);
+    const loaded = loadAuthority(data, now);
     assert.ok(loaded.ok, JSON.stringify(loaded));
     const chain = await sign(csrOf(P256), 0n, loaded.value);
     assert.equal(chain.length, 4);
@@ -114,7 +114,7 @@ describe("signing", () => {
     writeFileSync(join(dir, "untrusted.pem"), chain.slice(1, 3).join(""));
     writeFileSync(join(dir, "roots.pem"), chain[3] ?? "");
     assert.match(openssl("verify", "-CAfile", "roots.pem", "-untrusted", "untrusted.pem", "leaf.pem"), /OK/);
-    const tls = await loadAuthority({ "tls.crt": read("int2.pem") + read("int1.pem"), "tls.key": read("int2.key"), "ca.crt": read("root.pem"), "ca-cert.pem": "ignored" }, now);
+    const tls = loadAuthority({ "tls.crt": read("int2.pem") + read("int1.pem"), "tls.key": read("int2.key"), "ca.crt": read("root.pem"), "ca-cert.pem": "ignored" }, now);
     assert.ok(tls.ok);
     assert.equal(tls.value.intermediatesPem.length, 2);
   });
@@ -122,7 +122,7 @@ describe("signing", () => {
   it("refuses a CA Secret that does not hold together, by key", async () => {
     const read = (name: string) => execFileSync("cat", [join(dir, name)], { encoding: "utf8" });
     const problems = async (data: Record<string, string>, at = now) => {
-      const r = await loadAuthority(data, at);
+      const r = loadAuthority(data, at);
       return r.ok ? [] : r.error.map((p) => `${p.path}: ${p.message}`);
     };
     assert.deepEqual(await problems({}), ["ca-cert.pem: is missing", "ca-key.pem: is missing"]);

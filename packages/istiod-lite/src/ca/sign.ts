@@ -21,7 +21,7 @@ export async function signWorkload(authority: Authority, request: WorkloadReques
   if (request.ttlSeconds > BigInt(TTL_MAX_MS / 1000))
     return err(`validity_duration: ${request.ttlSeconds} s is more than the ${TTL_MAX_MS / 1000} s allowed`);
   const ttlMs = request.ttlSeconds <= 0n ? TTL_DEFAULT_MS : Number(request.ttlSeconds) * 1000;
-  const csr = await parseCsr(request.csrPem);
+  const csr = parseCsr(request.csrPem);
   if (!csr.ok) return csr;
   const leaf = await authority.issue({
     publicKey: csr.value.publicKey, uri: formatIdentity(request.identity), notBefore: now - CLOCK_SKEW_MS, notAfter: now + ttlMs,

@@ -52,6 +52,7 @@ export class ClientStream {
   #underWay = 0;
   #scheduled = false;
   #closed = false;
+  #named = false;
   /** Answers owed to requests for types that nobody serves; one each, empty. */
   readonly #unknownOwed: string[] = [];
   #unknownAnswered = 0;
@@ -177,11 +178,18 @@ export class ClientStream {
     }
   }
 
+  /** Said once a stream: it does not change, and a reconnecting thousand should not pay for it in every answer. */
+  #controlPlane(): string {
+    const name = this.#named ? "" : this.#hooks.controlPlane;
+    this.#named = true;
+    return name;
+  }
+
   #nextResponse(): Buffer | undefined {
     const unknown = this.#unknownOwed.shift();
     if (unknown !== undefined)
       return encodeResponse({ typeUrl: unknown, nonce: `u-${++this.#unknownAnswered}`, version: "", removed: [], partial: false,
-        resources: [], controlPlane: this.#hooks.controlPlane });
+        resources: [], controlPlane: this.#controlPlane() });
     for (const table of this.#tables) {
       const typeUrl = table.source.typeUrl;
       const chunk = this.#subscriptions.get(typeUrl)?.next(table, this.#hooks.limits, table.version);
@@ -189,7 +197,7 @@ export class ClientStream {
       this.#hooks.pushed(typeUrl, chunk.upserts.length, chunk.removed.length);
       this.#log.debug("push", { type: typeUrl, nonce: chunk.nonce, resources: chunk.upserts.length, removed: chunk.removed.length });
       return encodeResponse({ typeUrl, nonce: chunk.nonce, version: table.version, removed: chunk.removed, partial: chunk.partial,
-        resources: chunk.upserts.map((name) => table.field(name, chunk.aliases)), controlPlane: this.#hooks.controlPlane });
+        resources: chunk.upserts.map((name) => table.field(name, chunk.aliases)), controlPlane: this.#controlPlane() });
     }
     return undefined;
   }

@@ -3,15 +3,18 @@ import { discovery } from "@ambit/proto";
 import { fromBinary } from "@bufbuild/protobuf";
 import type { DeltaRequest, DeltaResponse } from "../protocol/messages.ts";
 import { PARTIAL_MARK } from "./encode.ts";
+import { splitInitialVersions } from "./initial-versions.ts";
 
 export function decodeRequest(bytes: Uint8Array): DeltaRequest {
-  const m = fromBinary(discovery.DeltaDiscoveryRequestSchema, bytes);
+  const { versions, rest } = splitInitialVersions(bytes);
+  const m = fromBinary(discovery.DeltaDiscoveryRequestSchema, rest);
+  for (const [name, version] of Object.entries(m.initialResourceVersions)) versions.set(name, version);
   return {
     node: m.node === undefined ? undefined : { id: m.node.id, metadata: m.node.metadata ?? {} },
     typeUrl: m.typeUrl,
     subscribe: m.resourceNamesSubscribe,
     unsubscribe: m.resourceNamesUnsubscribe,
-    initialVersions: new Map(Object.entries(m.initialResourceVersions)),
+    initialVersions: versions,
     nonce: m.responseNonce,
     error: m.errorDetail?.message,
   };

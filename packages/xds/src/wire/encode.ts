@@ -39,6 +39,7 @@ export interface ResponseParts {
   readonly partial: boolean;
   /** From encodeResourceField. */
   readonly resources: readonly Uint8Array[];
+  /** Empty: not said. */
   readonly controlPlane: string;
 }
 
@@ -46,7 +47,7 @@ export interface ResponseParts {
 export function encodeResponse(p: ResponseParts): Buffer {
   const head = create(discovery.DeltaDiscoveryResponseSchema, {
     systemVersionInfo: p.partial ? `${p.version}${PARTIAL_MARK}` : p.version,
-    typeUrl: p.typeUrl, nonce: p.nonce, removedResources: [...p.removed], controlPlane: { identifier: p.controlPlane },
+    typeUrl: p.typeUrl, nonce: p.nonce, removedResources: [...p.removed], ...(p.controlPlane === "" ? {} : { controlPlane: { identifier: p.controlPlane } }),
   });
   return Buffer.concat([toBinary(discovery.DeltaDiscoveryResponseSchema, head), ...p.resources]);
 }

@@ -1,4 +1,4 @@
-// Owns the Authorization type as pushed: unversioned, as Istio's is, so every reconnect carries every policy again.
+// Owns the Authorization type as pushed. Versioned, unlike Istio's: a reconnect carries the policies that changed, not all of them (ADR 0022).
 import type { Collection } from "@ambit/collections";
 import type { Policy } from "@ambit/core";
 import type { Clock } from "@ambit/runtime";
@@ -14,6 +14,6 @@ import { serve } from "./served.ts";
 export const REMOVE_AFTER_MS = 500;
 
 export const authorizationSource = (policies: Collection<Policy>, ticker: Ticker, clock: Clock): ResourceSource => serve({
-  typeUrl: AUTHORIZATION_TYPE, versioned: false, collection: policies, ticker, encode: encodePolicy, aliases: () => [], joins: () => [],
+  typeUrl: AUTHORIZATION_TYPE, versioned: true, urgent: true, collection: policies, ticker, encode: encodePolicy, aliases: () => [], joins: () => [],
   linger: { clock, ms: REMOVE_AFTER_MS, applies: (p) => p.scope === "workload" },
 });

@@ -7,11 +7,11 @@ import { serviceAddress, workloadAddress, type Address } from "../collections/ad
 import type { ServiceInfo } from "../collections/services.ts";
 import { addressSource } from "./address.ts";
 import { authorizationSource, REMOVE_AFTER_MS } from "./authorization.ts";
-import { createTicker, TICK_MS } from "./debounce.ts";
+import { createTicker, GAP_MAX_MS, GAP_MIN_MS } from "./debounce.ts";
 import { encodeAddress, encodePolicy } from "./encode.ts";
 
 /** Time moves by hand; tasks run in the order of their time. */
-function handClock(): Clock & { advance(ms: number): void } {
+function handClock(): Clock & { advance(ms: number): void; block(ms: number): void } {
   let now = 0;
   const tasks = new Set<{ at: number; run: () => void }>();
   return {
@@ -22,16 +22,18 @@ function handClock(): Clock & { advance(ms: number): void } {
       tasks.add(task);
       return { cancel: () => void tasks.delete(task) };
     },
+    /** Work that holds up everything else. */
+    block: (ms) => void (now += ms),
     advance: (ms) => {
       const end = now + ms;
       for (;;) {
         const [next] = [...tasks].filter((t) => t.at <= end).sort((a, b) => a.at - b.at);
         if (next === undefined) break;
         tasks.delete(next);
-        now = next.at;
+        now = Math.max(now, next.at);
         next.run();
       }
-      now = end;
+      now = Math.max(now, end);
     },
   };
 }
@@ -65,43 +67,91 @@ function rig() {
 }
 
 describe("pushed resources", () => {
-  it("gather for one tick, policies first", () => {
+  it("go at once after a quiet moment, then gather for one gap, policies first", () => {
     const r = rig();
     r.addresses.set(workload("a"));
     r.policies.set(policy("p"));
-    r.clock.advance(TICK_MS - 1);
-    r.addresses.set(workload("b"));
     assert.deepEqual(r.heard, []);
-    assert.deepEqual(r.names(r.address), []);
+    r.clock.advance(0);
+    assert.deepEqual(r.heard, ["+ns/p", "+c//Pod/ns/a"]);
+    r.addresses.set(workload("b"));
+    r.clock.advance(GAP_MIN_MS - 1);
+    assert.deepEqual(r.names(r.address), ["c//Pod/ns/a"]);
     r.clock.advance(1);
-    assert.deepEqual(r.heard, ["+ns/p", "+c//Pod/ns/a", "+c//Pod/ns/b"]);
+    assert.deepEqual(r.heard.slice(2), ["+c//Pod/ns/b"]);
     r.clock.advance(1000);
     assert.equal(r.heard.length, 3);
+  });
+  it("come less and less often in a storm, down to a bound, and at once again after it", () => {
+    const r = rig();
+    const at: number[] = [];
+    r.address.onChange(() => at.push(r.clock.now()));
+    for (let ms = 0; ms < 1000; ms++) {
+      r.addresses.set(workload(`w${ms}`));
+      r.clock.advance(1);
+    }
+    const gaps = at.slice(1).map((t, i) => t - (at[i] ?? 0));
+    assert.deepEqual(gaps.slice(0, 5), [10, 20, 40, 80, 100]);
+    assert.ok(gaps.slice(4).every((g) => g === GAP_MAX_MS), gaps.join());
+    r.clock.advance(GAP_MAX_MS * 2 + 1);
+    at.length = 0;
+    const quiet = r.clock.now();
+    r.addresses.set(workload("alone"));
+    r.clock.advance(0);
+    assert.deepEqual(at, [quiet]);
+  });
+  it("let a policy through a storm of workloads after the shortest gap", () => {
+    const r = rig();
+    for (let ms = 0; ms < 500; ms++) {
+      r.addresses.set(workload(`w${ms}`));
+      r.clock.advance(1);
+    }
+    // Right after a push, when workloads would wait the longest.
+    const before = r.heard.length;
+    for (let ms = 0; r.heard.length === before; ms++) {
+      r.addresses.set(workload(`x${ms}`));
+      r.clock.advance(1);
+    }
+    r.policies.set(policy("deny"));
+    r.clock.advance(GAP_MIN_MS);
+    assert.ok(r.heard.includes("+ns/deny"));
+  });
+  it("rest in proportion when a push keeps the process busy", () => {
+    const r = rig();
+    r.address.onChange(() => r.clock.block(50));
+    const at: number[] = [];
+    r.address.onChange(() => at.push(r.clock.now()));
+    for (let ms = 0; ms < 2000; ms += 5) {
+      r.addresses.set(workload(`w${ms}`));
+      r.clock.advance(5);
+    }
+    const gaps = at.slice(2).map((t, i) => t - (at[i + 1] ?? 0));
+    assert.ok(gaps.length > 3 && gaps.every((g) => g >= 4 * 50), gaps.join());
   });
   it("are silent about what came and went within a tick, and about equal bytes", () => {
     const r = rig();
     r.addresses.set(workload("a"));
     r.addresses.delete("c//Pod/ns/a");
-    r.clock.advance(TICK_MS);
+    r.clock.advance(GAP_MAX_MS);
     r.addresses.set(workload("b", { services: new Map([["x/1", new Map([[1, 2]])], ["x/2", new Map()]]) }));
-    r.clock.advance(TICK_MS);
+    r.clock.advance(GAP_MAX_MS);
     // The same content in another order.
     r.addresses.set(workload("b", { services: new Map([["x/2", new Map()], ["x/1", new Map([[1, 2]])]]) }));
-    r.clock.advance(TICK_MS);
+    r.clock.advance(GAP_MAX_MS);
     assert.deepEqual(r.heard, ["+c//Pod/ns/b"]);
   });
   it("keep their version while their content stays, and change it otherwise", () => {
     const r = rig();
     const version = () => r.address.get("c//Pod/ns/a")[0]?.version;
     r.addresses.set(workload("a"));
-    r.clock.advance(TICK_MS);
+    r.clock.advance(GAP_MAX_MS);
     const first = version();
     assert.match(first ?? "", /^[0-9a-f]{16}$/);
     r.addresses.set(workload("a", { healthy: false }));
-    r.clock.advance(TICK_MS);
+    r.clock.advance(GAP_MAX_MS);
     assert.notEqual(version(), first);
     r.addresses.set(workload("a"));
-    r.clock.advance(TICK_MS);
+    r.clock.advance(GAP_MAX_MS);
     assert.equal(version(), first);
   });
   it("answer to a VIP or hostname with the service and its workloads, to a pod's address with the workload", () => {
@@ -109,7 +159,7 @@ describe("pushed resources", () => {
     r.addresses.set(service("s"));
     r.addresses.set(workload("a", { services: new Map([["ns/s", new Map()]]) }));
     r.addresses.set(workload("host", { hostNetwork: true, addresses: ["10.0.0.9" as Workload["addresses"][number]] }));
-    r.clock.advance(TICK_MS);
+    r.clock.advance(GAP_MAX_MS);
     const names = (n: string) => r.address.get(n).map((x) => x.name);
     assert.deepEqual(names("/10.96.0.1"), ["ns/s", "c//Pod/ns/a"]);
     assert.deepEqual(names("ns/s"), ["ns/s", "c//Pod/ns/a"]);
@@ -117,35 +167,35 @@ describe("pushed resources", () => {
     assert.deepEqual(names("/10.0.0.9"), []);
     assert.deepEqual(names("nothing"), []);
     r.addresses.set(workload("a"));
-    r.clock.advance(TICK_MS);
+    r.clock.advance(GAP_MAX_MS);
     assert.deepEqual(names("ns/s"), ["ns/s"]);
   });
   it("let a policy that workloads list go only after them, others at once", () => {
     const r = rig();
     r.policies.set(policy("listed"));
     r.policies.set(policy("wide", "namespace"));
-    r.clock.advance(TICK_MS);
+    r.clock.advance(GAP_MAX_MS);
     r.heard.length = 0;
     r.policies.delete("ns/listed");
     r.policies.delete("ns/wide");
     r.addresses.set(workload("a"));
-    r.clock.advance(TICK_MS);
+    r.clock.advance(GAP_MAX_MS);
     assert.deepEqual(r.heard, ["-ns/wide", "+c//Pod/ns/a"]);
-    r.clock.advance(REMOVE_AFTER_MS + TICK_MS);
+    r.clock.advance(REMOVE_AFTER_MS + GAP_MAX_MS);
     assert.deepEqual(r.heard.slice(2), ["-ns/listed"]);
     assert.deepEqual(r.names(r.authorization), []);
   });
   it("do not let a policy go that came back in the meantime", () => {
     const r = rig();
     r.policies.set(policy("p"));
-    r.clock.advance(TICK_MS);
+    r.clock.advance(GAP_MAX_MS);
     r.policies.delete("ns/p");
     r.clock.advance(100);
     r.policies.set({ ...policy("p"), action: "allow" });
     r.clock.advance(REMOVE_AFTER_MS * 2);
     assert.deepEqual(r.heard, ["+ns/p", "+ns/p"]);
     r.policies.delete("ns/p");
-    r.clock.advance(REMOVE_AFTER_MS + 2 * TICK_MS);
+    r.clock.advance(REMOVE_AFTER_MS + 2 * GAP_MAX_MS);
     assert.deepEqual(r.heard.slice(2), ["-ns/p"]);
   });
 });

@@ -10,6 +10,8 @@ export interface ServedOptions<T> {
   readonly versioned: boolean;
   readonly collection: Collection<T>;
   readonly ticker: Ticker;
+  /** Changes of these wait for the shortest gap only. */
+  readonly urgent?: boolean;
   readonly encode: (item: T) => Uint8Array;
   /** Other names under which an on-demand client may ask for it. */
   readonly aliases: (item: T) => readonly string[];
@@ -44,7 +46,7 @@ export function serve<T>(o: ServedOptions<T>): ResourceSource {
       if (leaving.get(name) !== "waiting") return;
       leaving.set(name, "due");
       touched.add(name);
-      o.ticker.touch();
+      o.ticker.touch(o.urgent);
     });
     return true;
   };
@@ -74,7 +76,7 @@ export function serve<T>(o: ServedOptions<T>): ResourceSource {
   for (const key of o.collection.keys()) apply(key);
   o.collection.onChange((changes) => {
     for (const c of changes) touched.add(c.key);
-    o.ticker.touch();
+    o.ticker.touch(o.urgent);
   });
   o.ticker.add(() => {
     const names = touched;

@@ -125,11 +125,12 @@ async function steps(run: Run, api: Api, proxies: Proxies, plane: ControlPlane, 
 
 /** Per changed pod, the lag of every proxy in milliseconds. */
 async function change(run: Run, api: Api, proxies: Proxies, c: { from: number; count: number; everyMs: number }): Promise<{ lags: number[][]; responses: readonly number[] }> {
-  await proxies.ask({ kind: "forget" }, "forgotten");
   const pods = Array.from({ length: c.count }, (_, i) => (c.from + i) % run.size.pods);
-  const received = proxies.ask({ kind: "await", pods: pods.map((p) => podUid(run.size, p)) }, "received");
+  await proxies.ask({ kind: "expect", pods: pods.map((p) => podUid(run.size, p)) }, "expecting");
+  const received = proxies.ask({ kind: "await" }, "received");
   const churned = await api.ask({ kind: "churn", ...c }, "churned");
   const { at, responses } = await received;
+
   return { lags: churned.at.map(([, sent], i) => at.map((client) => (client[i] ?? NaN) - sent)), responses };
 }
 

@@ -16,14 +16,15 @@ export type ApiReport =
 export type ClientCommand =
   | { readonly kind: "connect"; readonly port: number; readonly rootsPem: string; readonly clients: number; readonly known: boolean }
   | { readonly kind: "disconnect" }
-  /** Answers when everybody has received these pods since `forget`. */
-  | { readonly kind: "await"; readonly pods: readonly string[] }
-  | { readonly kind: "forget" }
+  /** From now on: when does each proxy receive each of these pods? */
+  | { readonly kind: "expect"; readonly pods: readonly string[] }
+  /** Answers when everybody has received them all. */
+  | { readonly kind: "await" }
   | { readonly kind: "certificates"; readonly size: Size; readonly each: number };
 export type ClientReport =
   | { readonly kind: "connected"; readonly beganMs: number; readonly lastMs: number; readonly resources: number; readonly requestBytes: number; readonly answerBytes: number; readonly responses: number }
   | { readonly kind: "disconnected" }
-  | { readonly kind: "forgotten" }
-  /** Per client, per pod of the command: when it was received. And how many responses each got. */
+  | { readonly kind: "expecting" }
+  /** Per client, per expected pod: when it was received. And how many responses each got. */
   | { readonly kind: "received"; readonly at: readonly (readonly number[])[]; readonly responses: readonly number[] }
   | { readonly kind: "certified"; readonly ms: readonly number[]; readonly failures: readonly string[] };

@@ -21,7 +21,9 @@ class Proxy {
   readonly session: ClientHttp2Session;
   readonly headers: Record<string, string>;
   readonly complete = new Set<string>();
-  readonly seen = new Map<string, number>();
+  /** When each expected pod was received; NaN: not yet. */
+  seen = new Float64Array(0);
+  missing = 0;
   requestBytes = 0;
   answerBytes = 0;
   resources = 0;
@@ -83,7 +85,11 @@ class Proxy {
       for (const resource of r.resources) {
         const [name, version] = nameAndVersion(resource);
         if (this.number === 0) held.get(r.typeUrl)?.set(name, version);
-        if (!opening) this.seen.set(name, now);
+        if (opening) continue;
+        const index = expected.get(name);
+        if (index === undefined || !Number.isNaN(this.seen[index])) continue;
+        this.seen[index] = now;
+        this.missing--;
       }
     }
     if (!opening) return this.onSeen();
@@ -103,6 +109,7 @@ const versions = (known: ReadonlyMap<string, string>): Buffer =>
   Buffer.concat([...known].map(([name, version]) => field(5, Buffer.concat([field(1, Buffer.from(name)), field(2, Buffer.from(version))]))));
 
 let proxies: Proxy[] = [];
+let expected: ReadonlyMap<string, number> = new Map();
 
 async function connectAll(c: ClientCommand & { kind: "connect" }): Promise<void> {
   const initial = new Map(c.known ? TYPES.map((t) => [t, versions(held.get(t) ?? new Map())]) : []);
@@ -114,18 +121,26 @@ async function connectAll(c: ClientCommand & { kind: "connect" }): Promise<void>
   report({ kind: "connected", beganMs, lastMs: Math.max(...proxies.map((p) => p.completeMs)), resources: sum((p) => p.resources), responses: sum((p) => p.responses), requestBytes: sum((p) => p.requestBytes), answerBytes: sum((p) => p.answerBytes) });
 }
 
-async function awaitAll(pods: readonly string[]): Promise<void> {
+function expect(pods: readonly string[]): void {
+  expected = new Map(pods.map((name, i) => [name, i]));
+  for (const p of proxies) {
+    p.seen = new Float64Array(pods.length).fill(NaN);
+    p.missing = pods.length;
+    p.responses = 0;
+  }
+  report({ kind: "expecting" });
+}
+
+async function awaitAll(): Promise<void> {
   await Promise.all(proxies.map((p) => new Promise<void>((resolve) => {
-    const missing = new Set(pods);
     p.onSeen = () => {
-      for (const name of missing) if (p.seen.has(name)) missing.delete(name); else break;
-      if (missing.size > 0) return;
+      if (p.missing > 0) return;
       p.onSeen = () => undefined;
       resolve();
     };
     p.onSeen();
   })));
-  report({ kind: "received", at: proxies.map((p) => pods.map((n) => p.seen.get(n) ?? NaN)), responses: proxies.map((p) => p.responses) });
+  report({ kind: "received", at: proxies.map((p) => [...p.seen]), responses: proxies.map((p) => p.responses) });
 }
 
 async function certificates(size: Size, each: number): Promise<void> {
@@ -147,10 +162,8 @@ process.on("message", (c: ClientCommand) => {
       for (const p of proxies) p.close();
       proxies = [];
       return report({ kind: "disconnected" });
-    case "forget":
-      for (const p of proxies) { p.seen.clear(); p.responses = 0; }
-      return report({ kind: "forgotten" });
-    case "await": return void awaitAll(c.pods);
+    case "expect": return expect(c.pods);
+    case "await": return void awaitAll();
     case "certificates": return void certificates(c.size, c.each);
   }
 });

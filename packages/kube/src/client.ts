@@ -108,12 +108,12 @@ export class KubeClient {
     return this.request<T>("GET", pathOf(kind, namespace, name), options);
   }
 
-  /** Everything, page by page. */
-  async list<T extends KubeObject = KubeObject>(kind: Kind, namespace?: string, query: RequestOptions["query"] = {}): Promise<{ items: T[]; resourceVersion: string }> {
+  /** Everything, page by page. `keep` sees each object as its page arrives: what it lets go is never held for the whole list. */
+  async list<T extends KubeObject = KubeObject>(kind: Kind, namespace?: string, query: RequestOptions["query"] = {}, keep: (object: T) => T = (o) => o): Promise<{ items: T[]; resourceVersion: string }> {
     const items: T[] = [];
     for (let token: string | undefined; ; ) {
       const page: { items?: T[]; metadata?: { continue?: string; resourceVersion?: string } } = await this.request("GET", pathOf(kind, namespace), { query: { limit: 500, ...query, continue: token } });
-      items.push(...(page.items ?? []));
+      for (const item of page.items ?? []) items.push(keep(item));
       token = page.metadata?.continue;
       if (token === undefined || token === "") return { items, resourceVersion: page.metadata?.resourceVersion ?? "" };
     }

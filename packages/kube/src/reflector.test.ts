@@ -57,6 +57,18 @@ describe("Reflector", () => {
     while (watches.length < 2) await new Promise((resolve) => setImmediate(resolve));
     assert.deepEqual(watches, ["10", "20"]);
   });
+  it("keeps of every object what it is told to, listed or watched", async () => {
+    reflector = new Reflector(client, KINDS.pods, { clock, random: () => 0, keep: (o) => ({ ...o, spec: undefined }) });
+    reflector.handle({ onAdd: (o) => { seen.push(`${o.metadata.name} ${String(o["spec"])} ${o.kind}`); changed(); }, onDelete: (o) => { seen.push(`gone ${String(o["spec"])}`); changed(); } });
+    answer = (url, res) => {
+      if (url.searchParams.get("watch") === null) return void list(res, 10, [{ ...pod("a", 1), spec: "big" }]);
+      event(res, "ADDED", { ...pod("b", 11), kind: "Pod", spec: "big" });
+      event(res, "DELETED", { ...pod("b", 12), spec: "big" });
+    };
+    reflector.start();
+    await until(() => seen.length >= 3);
+    assert.deepEqual(seen, ["a undefined Pod", "b undefined Pod", "gone undefined"]);
+  });
   it("after 410 it lists again and tells only the differences", async () => {
     let lists = 0;
     answer = (url, res) => {

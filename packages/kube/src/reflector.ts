@@ -11,7 +11,9 @@ export interface ReflectorHandler<T> {
   /** After the first complete list; later relists only produce differences. */
   onSynced?(): void;
 }
-export interface ReflectorOptions {
+export interface ReflectorOptions<T extends KubeObject = KubeObject> {
+  /** What is kept of an object, applied before anything else sees it: a large cluster's pods are mostly what nobody here reads. */
+  keep?(object: T): T;
   readonly namespace?: string;
   readonly labelSelector?: string;
   readonly fieldSelector?: string;
@@ -33,7 +35,7 @@ interface WatchEvent<T> { type: string; object: T & { metadata: { resourceVersio
 export class Reflector<T extends KubeObject = KubeObject> {
   readonly #client: KubeClient;
   readonly #kind: Kind;
-  readonly #options: ReflectorOptions;
+  readonly #options: ReflectorOptions<T>;
   readonly #handlers: ReflectorHandler<T>[] = [];
   readonly #store = new Map<string, T>();
   readonly #stop = new AbortController();
@@ -43,7 +45,7 @@ export class Reflector<T extends KubeObject = KubeObject> {
   #running: Promise<void> | undefined;
   #waiters: (() => void)[] = [];
 
-  constructor(client: KubeClient, kind: Kind, options: ReflectorOptions = {}) {
+  constructor(client: KubeClient, kind: Kind, options: ReflectorOptions<T> = {}) {
     this.#client = client;
     this.#kind = kind;
     this.#options = options;
@@ -99,12 +101,15 @@ export class Reflector<T extends KubeObject = KubeObject> {
 
   async #list(): Promise<void> {
     const { namespace, labelSelector, fieldSelector } = this.#options;
-    const { items, resourceVersion } = await this.#client.list<T>(this.#kind, namespace, { labelSelector, fieldSelector });
-    const seen = new Set<string>();
-    for (const item of items) {
+    const whole = (item: T): T => {
       // Items of a list carry no kind of their own.
       item.apiVersion ??= this.#kind.group === "" ? this.#kind.version : `${this.#kind.group}/${this.#kind.version}`;
       item.kind ??= this.#kind.kind;
+      return this.#options.keep?.(item) ?? item;
+    };
+    const { items, resourceVersion } = await this.#client.list<T>(this.#kind, namespace, { labelSelector, fieldSelector }, whole);
+    const seen = new Set<string>();
+    for (const item of items) {
       seen.add(objectKey(item));
       this.#upsert(item);
     }
@@ -150,8 +155,9 @@ export class Reflector<T extends KubeObject = KubeObject> {
     }
     this.#resourceVersion = event.object.metadata.resourceVersion ?? this.#resourceVersion;
     if (event.type === "BOOKMARK") return;
-    if (event.type === "DELETED") this.#remove(objectKey(event.object), event.object);
-    else this.#upsert(event.object);
+    const object = this.#options.keep?.(event.object) ?? event.object;
+    if (event.type === "DELETED") this.#remove(objectKey(object), object);
+    else this.#upsert(object);
   }
 
   #upsert(object: T): void {

@@ -17,14 +17,23 @@ export function admit(source: SourceName, raw: unknown): Result<KubeObject> {
 
 /** A field that is null is absent, as Kubernetes reads it; a null in a list is something else and stays. Copies only what it changes. */
 function withoutNulls(value: unknown): unknown {
-  if (typeof value !== "object" || value === null) return value;
+  if (!hasNullField(value)) return value;
+  if (Array.isArray(value)) return value.map(withoutNulls);
+  return Object.fromEntries(Object.entries(value as Record_).flatMap(([k, v]) => (v === null ? [] : [[k, withoutNulls(v)]])));
+}
+
+/** Most objects have none: this runs over every one that comes in, so it allocates nothing. */
+function hasNullField(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
   if (Array.isArray(value)) {
-    const next = value.map(withoutNulls);
-    return next.some((v, i) => v !== value[i]) ? next : value;
+    for (const item of value) if (hasNullField(item)) return true;
+    return false;
   }
-  const entries = Object.entries(value);
-  const next = entries.flatMap(([k, v]): [string, unknown][] => (v === null ? [] : [[k, withoutNulls(v)]]));
-  return next.length === entries.length && next.every(([, v], i) => v === entries[i]?.[1]) ? value : Object.fromEntries(next);
+  for (const key in value) {
+    const field = (value as Record_)[key];
+    if (field === null || (typeof field === "object" && hasNullField(field))) return true;
+  }
+  return false;
 }
 
 function problemsOf(source: SourceName, object: unknown): Problem[] {

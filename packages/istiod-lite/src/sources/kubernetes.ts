@@ -4,6 +4,7 @@ import type { Clock, Logger } from "@ambit/runtime";
 import type { SourceName } from "../collections/admit.ts";
 import { SOURCE_KINDS } from "../collections/kinds.ts";
 import type { Inbox } from "./inbox.ts";
+import { keepNeeded } from "./keep.ts";
 
 export interface KubernetesSources {
   /** Resolves when every kind that exists has been listed once. */
@@ -22,7 +23,7 @@ const CUSTOM = ALL.filter(([, kind]) => !isBuiltIn(kind));
 const VERSIONS = ["v1", "v1beta1", "v1alpha3"];
 
 export function watchKubernetes(o: { client: KubeClient; inbox: Inbox; clock: Clock; log: Logger }): KubernetesSources {
-  const options = { clock: o.clock, log: o.log };
+  const options = { clock: o.clock, log: o.log, keep: keepNeeded };
   const running = new Map<SourceName, Reflector>();
   const stopping = new Set<Promise<void>>();
   const definitions = new Reflector(o.client, KINDS.customResourceDefinitions, options);

@@ -22,7 +22,7 @@ export async function authorityInFolder(o: { folder: string; trustDomain: string
       await clock.sleep(OTHER_WAIT_MS);
       continue;
     }
-    const loaded = await loadAuthority(data, clock.now());
+    const loaded = loadAuthority(data, clock.now());
     if (!loaded.ok) throw new Error(`${folder} is not a usable authority: ${describeProblems(loaded.error)}`);
     o.log.info("authority loaded", { folder, not_after: new Date(loaded.value.notAfter).toISOString() });
     return loaded.value;

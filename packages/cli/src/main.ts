@@ -7,6 +7,7 @@ import { addLab } from "./commands/lab.ts";
 import { addStatus } from "./commands/status.ts";
 import { addVersion, version } from "./commands/version.ts";
 import { addWhy } from "./commands/why.ts";
+import { addWaypoint } from "./commands/waypoint.ts";
 import { addZtunnel } from "./commands/ztunnel.ts";
 import { UsageError } from "./usage-error.ts";
 
@@ -19,6 +20,7 @@ program.configureOutput({ outputError: (text, write) => write(`ambit: ${text.rep
 addLab(program);
 addStatus(program);
 addWhy(program);
+addWaypoint(program);
 addZtunnel(program);
 addVersion(program);
 

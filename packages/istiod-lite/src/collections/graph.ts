@@ -13,7 +13,7 @@ import { serviceOf, type ServiceInfo } from "./services.ts";
 import type { Settings } from "./settings.ts";
 import { workloadEntryOf } from "./workload-entries.ts";
 import { entryStatus, peerAuthStatus, policyStatus, serviceStatus, workloadEntryStatus, type DesiredStatus } from "../status/conditions.ts";
-import { waypointOf } from "./waypoints.ts";
+import { accountOf, waypointOf } from "./waypoints.ts";
 
 /** Where objects enter, by kind. */
 export interface Sources {
@@ -65,8 +65,9 @@ export function buildMesh(settings: Settings): Mesh {
   const namespaces = g.derive("namespaces", sources.namespaces, byName, namespaceOf);
   const nodes = g.derive("nodes", sources.nodes, byName, nodeOf);
   const waypoints = g.derive("waypoints", sources.gateways, byKey, waypointOf(sources.gatewayClasses));
+  const waypointsByAccount = g.index("waypoints by service account", waypoints, accountOf);
 
-  const serviceInputs = { settings, namespaces, waypoints };
+  const serviceInputs = { settings, namespaces, waypoints, waypointsByAccount };
   const kubeServices = g.derive("kubernetes services", sources.services, byKey, serviceOf(serviceInputs));
   const kubeByHost = g.index("kubernetes services by host", kubeServices, (s) => [s.service.hostname]);
   const entries = g.derive("service entries", sources.serviceEntries, byKey, entryOf(serviceInputs));
@@ -84,7 +85,7 @@ export function buildMesh(settings: Settings): Mesh {
   const peerAuths = g.derive("peer authentications", sources.peerAuthentications, byKey, peerAuthOf(settings));
   const peerAuth = { settings, peerAuths, byLevel: g.index("peer authentications by level", peerAuths, levelsOf) };
 
-  const inputs: WorkloadInputs = { settings, namespaces, nodes, waypoints, services, selectingServices, slices, slicesByPod, policies, policiesByAttachment, peerAuth };
+  const inputs: WorkloadInputs = { settings, namespaces, nodes, waypoints, waypointsByAccount, services, selectingServices, slices, slicesByPod, policies, policiesByAttachment, peerAuth };
   const byUid = { key: (w: Workload) => w.uid };
   const podWorkloads = g.derive("pod workloads", sources.pods, byUid, podWorkload(inputs));
   const endpointWorkloads = g.derive("slice workloads", slices, byUid, sliceWorkloads({ settings, namespaces }));

@@ -3,18 +3,16 @@ import type { Collection, Context, Index } from "@ambit/collections";
 import { parseIp, type Ip, type Workload } from "@ambit/core";
 import type { Pod } from "@ambit/kube";
 import type { ManualSlice } from "./endpoint-slices.ts";
-import { localNetwork, NO_LOCALITY, type NamespaceInfo, type NodeInfo } from "./namespaces.ts";
+import { localNetwork, NO_LOCALITY, type NodeInfo } from "./namespaces.ts";
 import { strictPoliciesOf, type PeerAuthInputs } from "./peer-authentication.ts";
 import type { PolicyInfo } from "./policies.ts";
 import type { NamedPort, ServiceInfo } from "./services.ts";
 import { ANNOTATIONS, LABELS, selects, type LabelMap, type Settings } from "./settings.ts";
-import { addressOfBinding, bindWaypoint, type Waypoint } from "./waypoints.ts";
+import { addressOfBinding, bindWaypoint, type Waypoint, type WaypointInputs } from "./waypoints.ts";
 
-export interface WorkloadInputs {
+export interface WorkloadInputs extends WaypointInputs {
   readonly settings: Settings;
-  readonly namespaces: Collection<NamespaceInfo>;
   readonly nodes: Collection<NodeInfo>;
-  readonly waypoints: Collection<Waypoint>;
   readonly services: Collection<ServiceInfo>;
   /** Only services that select; value: namespace. */
   readonly selectingServices: Index<ServiceInfo>;
@@ -36,7 +34,8 @@ export function podWorkload(inputs: WorkloadInputs) {
     const { name, namespace = "", labels = {}, annotations = {} } = pod.metadata;
     const { settings } = inputs;
     const gateway = gatewayOf(ctx, inputs, namespace, labels);
-    const binding = gateway === undefined ? bindWaypoint(ctx, inputs, { namespace, labels, annotations, traffic: "workload" }) : undefined;
+    const serviceAccount = pod.spec.serviceAccountName || "default";
+    const binding = gateway === undefined ? bindWaypoint(ctx, inputs, { namespace, labels, annotations, traffic: "workload", serviceAccount }) : undefined;
     const node = pod.spec.nodeName ?? "";
     const workloadName = labels["service.istio.io/workload-name"] ?? ownerName(pod);
     const nativeTunnel = hasNativeTunnel(labels);
@@ -45,7 +44,7 @@ export function podWorkload(inputs: WorkloadInputs) {
       network: localNetwork(ctx, inputs.namespaces, settings),
       protocol: nativeTunnel || annotations[ANNOTATIONS.redirection] === "enabled" ? "hbone" : "tcp",
       nativeTunnel,
-      identity: { trustDomain: settings.trustDomain, namespace, serviceAccount: pod.spec.serviceAccountName || "default" },
+      identity: { trustDomain: settings.trustDomain, namespace, serviceAccount },
       waypoint: addressOfBinding(binding),
       networkGateway: undefined, node,
       ...canonical(labels, workloadName), workloadType: "pod", workloadName,

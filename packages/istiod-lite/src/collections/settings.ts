@@ -26,6 +26,7 @@ export const LABELS = {
 export const ANNOTATIONS = {
   redirection: "ambient.istio.io/redirection",
   canaryWeight: "istio.io/use-waypoint-canary-weight",
+  forServiceAccount: "istio.io/for-service-account",
   inboundBinding: "ambient.istio.io/waypoint-inbound-binding",
   trafficDistribution: "networking.istio.io/traffic-distribution",
   dryRun: "istio.io/dry-run",

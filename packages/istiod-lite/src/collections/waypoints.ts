@@ -1,5 +1,5 @@
 // Owns which waypoint a service or workload is bound to, and why not (protocol.md §7.4).
-import type { Collection, Context } from "@ambit/collections";
+import type { Collection, Context, Index } from "@ambit/collections";
 import { parseIp, type GatewayAddress } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
 import type { NamespaceInfo } from "./namespaces.ts";
@@ -21,6 +21,8 @@ export interface Waypoint {
   /** Whether its listener admits routes, and so bindings, from a namespace. */
   readonly admits: { readonly from: "Same" | "All" | "None" } | { readonly from: "Selector"; readonly selector: LabelSelector };
   readonly inbound: ApplicationTunnel | undefined;
+  /** Only workloads of this service account in its namespace, without a label of theirs. */
+  readonly forServiceAccount: string | undefined;
 }
 
 interface LabelSelector {
@@ -42,6 +44,8 @@ export interface WaypointInputs {
   readonly settings: Pick<Settings, "clusterDomain">;
   readonly namespaces: Collection<NamespaceInfo>;
   readonly waypoints: Collection<Waypoint>;
+  /** Value: `namespace/serviceaccount`. */
+  readonly waypointsByAccount: Index<Waypoint>;
 }
 /** What asks for a waypoint. */
 export interface Bindable {
@@ -49,6 +53,8 @@ export interface Bindable {
   readonly labels: LabelMap;
   readonly annotations: LabelMap;
   readonly traffic: TrafficType;
+  /** Of a workload. */
+  readonly serviceAccount?: string;
 }
 
 const NONE: Binding = { kind: "none" };
@@ -66,6 +72,7 @@ export function waypointOf(classes: Collection<KubeObject>) {
       key: `${namespace}/${name}`, namespace, name,
       serves: labels[LABELS.waypointFor] ?? gatewayClass?.metadata.labels?.[LABELS.waypointFor] ?? "service",
       address: addressOf(gateway, namespace), admits: admissionOf(spec, inbound), inbound,
+      forServiceAccount: gateway.metadata.annotations?.[ANNOTATIONS.forServiceAccount],
     };
   };
 }
@@ -74,8 +81,9 @@ export function bindWaypoint(ctx: Context, inputs: WaypointInputs, target: Binda
   if (OWN_MANAGED.includes(target.labels[LABELS.managed] ?? "")) return NONE;
   const space = ctx.fetchOne(inputs.namespaces, { key: target.namespace });
   const own = labelled(target.labels, LABELS.useWaypoint, LABELS.useWaypointNamespace, target.namespace);
-  const inherited = own === undefined;
-  const named = own ?? labelled(space?.labels ?? {}, LABELS.useWaypoint, LABELS.useWaypointNamespace, target.namespace);
+  const account = own === undefined && target.serviceAccount !== undefined ? ofAccount(ctx, inputs, target.namespace, target.serviceAccount) : undefined;
+  const inherited = own === undefined && account === undefined;
+  const named = own ?? account ?? labelled(space?.labels ?? {}, LABELS.useWaypoint, LABELS.useWaypointNamespace, target.namespace);
   if (named === undefined || named.name === "none") return NONE;
   const found = resolve(ctx, inputs, target, named, space);
   if ("reason" in found) {
@@ -87,6 +95,15 @@ export function bindWaypoint(ctx: Context, inputs: WaypointInputs, target: Binda
   }
   return { kind: "bound", ...found, canary: target.traffic === "service" ? canaryOf(ctx, inputs, target, inherited, found.waypoint, space) : undefined };
 }
+
+/** By name, should several claim the same account. */
+function ofAccount(ctx: Context, inputs: WaypointInputs, namespace: string, serviceAccount: string): Named | undefined {
+  const claiming = ctx.fetch(inputs.waypoints, { index: [inputs.waypointsByAccount, `${namespace}/${serviceAccount}`] }).map((w) => w.name).sort();
+  return claiming[0] === undefined ? undefined : { name: claiming[0], namespace };
+}
+
+/** Where the index of waypoints finds one. */
+export const accountOf = (w: Waypoint): string[] => (w.forServiceAccount === undefined ? [] : [`${w.namespace}/${w.forServiceAccount}`]);
 
 const isForWorkloads = (waypoint: Waypoint | undefined): boolean => waypoint?.serves === "all" || waypoint?.serves === "workload";
 

@@ -4,7 +4,7 @@ import { HpackEncoder } from "../hpack/encoder.ts";
 import { ConnectionError, ErrorCode } from "./error-code.ts";
 import { Flag, FrameType, PREFACE, STREAM_ID_MAX, WINDOW_DEFAULT, WINDOW_MAX } from "./frame.ts";
 import type { Limits } from "./limits.ts";
-import { Output } from "./output.ts";
+import { Output } from "../output.ts";
 import { applySettings, defaultPeerSettings, SETTING_OCTETS, SettingId, type PeerSettings } from "./settings.ts";
 import type { H2Stream } from "./stream.ts";
 

@@ -1,5 +1,5 @@
-// Owns the octets that wait to be sent: small frames packed together, large payloads referenced, all taken once per turn.
-import { FRAME_HEADER_OCTETS } from "./frame.ts";
+// Owns the octets of a connection that wait to be sent: small pieces packed together, large payloads referenced, all taken once per turn.
+import { FRAME_HEADER_OCTETS } from "./h2/frame.ts";
 
 /** A packing buffer: a turn's frames of a quiet connection fit, and a thousand idle connections cost 4 MB. */
 const PACK_OCTETS = 4096;
@@ -51,6 +51,23 @@ export class Output {
     this.#room(bytes.length);
     this.#pack.set(bytes, this.#to);
     this.#advance(this.#to + bytes.length);
+  }
+
+  /** Latin-1. Control characters other than HTAB, and characters above U+00FF, become `?`: what was not checked breaks no framing. */
+  text(text: string): void {
+    this.#room(text.length);
+    const b = this.#pack;
+    let at = this.#to;
+    for (let i = 0; i < text.length; i++) {
+      const c = text.charCodeAt(i);
+      b[at++] = (c < 0x20 && c !== 9) || c === 0x7f || c > 0xff ? 0x3f : c;
+    }
+    this.#advance(at);
+  }
+
+  /** CR LF. */
+  newLine(): void {
+    this.uint16(0x0d0a);
   }
 
   /** May keep a reference: the source must not change any more. */

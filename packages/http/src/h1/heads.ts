@@ -1,0 +1,127 @@
+// Owns reading the heads of requests and responses (RFC 9112 §3, §4): start line, fields, and what they mean for the body.
+import { readFieldLines } from "./field-lines.ts";
+import { CHUNKED, headFacts, TUNNEL, UNTIL_CLOSE } from "./framing.ts";
+import { H1Error } from "./limits.ts";
+import { CR, LF, SP, TARGET, text } from "./octets.ts";
+
+export interface H1RequestHead {
+  readonly method: string;
+  /** Path and query, or `*`; of a CONNECT its authority. Absolute form was taken apart. */
+  readonly target: string;
+  /** Of the target when it is absolute, else of Host; empty in HTTP/1.0 without. */
+  readonly authority: string;
+  /** As sent, Host left out. */
+  readonly fields: readonly string[];
+  readonly minor: 0 | 1;
+  /** Octets of the body, or CHUNKED. */
+  readonly body: number;
+  readonly keepAlive: boolean;
+  /** Asked for properly: `Connection: upgrade` and `Upgrade`. Lower case. */
+  readonly upgrade: string | undefined;
+  readonly expectContinue: boolean;
+}
+
+export interface H1ResponseHead {
+  readonly status: number;
+  readonly fields: readonly string[];
+  readonly minor: 0 | 1;
+  /** Octets of the body, CHUNKED, UNTIL_CLOSE or TUNNEL. */
+  readonly body: number;
+  readonly keepAlive: boolean;
+}
+
+/** Upper-case tokens. Methods are case-sensitive (RFC 9110 §9.1); nobody means `get`. */
+const METHOD_OCTETS_MAX = 32;
+const METHODS: ReadonlyMap<string, string> = new Map(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"].map((m) => [m, m]));
+const METHOD = /^[A-Z0-9!#$%&'*+.^_`|~-]+$/;
+/** RFC 3986 host and port, as far as we look: no userinfo, no path. */
+const AUTHORITY = /^(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(:\d{0,5})?$/;
+const ABSOLUTE = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?]*)(.*)$/;
+
+export const isAuthority = (value: string): boolean => AUTHORITY.test(value);
+
+/** `bytes[from, to)` is a whole head with its empty line. Throws H1Error. */
+export function readRequestHead(bytes: Uint8Array, from: number, to: number): H1RequestHead {
+  let at = from;
+  while (at < to && bytes[at] !== SP && bytes[at] !== CR) at++;
+  if (bytes[at] !== SP || at === from || at - from > METHOD_OCTETS_MAX) throw new H1Error(400, "no request line");
+  const word = text(bytes, from, at);
+  const method = METHODS.get(word) ?? word;
+  if (!METHOD.test(method)) throw new H1Error(400, "the method is not a token in upper case");
+  const targetFrom = ++at;
+  while (TARGET[bytes[at] ?? 0] === 1) at++;
+  if (bytes[at] !== SP || at === targetFrom) throw new H1Error(400, "the request target has an octet that is not allowed");
+  const raw = text(bytes, targetFrom, at);
+  const minor = readVersion(bytes, at + 1);
+  at += 9; // SP and HTTP/1.1
+  if (bytes[at] !== CR || bytes[at + 1] !== LF) throw new H1Error(400, "the request line does not end after its version");
+  const all: string[] = [];
+  readFieldLines(bytes, at + 2, to - 2, all);
+  const facts = headFacts(all, minor);
+  if (facts.hosts > 1) throw new H1Error(400, "Host comes twice");
+  if (facts.hosts === 0 && minor === 1) throw new H1Error(400, "Host is missing");
+  if (!isAuthority(facts.host)) throw new H1Error(400, "Host is not a host with a port");
+  const { target, authority } = readTarget(method, raw, facts.host);
+  const upgrade = facts.upgrades && minor === 1 && facts.upgrade !== undefined && facts.upgrade !== "" ? facts.upgrade.toLowerCase() : undefined;
+  return { method, target, authority, fields: withoutHost(all), minor, body: facts.chunked ? CHUNKED : Math.max(0, facts.contentLength), keepAlive: facts.keepAlive, upgrade,
+    expectContinue: facts.expectContinue && minor === 1 };
+}
+
+/** `expected`: what was asked. Throws H1Error. */
+export function readResponseHead(bytes: Uint8Array, from: number, to: number, expected: { readonly method: string; readonly upgrade: boolean }): H1ResponseHead {
+  const minor = readVersion(bytes, from);
+  let at = from + 8;
+  const digit = (i: number): number => (bytes[i] ?? 0) - 48;
+  const status = digit(at + 1) * 100 + digit(at + 2) * 10 + digit(at + 3);
+  if (bytes[at] !== SP || [1, 2, 3].some((i) => digit(at + i) < 0 || digit(at + i) > 9) || status < 100 || status > 599) throw new H1Error(400, "no status line");
+  at += 4;
+  if (bytes[at] !== SP && bytes[at] !== CR) throw new H1Error(400, "the status is not three digits");
+  for (; bytes[at] !== CR; at++) if ((bytes[at] ?? 0) < SP && bytes[at] !== 9) throw new H1Error(400, "the reason has an octet that is not allowed");
+  if (bytes[at + 1] !== LF) throw new H1Error(400, "a bare CR");
+  const fields: string[] = [];
+  readFieldLines(bytes, at + 2, to - 2, fields);
+  if (status === 101) {
+    if (!expected.upgrade || minor === 0) throw new H1Error(400, "101 though no upgrade was asked for");
+    if (fields.some((name, i) => i % 2 === 0 && (name === "content-length" || name === "transfer-encoding"))) throw new H1Error(400, "101 with a body");
+    return { status, fields, minor, body: TUNNEL, keepAlive: false };
+  }
+  if (status < 200) return { status, fields, minor, body: 0, keepAlive: true };
+  const facts = headFacts(fields, minor);
+  const bodiless = expected.method === "HEAD" || status === 204 || status === 304;
+  const body = bodiless ? 0 : facts.chunked ? CHUNKED : facts.contentLength >= 0 ? facts.contentLength : UNTIL_CLOSE;
+  return { status, fields, minor, body, keepAlive: facts.keepAlive && body !== UNTIL_CLOSE };
+}
+
+function readVersion(bytes: Uint8Array, at: number): 0 | 1 {
+  const name = bytes[at] === 72 && bytes[at + 1] === 84 && bytes[at + 2] === 84 && bytes[at + 3] === 80 && bytes[at + 4] === 47 && bytes[at + 6] === 46;
+  const major = (bytes[at + 5] ?? 0) - 48;
+  const minor = (bytes[at + 7] ?? 0) - 48;
+  if (!name || major < 0 || major > 9 || minor < 0 || minor > 9) throw new H1Error(400, "no HTTP version");
+  if (major !== 1 || minor > 1) throw new H1Error(505, `HTTP/${major}.${minor}`);
+  return minor === 1 ? 1 : 0;
+}
+
+function readTarget(method: string, raw: string, host: string): { target: string; authority: string } {
+  if (method === "CONNECT") {
+    if (!isAuthority(raw) || !/:\d{1,5}$/.test(raw)) throw new H1Error(400, "the target of CONNECT is not host:port");
+    return { target: raw, authority: raw };
+  }
+  if (raw.startsWith("/") || (raw === "*" && method === "OPTIONS")) return { target: raw, authority: host };
+  const absolute = ABSOLUTE.exec(raw);
+  if (absolute === null) throw new H1Error(400, "the request target is neither a path nor absolute");
+  const [, scheme = "", authority = "", rest = ""] = absolute;
+  if (scheme.toLowerCase() !== "http") throw new H1Error(400, `an absolute target with scheme ${scheme.slice(0, 16)}`);
+  if (authority === "" || !isAuthority(authority)) throw new H1Error(400, "an absolute target without a proper authority");
+  // RFC 9112 §3.2.2: it replaces Host. An empty path is `/`, of OPTIONS `*`.
+  const target = rest === "" ? (method === "OPTIONS" ? "*" : "/") : rest.startsWith("?") ? `/${rest}` : rest;
+  return { target, authority };
+}
+
+function withoutHost(fields: string[]): string[] {
+  for (let i = 0; i < fields.length; i += 2) {
+    if (fields[i] !== "host") continue;
+    fields.splice(i, 2);
+    break;
+  }
+  return fields;
+}

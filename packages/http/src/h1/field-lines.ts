@@ -1,6 +1,6 @@
 // Owns reading field lines (RFC 9112 §5): names in lower case, values trimmed, nothing lenient.
 import { H1Error } from "./limits.ts";
-import { COLON, CR, HTAB, hashStep, LF, lowerText, NAME, nameAt, slotOf, SP, VALUE, valueText } from "./octets.ts";
+import { COLON, CR, HTAB, hashStep, LF, lowerText, NAME, nameAt, slotOf, SP, VALUE, valueText } from "../octets.ts";
 
 /**
  * The lines of `bytes[from, to)`, each ended by CRLF, appended to `fields` as names and values in turn. Throws H1Error: line folding, a blank before the

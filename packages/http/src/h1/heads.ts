@@ -2,7 +2,7 @@
 import { readFieldLines } from "./field-lines.ts";
 import { CHUNKED, headFacts, TUNNEL, UNTIL_CLOSE } from "./framing.ts";
 import { H1Error } from "./limits.ts";
-import { CR, LF, SP, TARGET, text } from "./octets.ts";
+import { CR, LF, SP, TARGET, text } from "../octets.ts";
 
 export interface H1RequestHead {
   readonly method: string;

@@ -2,7 +2,7 @@
 import { readFieldLines } from "./field-lines.ts";
 import { CHUNKED, TUNNEL, UNTIL_CLOSE } from "./framing.ts";
 import { CHUNK_DIGITS_MAX, CHUNK_LINE_MAX, EMPTY_LINES_MAX, H1Error, type H1Limits } from "./limits.ts";
-import { CR, LF, NAME } from "./octets.ts";
+import { CR, LF, NAME } from "../octets.ts";
 
 /** Where the parts of messages go. It must not throw but H1Error. */
 export interface MessageSink {

@@ -62,6 +62,11 @@ export class H2Connection<C> {
     return this.#sender.peer.maxConcurrentStreams ?? (this.#receiver.settingsSeen ? Number.POSITIVE_INFINITY : ASSUMED_PEER_STREAMS);
   }
 
+  /** Client: the peer takes extended CONNECT (RFC 8441). */
+  get peerExtendedConnect(): boolean {
+    return this.#sender.peer.extendedConnect;
+  }
+
   /** Client: may `request` open a stream now? */
   get canOpen(): boolean {
     return this.#state === "open" && !this.goneAway && this.#receiver.nextId <= STREAM_ID_MAX && this.openStreams < this.peerMaxStreams;

@@ -13,6 +13,8 @@ export interface Limits {
   readonly maxHeaderListSize: number;
   /** Our HPACK decoding table, octets. */
   readonly headerTableSize: number;
+  /** Take extended CONNECT (RFC 8441; server). */
+  readonly extendedConnect: boolean;
   /** Octets of output that wait for the shell before `data` takes no more. */
   readonly outputMax: number;
 }
@@ -23,6 +25,7 @@ const COMMON = {
   maxFrameSize: 1 << 20,
   headerTableSize: 4096,
   outputMax: 1 << 20,
+  extendedConnect: false,
 };
 export const SERVER_LIMITS: Limits = { ...COMMON, maxConcurrentStreams: 200, maxHeaderListSize: 64 << 10 };
 export const CLIENT_LIMITS: Limits = { ...COMMON, maxConcurrentStreams: 0, maxHeaderListSize: 16 << 10 };

@@ -1,10 +1,9 @@
 // Owns the rules for field blocks (RFC 9113 §8): pseudo-fields, allowed octets, connection-specific fields, content length.
 import type { Fields } from "../hpack/decoder.ts";
+import { isFieldValue } from "../octets.ts";
 
 /** RFC 9110 token in lower case. */
 const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
-/** No NUL, CR, LF; no blank at either end (§8.2.1). */
-const BAD_VALUE = /[\0\r\n]|^[ \t]|[ \t]$/;
 /** §8.2.2: they speak about a connection of HTTP/1. */
 const CONNECTION_SPECIFIC = new Set(["connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"]);
 /** Digits a content length may have: beyond 2^53 nothing can be counted. */
@@ -22,22 +21,26 @@ interface MessageHead {
 export type HeadResult = { readonly head: MessageHead } | { readonly malformed: string };
 
 const REQUEST_PSEUDO = new Set([":method", ":scheme", ":authority", ":path"]);
+const EXTENDED_PSEUDO = new Set([...REQUEST_PSEUDO, ":protocol"]);
 
-/** The first block of a request. A CONNECT may come without `:authority`: that is answered, not reset. */
-export function requestHead(fields: Fields): HeadResult {
+/** The first block of a request. A CONNECT may come without `:authority`: that is answered, not reset. `extended`: we said that we take RFC 8441. */
+export function requestHead(fields: Fields, extended: boolean): HeadResult {
   const seen = new Map<string, string>();
-  const regular = pseudoFields(fields, REQUEST_PSEUDO, seen);
+  const regular = pseudoFields(fields, extended ? EXTENDED_PSEUDO : REQUEST_PSEUDO, seen);
   if (typeof regular === "string") return { malformed: regular };
   const method = seen.get(":method");
-  if (method === undefined || !/^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(method)) return { malformed: ":method is missing or not a token" };
+  if (method === undefined || !/^[!#$%&'*+\-.^_`|~0-9A-Z]+$/.test(method)) return { malformed: ":method is missing or not a token in upper case" };
   const scheme = seen.get(":scheme");
   const path = seen.get(":path");
-  if (method === "CONNECT") {
+  const protocol = seen.get(":protocol");
+  if (protocol !== undefined && (method !== "CONNECT" || !NAME.test(protocol.toLowerCase()) || seen.get(":authority") === undefined))
+    return { malformed: ":protocol is not a token, or not of a CONNECT with :authority" };
+  if (method === "CONNECT" && protocol === undefined) {
     if (scheme !== undefined || path !== undefined) return { malformed: "CONNECT with :scheme or :path" };
   } else {
     if (scheme === undefined || scheme === "" || path === undefined) return { malformed: ":scheme or :path is missing" };
     if (!(path.startsWith("/") || (path === "*" && method === "OPTIONS"))) return { malformed: ":path is neither absolute nor * of OPTIONS" };
-    if (/[ #]/.test(path)) return { malformed: ":path has a blank or a fragment" };
+    if (/[^\x21-\x7e]|#/.test(path)) return { malformed: ":path has a blank, a fragment or an octet beyond ASCII" };
   }
   return regularFields(fields, regular, { method, status: 0, contentLength: -1 });
 }
@@ -74,7 +77,7 @@ function pseudoFields(fields: Fields, allowed: ReadonlySet<string>, seen: Map<st
     const value = fields[i + 1] ?? "";
     if (!allowed.has(name)) return `pseudo-field ${printable(name)} is not allowed here`;
     if (seen.has(name)) return `pseudo-field ${name} comes twice`;
-    if (BAD_VALUE.test(value)) return `${name} has octets that are not allowed`;
+    if (!isFieldValue(value)) return `${name} has octets that are not allowed`;
     seen.set(name, value);
   }
   return i;
@@ -86,7 +89,7 @@ function regularFields(fields: Fields, from: number, head: MessageHead): HeadRes
     const name = fields[i] ?? "";
     const value = fields[i + 1] ?? "";
     if (!NAME.test(name)) return { malformed: `field name ${printable(name)} is not a lower-case token, or a pseudo-field out of place` };
-    if (BAD_VALUE.test(value)) return { malformed: `${name} has octets that are not allowed` };
+    if (!isFieldValue(value)) return { malformed: `${name} has octets that are not allowed` };
     if (CONNECTION_SPECIFIC.has(name) || (name === "te" && value !== "trailers")) return { malformed: `connection-specific field ${name}` };
     if (name !== "content-length") continue;
     if (!CONTENT_LENGTH.test(value) || (contentLength !== -1 && contentLength !== Number(value))) return { malformed: "bad content-length" };

@@ -129,7 +129,7 @@ export class Receiver<C> implements FrameSink {
     this.lastPeerId = id;
     if (this.lastNamed || this.#table.open.size >= this.#limits.maxConcurrentStreams) return this.#refuse(id, ErrorCode.REFUSED_STREAM);
     if (fields === undefined) return this.#refuse(id, ErrorCode.ENHANCE_YOUR_CALM);
-    const result = requestHead(fields);
+    const result = requestHead(fields, this.#limits.extendedConnect);
     if ("malformed" in result) return this.#refuse(id, ErrorCode.PROTOCOL_ERROR);
     const stream = this.#table.add(id, result.head.method === "CONNECT", undefined);
     if (!stream.connect) stream.promised = result.head.contentLength;
@@ -142,9 +142,9 @@ export class Receiver<C> implements FrameSink {
     if ("malformed" in result) return this.#breach(stream, ErrorCode.PROTOCOL_ERROR);
     const { status, contentLength } = result.head;
     if (status < 200) {
-      if (endStream) this.#breach(stream, ErrorCode.PROTOCOL_ERROR);
-      else this.#spendControl();
-      return;
+      if (endStream) return this.#breach(stream, ErrorCode.PROTOCOL_ERROR);
+      this.#spendControl();
+      return this.#events.onInformational?.(stream, status, fields);
     }
     stream.answered = true;
     if (!stream.connect && !stream.bodiless && !BODILESS.has(status)) stream.promised = contentLength;

@@ -32,6 +32,7 @@ export class Sender<C> {
     const settings: [number, number][] = [[SettingId.INITIAL_WINDOW_SIZE, l.streamWindow], [SettingId.MAX_FRAME_SIZE, l.maxFrameSize],
       [SettingId.MAX_HEADER_LIST_SIZE, l.maxHeaderListSize], [SettingId.HEADER_TABLE_SIZE, l.headerTableSize],
       role === "client" ? [SettingId.ENABLE_PUSH, 0] : [SettingId.MAX_CONCURRENT_STREAMS, l.maxConcurrentStreams]];
+    if (role === "server" && l.extendedConnect) settings.push([SettingId.ENABLE_CONNECT_PROTOCOL, 1]);
     this.output.header(settings.length * SETTING_OCTETS, FrameType.SETTINGS, 0, 0);
     for (const [id, value] of settings) {
       this.output.uint16(id);

@@ -1,4 +1,4 @@
-// Owns what octets may be where in an HTTP/1.1 head, and making text of them without a new string for what is well known.
+// Owns what octets may be where in a head, and making text of them without a new string for what is well known.
 
 export const CR = 13;
 export const LF = 10;
@@ -42,6 +42,14 @@ const WELL_KNOWN = ["accept", "accept-charset", "accept-encoding", "accept-langu
   "x-envoy-upstream-service-time", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-frame-options", "x-powered-by", "x-request-id"];
 /** Differ in every message, or are secrets: no memory of their last value. */
 const NOT_REMEMBERED = new Set(["authorization", "cookie", "set-cookie", "traceparent", "tracestate", "b3", "x-b3-spanid", "x-b3-traceid", "x-request-id", "etag", "sec-websocket-key"]);
+/** Text that is a field value: no control characters but HTAB, no blank at either end, latin-1. */
+export function isFieldValue(value: string): boolean {
+  for (let i = 0; i < value.length; i++) if (VALUE[value.charCodeAt(i)] !== 1) return false;
+  const first = value.charCodeAt(0);
+  const end = value.charCodeAt(value.length - 1);
+  return first !== SP && first !== HTAB && end !== SP && end !== HTAB;
+}
+
 /** Longer values are made anew. */
 const REMEMBERED_MAX = 128;
 /** A power of two, several times the number of names. */
@@ -50,7 +58,7 @@ const SLOTS = 1024;
 const names: (string | undefined)[] = new Array<string | undefined>(SLOTS).fill(undefined);
 const last: (string | undefined)[] = new Array<string | undefined>(SLOTS).fill(undefined);
 
-/** How `Heading.name` hashes, step by step. */
+/** The hash of a name in lower case, step by step. */
 export const hashStep = (hash: number, octet: number): number => (Math.imul(hash, 31) + octet) | 0;
 
 for (const name of WELL_KNOWN) {

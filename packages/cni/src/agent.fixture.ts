@@ -84,6 +84,7 @@ export class Node {
       redirection: {
         apply: async (ns) => { await settleOnce(); fail("rules"); this.did.push("rules"); this.states.set(use(ns), "redirected"); return "rules"; },
         standing: async (ns) => (this.states.get(use(ns)) === "redirected" && this.drifted !== "pod" ? "rules" : undefined),
+        forgetOther: async () => undefined,
         inspect: async (ns) => { if (this.drifted === "pod") { this.drifted = undefined; throw new Error("no such table"); } return use(ns) > 0n ? "rules" : ""; },
         drain: async (ns) => { await settleOnce(); this.did.push("drain"); this.states.set(use(ns), "drained"); },
         remove: async (ns) => { await settleOnce(); this.did.push("no rules"); this.states.set(use(ns), "none"); },

@@ -4,7 +4,7 @@ import { SyscallError, type Netns } from "@ambit/linux";
 import { backoffDelay, errorText, type Clock, type Counter, type Logger, type Metrics, type Random, type Timer } from "@ambit/runtime";
 import type { HostProbeRules } from "./host-probes.ts";
 import { selectPod, type EnrolmentRules } from "./plan/select.ts";
-import { factsOf, isTerminal, podIps, podSwitches } from "./pods/facts.ts";
+import { factsOf, isTerminal, nameOf, podIps, podSwitches } from "./pods/facts.ts";
 import type { Redirection } from "./pods/redirection.ts";
 import { enrolmentOf, REDIRECTION, type Enrolment, type Report, type Reporter } from "./pods/report.ts";
 import type { PodRules } from "./rules/inpod.ts";
@@ -22,7 +22,7 @@ export interface Zds {
 }
 export interface AgentOptions {
   readonly rules: EnrolmentRules;
-  readonly podRules: Omit<PodRules, "bypassInbound">;
+  readonly podRules: Omit<PodRules, "bypassInbound" | "virtualInterfaces">;
   /** How long connections of a pod that leaves may take to end. */
   readonly drainMs: number;
   readonly pods: Pods;
@@ -235,7 +235,10 @@ export class Agent {
     if (ips.length === 0) return;
     const adopted = this.#adopt(pod, this.#netnsOf(pod, ips), ips);
     // Enrolled before this agent started: its redirection stands or must stand again, ztunnel or not.
-    if (adopted.annotated) await this.#redirect(adopted, await this.#o.redirection.standing(adopted.netns, adopted.rules));
+    if (adopted.annotated) {
+      await this.#redirect(adopted, await this.#o.redirection.standing(adopted.netns, adopted.rules));
+      await this.#o.redirection.forgetOther(adopted.netns);
+    }
     await this.#finish(adopted);
   }
 
@@ -267,10 +270,11 @@ export class Agent {
       known.cutSince = undefined;
       return known;
     }
+    const rules = { ...this.#o.podRules, ...switchesOf(pod, this.#o.podRules.dnsCapture, netns) };
     known?.netns[Symbol.dispose]();
     const entry: Entry = {
       uid, name: pod.metadata.name, namespace: pod.metadata.namespace ?? "", serviceAccount: pod.spec.serviceAccountName ?? "default",
-      netns, ips, rules: { ...this.#o.podRules, ...podSwitches(pod, this.#o.podRules.dnsCapture) },
+      netns, ips, rules,
       phase: "joining", standing: undefined, touched: false, accepted: false, probed: false, listed: this.#o.pods.byUid(uid) !== undefined,
       annotated: pod.metadata.annotations?.[REDIRECTION] === "enabled", reported: enrolmentOf(pod), leavingSince: 0, cutSince: undefined,
     };
@@ -356,7 +360,7 @@ export class Agent {
       entry.leavingSince = clock.monotonic();
       entry.cutSince = undefined;
       if (!entry.touched) return this.#release(entry, because, true);
-      await redirection.drain(entry.netns);
+      await redirection.drain(entry.netns, entry.rules);
       log.info("pod leaves", { pod: nameOf(entry), because });
     }
     const now = clock.monotonic();
@@ -483,5 +487,12 @@ export class Agent {
   }
 }
 
-const nameOf = (pod: Pod | { readonly name: string; readonly namespace: string }): string =>
-  "metadata" in pod ? `${pod.metadata.namespace ?? ""}/${pod.metadata.name}` : `${pod.namespace}/${pod.name}`;
+/** What a pod asks for and cannot have leaves no namespace behind. */
+function switchesOf(pod: Pod, dnsDefault: boolean, netns: Netns): ReturnType<typeof podSwitches> {
+  try {
+    return podSwitches(pod, dnsDefault);
+  } catch (error) {
+    netns[Symbol.dispose]();
+    throw error;
+  }
+}

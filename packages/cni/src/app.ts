@@ -40,7 +40,7 @@ export async function build(config: Config, log: Logger, levels: LogLevels): Pro
   const agent = new Agent({
     rules: { selectors: config.selectors, excludeNamespaces: config.excludeNamespaces, systemNamespace: config.podNamespace },
     podRules: { ipv6: config.ipv6, dnsCapture: config.dnsCapture, probeIpv4: config.probeIpv4, probeIpv6: config.probeIpv6 },
-    drainMs: config.drainMs, pods, redirection: podRedirection, reporter: new Reporter(client, config.nodeName, () => clock.now()),
+    drainMs: config.drainMs, pods, redirection: podRedirection(config.nativeNft), reporter: new Reporter(client, config.nodeName, () => clock.now()),
     findNetns: (uid, ips) => openPodNetns(join(config.hostRoot, "proc"), uid, ips),
     client, probes, clock, random: systemRandom, log, metrics,
   });

@@ -10,6 +10,7 @@ export const ENV = {
   selectors: env.string("AMBIENT_ENABLEMENT_SELECTOR", "", "YAML list of {podSelector, namespaceSelector}"),
   excludeNamespaces: env.string("EXCLUDE_NAMESPACES", "kube-system", "comma list of namespaces that are never enrolled"),
   dnsCapture: env.boolean("AMBIENT_DNS_CAPTURE", false, "redirect pods' DNS to ztunnel"),
+  nativeNft: env.boolean("NATIVE_NFTABLES", true, "write pods' rules with nft; false: with iptables-nft"),
   ipv6: env.boolean("AMBIENT_IPV6", true, "write IPv6 rules where the pod has IPv6"),
   probeIpv4: env.string("HOST_PROBE_SNAT_IP", "169.254.7.127", "source address of the node's own connections to enrolled pods"),
   probeIpv6: env.string("HOST_PROBE_SNAT_IPV6", "fd16:9254:7127:1337:ffff:ffff:ffff:ffff", "the same for IPv6"),
@@ -31,7 +32,7 @@ export const ENV = {
 
 /** Switches of the real agent that we do not have: a value other than these is refused, never ignored. */
 export const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
-  AMBIENT_ENABLED: ["true"], NATIVE_NFTABLES: ["true"], AMBIENT_RECONCILE_POD_RULES_ON_STARTUP: ["true"], ENABLE_AMBIENT_DETECTION_RETRY: ["true"],
+  AMBIENT_ENABLED: ["true"], AMBIENT_RECONCILE_POD_RULES_ON_STARTUP: ["true"], ENABLE_AMBIENT_DETECTION_RETRY: ["true"],
   ISTIO_OWNED_CNI_CONFIG: ["false"], ISTIO_OWNED_CNI_CONFIG_FILENAME: [], ISTIO_OWNED_CNI_CONF_FILENAME: [],
   ALLOW_SWITCH_TO_HOST_NS: ["false"], AMBIENT_ENABLE_AWS_BRANCH_ENI_PROBE: ["false"], REPAIR_ENABLED: ["false"],
 };

@@ -5,11 +5,11 @@ import { execFileSync, spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import { hostKernel, type Netns } from "@ambit/linux";
-import { podRedirection } from "./apply.ts";
+import { podRedirection as redirectionBy } from "./apply.ts";
 import type { News, Order } from "./peer.fixture.ts";
 import type { PodRules } from "./rules/inpod.ts";
 
-const RULES: PodRules = { ipv6: true, dnsCapture: true, bypassInbound: false, probeIpv4: "169.254.7.127", probeIpv6: "fd16:9254:7127:1337:ffff:ffff:ffff:ffff" };
+const RULES: PodRules = { ipv6: true, dnsCapture: true, bypassInbound: false, virtualInterfaces: [], probeIpv4: "169.254.7.127", probeIpv6: "fd16:9254:7127:1337:ffff:ffff:ffff:ffff" };
 const POD = `cni-t-pod-${process.pid}`;
 const PEER = `cni-t-peer-${process.pid}`;
 const LIMIT_MS = 5_000;
@@ -79,7 +79,14 @@ describe("redirection in real namespaces", function () {
   this.timeout(60_000);
   before(function () { if (process.getuid?.() !== 0) this.skip(); });
 
-  for (const [name, podIp, peerIp] of [["IPv4", "10.99.0.2", "10.99.0.1"], ["IPv6", "fd99::2", "fd99::1"]] as const) describe(name, () => {
+  /** Where a rule, a chain's jump and a whole part of the redirection are, by who wrote them. */
+  const DAMAGE = {
+    nft: [["a table", "nft delete table inet istio-ambient-nat"], ["a rule of a chain", "nft flush chain inet istio-ambient-mangle istio-output"]],
+    iptables: [["a jump", "iptables-nft -t nat -D OUTPUT -j ISTIO_OUTPUT; ip6tables-nft -t nat -D OUTPUT -j ISTIO_OUTPUT"], ["a rule of a chain", "iptables-nft -t mangle -F ISTIO_OUTPUT"]],
+  } as const;
+
+  for (const by of ["nft", "iptables"] as const) for (const [name, podIp, peerIp] of [["IPv4", "10.99.0.2", "10.99.0.1"], ["IPv6", "fd99::2", "fd99::1"]] as const) describe(`${by}, ${name}`, () => {
+    const podRedirection = redirectionBy(by === "nft");
     let netns: Netns;
     let pod: Inhabitant;
     let peer: Inhabitant;
@@ -99,7 +106,9 @@ describe("redirection in real namespaces", function () {
       netns[Symbol.dispose]();
       sh(`ip netns del ${POD}; ip netns del ${PEER}`);
     });
-    const state = () => inside(POD, "nft list ruleset; ip rule; ip -6 rule; ip route show table all; ip -6 route show table all");
+    /** iptables leaves the tables that everybody shares, without a rule. */
+    const state = () => `${by === "nft" ? inside(POD, "nft list ruleset") : inside(POD, "iptables-nft-save; ip6tables-nft-save; nft list tables inet").split("\n").filter((l) => /^-A|ISTIO|^table/.test(l)).join()
+      }${inside(POD, "ip rule; ip -6 rule; ip route show table all; ip -6 route show table all; cat /proc/sys/net/netfilter/nf_conntrack_tcp_loose")}`;
 
     it("both directions are captured, loopback and the pod's own address are not", async () => {
       await podRedirection.apply(netns, RULES);
@@ -115,6 +124,11 @@ describe("redirection in real namespaces", function () {
       assert.equal((await peer.connect("in", podIp, 8080)).by, "8080;");
     });
 
+    it("what comes in by a rerouted interface leaves as the pod's own", async () => {
+      await podRedirection.apply(netns, { ...RULES, virtualInterfaces: ["eth0"] });
+      assert.equal((await peer.connect("in", podIp, 8080)).by, "15001;");
+    });
+
     it("applied twice it stands the same; taken away nothing is left", async () => {
       const before = state();
       const standing = await podRedirection.apply(netns, RULES);
@@ -122,7 +136,7 @@ describe("redirection in real namespaces", function () {
       assert.equal(await podRedirection.inspect(netns, RULES), standing);
       assert.equal(await podRedirection.standing(netns, RULES), standing);
       assert.equal(await podRedirection.standing(netns, { ...RULES, dnsCapture: false }), undefined);
-      await podRedirection.drain(netns);
+      await podRedirection.drain(netns, RULES);
       await podRedirection.remove(netns, RULES);
       assert.equal(state(), before);
       await podRedirection.remove(netns, RULES);
@@ -130,8 +144,8 @@ describe("redirection in real namespaces", function () {
     });
 
     for (const [what, damage] of [
-      ["a table", "nft delete table inet istio-ambient-nat"], ["a rule of a chain", "nft flush chain inet istio-ambient-mangle istio-output"],
-      ["the routing rule", `ip ${name === "IPv4" ? "-4" : "-6"} rule del pref 32764`], ["the route", `ip ${name === "IPv4" ? "-4" : "-6"} route flush table 100`],
+      ...DAMAGE[by], ["the routing rule", `ip ${name === "IPv4" ? "-4" : "-6"} rule del pref 32764`], ["the route", `ip ${name === "IPv4" ? "-4" : "-6"} route flush table 100`],
+      ["the word to conntrack", "echo 1 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose"],
     ] as const) it(`${what} that somebody deletes is missed, and comes back`, async () => {
       const standing = await podRedirection.apply(netns, RULES);
       inside(POD, damage);
@@ -149,7 +163,7 @@ describe("redirection in real namespaces", function () {
       await go("joined");
       await podRedirection.apply(netns, RULES);
       await go("repaired");
-      await podRedirection.drain(netns);
+      await podRedirection.drain(netns, RULES);
       await go("leaving");
       await podRedirection.remove(netns, RULES);
       await go("left");
@@ -163,13 +177,13 @@ describe("redirection in real namespaces", function () {
       const go = async (text: string) => { await pod.echoes("out", `${text}-out`); await peer.echoes("in", `${text}-in`); };
       await podRedirection.apply(netns, RULES);
       await go("repaired");
-      await podRedirection.drain(netns);
+      await podRedirection.drain(netns, RULES);
       await go("leaving");
       assert.equal((await pod.connect("new", peerIp, 9000)).by, "9000;");
       assert.equal((await peer.connect("new", podIp, 8080)).by, "8080;");
       await podRedirection.apply(netns, RULES);
       await go("back");
-      await podRedirection.drain(netns);
+      await podRedirection.drain(netns, RULES);
       pod.tell({ do: "close", id: "out" });
       peer.tell({ do: "close", id: "in" });
       await Promise.all([pod.closed("out"), peer.closed("in")]);
@@ -190,7 +204,7 @@ describe("redirection in real namespaces", function () {
       await podRedirection.apply(netns, RULES);
       assert.equal(await pod.ask("r", peerIp, 53, "repaired"), "15053");
       pod.tell({ do: "ask", id: "r", host: peerIp, port: 53, text: "wait" });
-      await podRedirection.drain(netns);
+      await podRedirection.drain(netns, RULES);
       assert.equal(await pod.ask("r", peerIp, 53, "leaving"), "53");
       await podRedirection.remove(netns, RULES);
       assert.equal(await pod.ask("r", peerIp, 53, "left"), "53");
@@ -226,7 +240,7 @@ describe("redirection in real namespaces", function () {
       });
       it("left and come back: captured", async () => {
         await podRedirection.apply(netns, RULES);
-        await podRedirection.drain(netns);
+        await podRedirection.drain(netns, RULES);
         const [o, i] = await old();
         await podRedirection.remove(netns, RULES);
         await pod.echoes("o1", "x");
@@ -240,14 +254,15 @@ describe("redirection in real namespaces", function () {
         const o = await pod.connect("o1", peerIp, 9000);
         pod.tell({ do: "hang-up", port: 15001 });
         await pod.closed("o1");
-        await podRedirection.drain(netns);
+        await podRedirection.drain(netns, RULES);
         await podRedirection.remove(netns, RULES);
         assert.equal((await pod.connect("o2", peerIp, 9000, o.localPort)).by, "9000;");
       });
     });
   });
 
-  it("a pod whose loopback has no IPv6 gets the IPv4 part", async () => {
+  for (const by of ["nft", "iptables"] as const) it(`${by}: a pod whose loopback has no IPv6 gets the IPv4 part`, async () => {
+    const podRedirection = redirectionBy(by === "nft");
     sh(`ip netns add ${POD}; ip -n ${POD} link set lo up`);
     try {
       inside(POD, "echo 1 > /proc/sys/net/ipv6/conf/all/disable_ipv6; echo 1 > /proc/sys/net/ipv6/conf/lo/disable_ipv6");
@@ -255,6 +270,42 @@ describe("redirection in real namespaces", function () {
       const standing = await podRedirection.apply(netns, RULES);
       assert.match(standing, /local default dev lo/);
       await podRedirection.remove(netns, RULES);
+    } finally {
+      sh(`ip netns del ${POD}`);
+    }
+  });
+
+  for (const [from, to] of [["nft", "iptables"], ["iptables", "nft"]] as const) it(`from ${from} to ${to}: the new one stands before the old one goes`, async () => {
+    sh(`ip netns add ${POD}; ip -n ${POD} link set lo up`);
+    try {
+      using netns = hostKernel.openNetns(`/var/run/netns/${POD}`);
+      const [before, after] = [redirectionBy(from === "nft"), redirectionBy(to === "nft")];
+      await before.apply(netns, RULES);
+      assert.equal(await after.standing(netns, RULES), undefined);
+      const standing = await after.apply(netns, RULES);
+      await after.forgetOther(netns);
+      await assert.rejects(before.inspect(netns, RULES));
+      assert.equal(await after.inspect(netns, RULES), standing);
+      await after.remove(netns, RULES);
+      assert.doesNotMatch(inside(POD, "nft list ruleset"), /istio|redirect/i);
+    } finally {
+      sh(`ip netns del ${POD}`);
+    }
+  });
+
+  it("rules of others in the same tables stay", async () => {
+    sh(`ip netns add ${POD}; ip -n ${POD} link set lo up`);
+    try {
+      inside(POD, "iptables-nft -t nat -N THEIRS; iptables-nft -t nat -A OUTPUT -d 192.0.2.1 -j THEIRS; iptables-nft -A INPUT -s 192.0.2.2 -j DROP");
+      const theirs = () => inside(POD, "iptables-nft-save").split("\n").filter((l) => /^-A|^:[A-Z]+ -/.test(l) && !l.includes("ISTIO_")).sort();
+      const before = theirs();
+      using netns = hostKernel.openNetns(`/var/run/netns/${POD}`);
+      const iptables = redirectionBy(false);
+      await iptables.apply(netns, RULES);
+      assert.deepEqual(theirs(), before);
+      await iptables.drain(netns, RULES);
+      await iptables.remove(netns, RULES);
+      assert.deepEqual(inside(POD, "iptables-nft-save").split("\n").filter((l) => /^-A|^:[A-Z]+ -/.test(l)).sort(), before);
     } finally {
       sh(`ip netns del ${POD}`);
     }

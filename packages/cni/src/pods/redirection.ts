@@ -10,7 +10,9 @@ export interface Redirection {
   /** Prints what stands; rejects where part of it is missing. */
   inspect(netns: Netns, rules: PodRules): Promise<string>;
   /** Nothing new is redirected; connections that were go on. */
-  drain(netns: Netns): Promise<void>;
+  drain(netns: Netns, rules: PodRules): Promise<void>;
+  /** What an earlier agent wrote the other way (nft, iptables) goes. */
+  forgetOther(netns: Netns): Promise<void>;
   /** The namespace is as it was before. */
   remove(netns: Netns, rules: PodRules): Promise<void>;
   /** Connections that still run through ztunnel's capture ports. */

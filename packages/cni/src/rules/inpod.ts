@@ -19,6 +19,8 @@ export interface PodRules {
   readonly dnsCapture: boolean;
   /** Annotation ambient.istio.io/bypass-inbound-capture: ingress gateways keep their own inbound. */
   readonly bypassInbound: boolean;
+  /** Annotation istio.io/reroute-virtual-interfaces: what comes in there is the pod's own traffic (machines inside the pod). */
+  readonly virtualInterfaces: readonly string[];
   readonly probeIpv4: string;
   readonly probeIpv6: string;
 }
@@ -34,6 +36,7 @@ export function renderPodRules(rules: PodRules): string {
     `table inet ${TABLES[1]} {`,
     ...NAT_HOOKS,
     "  chain istio-prerouting {",
+    ...rules.virtualInterfaces.flatMap((i) => [`    iifname "${i}" ${SYN} redirect to :${OUTBOUND_PORT}`, `    iifname "${i}" return`]),
     ...(rules.bypassInbound ? [] : families(rules).flatMap((f) => [
       `    meta l4proto tcp ${f.ip} saddr ${f.probe} accept`,
       `    ${f.ip} daddr != ${f.loopback} tcp dport != ${HBONE_PORT} ${SYN} ${marked("meta mark", "!=", ZTUNNEL_MARK)} redirect to :${INBOUND_PORT}`,
@@ -175,9 +178,11 @@ export const renderRoutingCleanup = (rules: Versions): string => perVersion(rule
   `ip ${v} route del local ${all} dev lo table ${ROUTE_TABLE} 2>/dev/null || true`,
 ]);
 
-/** Shell lines that print all that `renderPodRules`, `renderRouting` and `renderTracking` set, always in the same words; fails where a table is missing. */
-export const renderInspection = (rules: PodRules): string => [
-  ...TABLES.filter((t) => rules.dnsCapture || t !== TABLES[2]).map((t) => `nft -s list table inet ${t}`),
+/** Shell lines that print what `renderPodRules` sets, always in the same words; they fail where a table is missing. */
+export const renderInspection = (rules: PodRules): string => TABLES.filter((t) => rules.dnsCapture || t !== TABLES[2]).map((t) => `nft -s list table inet ${t}`).join("\n");
+
+/** The same for `renderRouting` and `renderTracking`. */
+export const renderRoutingInspection = (rules: Versions): string => [
   perVersion(rules, (v) => [`ip ${v} rule show pref ${RULE_PRIORITY}`, `ip ${v} route show table ${ROUTE_TABLE}`]),
   `cat ${LOOSE} 2>/dev/null || true`,
 ].join("\n");

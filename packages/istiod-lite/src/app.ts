@@ -11,6 +11,7 @@ import { onFiles } from "./platform/files.ts";
 import { onKubernetes } from "./platform/kubernetes.ts";
 import { podLookup } from "./pod-lookup.ts";
 import { addressSource } from "./push/address.ts";
+import { auditServed } from "./push/audit.ts";
 import { authorizationSource } from "./push/authorization.ts";
 import { createTicker } from "./push/debounce.ts";
 import { startGrpc } from "./push/service.ts";
@@ -82,6 +83,8 @@ export async function build(o: AppOptions): Promise<App> {
     });
     // Policies before workloads: nobody may list a policy that has not been sent.
     const pushed = [authorizationSource(mesh.authorizations, ticker, clock), addressSource(mesh.addresses, ticker)];
+    const audit = auditServed({ sources: pushed, clock, log: log.child("push"), metrics });
+    ending.push(() => audit.cancel());
     const xds = createXdsServer({ sources: pushed, authenticate: ca.authenticate, ready: () => readiness.ready, log: log.child("xds"), clock, metrics, controlPlane: config.podName });
     const grpc = await startGrpc({ port: config.grpcPort, host: config.host, ...(config.plaintextPort < 0 ? {} : { plaintextPort: config.plaintextPort }), tls: certificate, xds, ca, clock });
     ending.push(() => grpc.drain());

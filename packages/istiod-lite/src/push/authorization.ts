@@ -2,10 +2,10 @@
 import type { Collection } from "@ambit/collections";
 import type { Policy } from "@ambit/core";
 import type { Clock } from "@ambit/runtime";
-import { AUTHORIZATION_TYPE, type ResourceSource } from "@ambit/xds";
+import { AUTHORIZATION_TYPE } from "@ambit/xds";
 import type { Ticker } from "./debounce.ts";
 import { encodePolicy } from "./encode.ts";
-import { serve } from "./served.ts";
+import { serve, type ServedSource } from "./served.ts";
 
 /**
  * A policy that workloads list by name leaves after the workloads have been told to list it no longer: a name without a
@@ -13,7 +13,7 @@ import { serve } from "./served.ts";
  */
 export const REMOVE_AFTER_MS = 500;
 
-export const authorizationSource = (policies: Collection<Policy>, ticker: Ticker, clock: Clock): ResourceSource => serve({
+export const authorizationSource = (policies: Collection<Policy>, ticker: Ticker, clock: Clock): ServedSource => serve({
   typeUrl: AUTHORIZATION_TYPE, versioned: true, urgent: true, collection: policies, ticker, encode: encodePolicy, aliases: () => [], joins: () => [],
   linger: { clock, ms: REMOVE_AFTER_MS, applies: (p) => p.scope === "workload" },
 });

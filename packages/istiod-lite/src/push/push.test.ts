@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Graph, type Source } from "@ambit/collections";
+import { Graph, type Collection, type Source } from "@ambit/collections";
 import type { Policy, Workload } from "@ambit/core";
 import type { Clock, Timer } from "@ambit/runtime";
 import type { ResourceSource } from "@ambit/xds";
@@ -169,6 +169,53 @@ describe("pushed resources", () => {
     r.addresses.set(workload("a"));
     r.clock.advance(GAP_MAX_MS);
     assert.deepEqual(names("ns/s"), ["ns/s"]);
+  });
+  it("belong to the node they run on", () => {
+    const r = rig();
+    r.addresses.set(workload("a"));
+    r.addresses.set(workload("b", { node: "other" }));
+    r.addresses.set(service("s"));
+    r.clock.advance(0);
+    assert.deepEqual(r.address.onNode?.("n"), ["c//Pod/ns/a"]);
+    r.addresses.set(workload("a", { node: "other" }));
+    r.clock.advance(GAP_MAX_MS);
+    assert.deepEqual([r.address.onNode?.("n"), r.address.onNode?.("other")], [[], ["c//Pod/ns/b", "c//Pod/ns/a"]]);
+  });
+  it("are found and mended by an audit when a change got lost", () => {
+    const g = new Graph();
+    const real: Source<Address> = g.source("addresses", { key: (a: Address) => a.name });
+    let deaf = false;
+    const lossy: Collection<Address> = { name: "lossy", get size() { return real.size; }, get: (k) => real.get(k), list: () => real.list(), keys: () => real.keys(), onChange: (l) => real.onChange((c) => { if (!deaf) l(c); }) };
+    const clock = handClock();
+    const source = addressSource(lossy, createTicker(clock));
+    const heard: string[] = [];
+    source.onChange((changed, removed) => heard.push(...[...changed].map((n) => `+${n}`), ...[...removed].map((n) => `-${n}`)));
+    for (const n of ["a", "b", "c"]) real.set(workload(n));
+    clock.advance(0);
+    assert.deepEqual(source.audit(10), []);
+    heard.length = 0;
+    deaf = true;
+    real.set(workload("a", { healthy: false }));
+    real.delete("c//Pod/ns/b");
+    real.set(workload("d"));
+    deaf = false;
+    clock.advance(1000);
+    assert.deepEqual(heard, []);
+    const found = [...Array(4)].flatMap(() => source.audit(2));
+    assert.deepEqual(found.sort(), ["c//Pod/ns/a", "c//Pod/ns/b", "c//Pod/ns/d"]);
+    clock.advance(GAP_MAX_MS);
+    assert.deepEqual(heard.sort(), ["+c//Pod/ns/a", "+c//Pod/ns/d", "-c//Pod/ns/b"]);
+    assert.deepEqual([...Array(8)].flatMap(() => source.audit(2)), []);
+  });
+  it("that are on their way are not taken for lost", () => {
+    const r = rig();
+    r.policies.set(policy("p"));
+    r.addresses.set(workload("a"));
+    assert.deepEqual([r.address.audit(10), r.authorization.audit(10)], [[], []]);
+    r.clock.advance(GAP_MAX_MS);
+    r.policies.delete("ns/p");
+    r.clock.advance(GAP_MAX_MS);
+    assert.deepEqual([r.address.audit(10), r.authorization.audit(10), r.names(r.authorization)], [[], [], ["ns/p"]]);
   });
   it("let a policy that workloads list go only after them, others at once", () => {
     const r = rig();

@@ -19,23 +19,32 @@ export interface ServedOptions<T> {
   readonly linger?: { readonly clock: Clock; readonly ms: number; readonly applies: (item: T) => boolean };
   /** Names whose asker also gets this item: the services of a workload. */
   readonly joins: (item: T) => readonly string[];
+  /** The node it runs on: an on-demand client of that node gets it unasked. Default: none. */
+  readonly node?: (item: T) => string;
+}
+
+export interface ServedSource extends ResourceSource {
+  /** Looks at the next `count` names, in a circle: what is served must be what the collection says. Mends and returns those that are not. */
+  audit(count: number): readonly string[];
 }
 
 /** Hex digits of SHA-256: 64 bits, as Istio's version has. */
 const VERSION_DIGITS = 16;
 
-interface Entry { readonly resource: ServedResource; readonly joins: readonly string[]; readonly lingers: boolean }
+interface Entry { readonly resource: ServedResource; readonly joins: readonly string[]; readonly lingers: boolean; readonly node: string }
 type Listener = (changed: ReadonlySet<string>, removed: ReadonlySet<string>) => void;
 
 /** What it answers is what it announced: changes since the last tick are not visible yet. */
-export function serve<T>(o: ServedOptions<T>): ResourceSource {
+export function serve<T>(o: ServedOptions<T>): ServedSource {
   const entries = new Map<string, Entry>();
   const byAlias = new Map<string, Set<string>>();
   const byJoin = new Map<string, Set<string>>();
+  const byNode = new Map<string, Set<string>>();
   const listeners = new Set<Listener>();
   let touched = new Set<string>();
   /** Gone from the collection, not yet for clients. */
   const leaving = new Map<string, "waiting" | "due">();
+  let round = bothSides(o.collection, entries);
 
   const lingers = (name: string): boolean => {
     const { linger } = o;
@@ -62,6 +71,7 @@ export function serve<T>(o: ServedOptions<T>): ResourceSource {
     if (old !== undefined) {
       for (const a of old.resource.aliases) drop(byAlias, a, name);
       for (const j of old.joins) drop(byJoin, j, name);
+      if (old.node !== "") drop(byNode, old.node, name);
     }
     if (entry === undefined) {
       entries.delete(name);
@@ -70,6 +80,7 @@ export function serve<T>(o: ServedOptions<T>): ResourceSource {
     entries.set(name, entry);
     for (const a of entry.resource.aliases) put(byAlias, a, name);
     for (const j of entry.joins) put(byJoin, j, name);
+    if (entry.node !== "") put(byNode, entry.node, name);
     return "changed";
   };
 
@@ -101,6 +112,24 @@ export function serve<T>(o: ServedOptions<T>): ResourceSource {
       for (const name of exact) for (const member of byJoin.get(name) ?? []) names.add(member);
       return [...names].flatMap((n) => entries.get(n)?.resource ?? []);
     },
+    onNode: (node) => [...(byNode.get(node) ?? [])],
+    audit(count) {
+      const wrong: string[] = [];
+      for (let i = 0; i < count; i++) {
+        const next = round.next();
+        if (next.done === true) {
+          round = bothSides(o.collection, entries);
+          break;
+        }
+        const name = next.value;
+        // What is on its way is not lost.
+        if (touched.has(name) || leaving.has(name) || agrees(o, name, entries.get(name))) continue;
+        wrong.push(name);
+        touched.add(name);
+      }
+      if (wrong.length > 0) o.ticker.touch(o.urgent);
+      return wrong;
+    },
     onChange(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);
@@ -110,11 +139,22 @@ export function serve<T>(o: ServedOptions<T>): ResourceSource {
 
 function entryOf<T>(o: ServedOptions<T>, name: string, item: T): Entry {
   const bytes = o.encode(item);
-  return { resource: { name, version: hash("sha256", bytes, "hex").slice(0, VERSION_DIGITS), bytes, aliases: o.aliases(item) }, joins: o.joins(item), lingers: o.linger?.applies(item) ?? false };
+  return { resource: { name, version: hash("sha256", bytes, "hex").slice(0, VERSION_DIGITS), bytes, aliases: o.aliases(item) }, joins: o.joins(item), lingers: o.linger?.applies(item) ?? false, node: o.node?.(item) ?? "" };
+}
+
+function* bothSides<T>(collection: Collection<T>, entries: ReadonlyMap<string, Entry>): Generator<string> {
+  yield* collection.keys();
+  for (const name of [...entries.keys()]) if (collection.get(name) === undefined) yield name;
+}
+
+function agrees<T>(o: ServedOptions<T>, name: string, entry: Entry | undefined): boolean {
+  const item = o.collection.get(name);
+  if (item === undefined || entry === undefined) return item === undefined && entry === undefined;
+  return sameEntry(entryOf(o, name, item), entry);
 }
 
 const sameEntry = (a: Entry, b: Entry): boolean =>
-  a.resource.version === b.resource.version && a.lingers === b.lingers && a.resource.aliases.join() === b.resource.aliases.join() && a.joins.join() === b.joins.join();
+  a.resource.version === b.resource.version && a.lingers === b.lingers && a.node === b.node && a.resource.aliases.join() === b.resource.aliases.join() && a.joins.join() === b.joins.join();
 
 function put(sets: Map<string, Set<string>>, key: string, value: string): void {
   const set = sets.get(key);

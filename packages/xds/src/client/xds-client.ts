@@ -163,8 +163,12 @@ class Driver implements XdsClient {
       this.#o.onConnected?.();
     }
     const problems = this.#machine.knows(response.typeUrl) ? this.#apply(response, misfits) : this.#ignore(response);
-    const { reply, answers } = this.#machine.settle(response, problems);
+    const { reply, answers, lost } = this.#machine.settle(response, problems);
     this.#stream?.send(reply);
+    if (lost) {
+      this.#o.log.warn("what is held is not what was sent, connecting anew", { type: response.typeUrl, held: this.#machine.held(response.typeUrl).size });
+      this.#stream?.cancel();
+    }
     for (const a of answers) this.#answer(waiterKey(a.typeUrl, a.name), outcome(a));
     if (this.#machine.ready) for (const wake of this.#readyWaiters.splice(0)) wake();
   }

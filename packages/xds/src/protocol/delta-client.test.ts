@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { SetChecksum } from "./checksum.ts";
 import { DeltaClient, NACK_TEXT_MAX, OUTSTANDING_MAX, nackText } from "./delta-client.ts";
 import type { DeltaResponse } from "./messages.ts";
 import { planReconnect } from "./reconnect.ts";
@@ -90,5 +91,24 @@ describe("planReconnect", () => {
   it("spreads by a fifth each way", () => {
     assert.equal(planReconnect({ served: false, code: 14 }, 3, () => 0).delayMs, 64);
     assert.equal(planReconnect({ served: false, code: 14 }, 3, () => 1).delayMs, 96);
+  });
+
+  it("finds a loss by the server's checksum, resumes first, and then believes nothing", () => {
+    const sum = (...held: [string, string][]) => { const s = new SetChecksum(); for (const [n, v] of held) s.toggle(n, v); return s.text; };
+    const c = new DeltaClient([{ typeUrl: "t", onDemand: false }]);
+    const push = (checksum: string, resources: [string, string][] = []) => c.settle({ typeUrl: "t", nonce: "n", removed: [], partial: false, checksum,
+      resources: resources.map(([name, version]) => ({ name, version, aliases: [], bytes: new Uint8Array() })) }, []).lost;
+    const asked = () => Object.fromEntries(c.open({ id: "x", metadata: {} })[0]?.initialVersions ?? []);
+    assert.equal(push(sum(["a", "1"], ["b", "1"]), [["a", "1"], ["b", "1"]]), false);
+    assert.equal(push(sum(["a", "2"], ["b", "1"])), true);
+    assert.deepEqual(asked(), { a: "1", b: "1" });
+    assert.equal(push(sum(["a", "2"], ["b", "1"])), true);
+    assert.deepEqual(asked(), { a: "", b: "" });
+    assert.equal(push(sum(["a", "2"], ["b", "1"]), [["a", "2"], ["b", "1"]]), false);
+  });
+  it("cannot be audited while it refuses something", () => {
+    const c = new DeltaClient([{ typeUrl: "t", onDemand: false }]);
+    const resources = [{ name: "a", version: "1", aliases: [], bytes: new Uint8Array() }];
+    assert.equal(c.settle({ typeUrl: "t", nonce: "n", removed: [], partial: false, checksum: "0", resources }, [{ path: "a", message: "bad" }]).lost, false);
   });
 });

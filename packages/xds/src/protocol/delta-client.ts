@@ -1,6 +1,7 @@
 // Owns the client's half of delta xDS over all its types: what it holds at which version, what it asked for, how it answers.
 // A deterministic machine; streams, handlers and waiting live in client/.
 import type { Problem } from "@ambit/core";
+import { SetChecksum } from "./checksum.ts";
 import { WILDCARD, type DeltaRequest, type DeltaResource, type DeltaResponse, type XdsNode } from "./messages.ts";
 
 /** Names that may wait for an answer at once: beyond it a new lookup is refused rather than queued without end. */
@@ -27,6 +28,10 @@ interface TypeState {
   readonly outstanding: Set<string>;
   /** A complete push was accepted without a problem at least once since the start. */
   accepted: boolean;
+  /** Over `held`. */
+  readonly checksum: SetChecksum;
+  /** The last audit found a loss that resuming was to repair: the next stream asks for everything if it finds one again. */
+  suspect: "no" | "resume" | "all";
 }
 
 export class DeltaClient {
@@ -35,14 +40,15 @@ export class DeltaClient {
 
   constructor(types: readonly ClientType[]) {
     for (const t of types)
-      this.#types.set(t.typeUrl, { onDemand: t.onDemand, held: new Map(), outstanding: new Set(), accepted: false });
+      this.#types.set(t.typeUrl, { onDemand: t.onDemand, held: new Map(), outstanding: new Set(), accepted: false, checksum: new SetChecksum(), suspect: "no" });
   }
 
   /** The requests that open a stream: one per type, each with the whole node and everything held. */
   open(node: XdsNode): DeltaRequest[] {
     this.#connected = true;
     return [...this.#types].map(([typeUrl, t]) => {
-      const initialVersions = new Map(t.held);
+      const initialVersions = t.suspect === "all" ? new Map([...t.held.keys()].map((name) => [name, ""])) : new Map(t.held);
+      if (t.suspect === "all") t.suspect = "no";
       for (const name of t.outstanding) if (!initialVersions.has(name)) initialVersions.set(name, "");
       const star = t.onDemand ? [WILDCARD] : [];
       return { node, typeUrl, subscribe: star, unsubscribe: star, initialVersions, nonce: "", error: undefined };
@@ -60,26 +66,28 @@ export class DeltaClient {
 
   /**
    * Books a response whose content was handed on, and gives the answer for the wire. `problems` carry the resource name as
-   * path: those resources count as not received, all others as applied. An ACK carries no subscription change.
+   * path: those resources count as not received, all others as applied. An ACK carries no subscription change. `lost`: what is held is not what the server
+   * says it must be, so the stream should be opened anew.
    */
-  settle(res: DeltaResponse, problems: readonly Problem[]): { reply: DeltaRequest; answers: Answer[] } {
+  settle(res: DeltaResponse, problems: readonly Problem[]): { reply: DeltaRequest; answers: Answer[]; lost: boolean } {
     const type = this.#types.get(res.typeUrl);
     const answers: Answer[] = [];
     if (type !== undefined) {
       const refused = new Set(problems.map((p) => p.path));
       for (const r of res.resources) {
-        type.held.set(r.name, refused.has(r.name) ? "" : r.version);
+        hold(type, r.name, refused.has(r.name) ? "" : r.version);
         for (const name of [r.name, ...r.aliases])
           if (type.outstanding.delete(name)) answers.push({ typeUrl: res.typeUrl, name, found: true });
       }
       for (const name of res.removed) {
-        type.held.delete(name);
+        hold(type, name, undefined);
         if (type.outstanding.delete(name)) answers.push({ typeUrl: res.typeUrl, name, found: false });
       }
       if (problems.length === 0 && !res.partial) type.accepted = true;
     }
+    const lost = type !== undefined && res.checksum !== undefined && !audited(type, res.checksum);
     const error = problems.length === 0 ? undefined : nackText(problems);
-    return { reply: { ...request(res.typeUrl), nonce: res.nonce, error }, answers };
+    return { reply: { ...request(res.typeUrl), nonce: res.nonce, error }, answers, lost };
   }
 
   /** Asks for one name. "held": it is already here. Without a request the question goes out with the next stream. */
@@ -106,6 +114,29 @@ export class DeltaClient {
   held(typeUrl: string): ReadonlyMap<string, string> {
     return this.#types.get(typeUrl)?.held ?? new Map();
   }
+}
+
+function hold(type: TypeState, name: string, version: string | undefined): void {
+  const old = type.held.get(name);
+  if (old !== undefined) type.checksum.toggle(name, old);
+  if (version === undefined) {
+    type.held.delete(name);
+    return;
+  }
+  type.held.set(name, version);
+  type.checksum.toggle(name, version);
+}
+
+/** Resuming repairs what differs between the two tables; if that was not enough, nothing that is held is believed any more. */
+function audited(type: TypeState, checksum: string): boolean {
+  if (type.checksum.text === checksum) {
+    type.suspect = "no";
+    return true;
+  }
+  // What was refused is held under no version, and both ends know it.
+  if ([...type.held.values()].includes("")) return true;
+  type.suspect = type.suspect === "no" ? "resume" : "all";
+  return false;
 }
 
 const request = (typeUrl: string): DeltaRequest => ({

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ServerSubscription, UNACKED_MAX, WANTED_MAX, type Chunk, type Truth } from "./delta-server.ts";
+import { refusedIn, ServerSubscription, UNACKED_MAX, WANTED_MAX, type Chunk, type Truth } from "./delta-server.ts";
 import type { DeltaRequest } from "./messages.ts";
 
 const LIMITS = { resources: 100, bytes: 1_000_000 };
@@ -12,6 +12,8 @@ const truthOf = (versions: Record<string, string>, aliases: Record<string, strin
     names: () => Object.keys(all),
     versionOf: (n) => all[n],
     sizeOf: () => 100,
+    onNode: (node) => Object.keys(all).filter((n) => n.startsWith(`${node}/`)),
+    checksum: () => `sum of ${Object.keys(all).length}`,
     resolve: (n) => (n in all ? [n, ...(aliases[n] ?? [])] : (aliases[n] ?? [])).filter((x) => x in all),
   };
 };
@@ -140,4 +142,54 @@ describe("a server's subscription", () => {
     assert.equal(s.request(req({ unsubscribe: ["n".repeat(3000)] }), truth).kind, "refused");
     assert.equal(s.request(req({ initial: { ["n".repeat(3000)]: "" } }), truth).kind, "refused");
   });
+
+  it("gives an on-demand client of a node what is on the node, also later, without being asked", () => {
+    const truth = truthOf({ "n1/a": "1", "n2/b": "1" });
+    const s = new ServerSubscription({ versioned: true, noncePrefix: "n" });
+    s.serveNode("n1");
+    s.request(req({ subscribe: ["*"], unsubscribe: ["*"] }), truth);
+    assert.deepEqual(s.next(truth, LIMITS, "v")?.upserts, ["n1/a"]);
+    truth.set({ "n1/a": "1", "n1/c": "1", "n2/d": "1" });
+    s.change(["n1/c", "n2/d", "n2/b"], truth);
+    assert.deepEqual(s.next(truth, LIMITS, "v")?.upserts, ["n1/c"]);
+    truth.set({ "n2/d": "1" });
+    s.change(["n1/a", "n1/c"], truth);
+    assert.deepEqual(s.next(truth, LIMITS, "v")?.removed, ["n1/a", "n1/c"]);
+  });
+  it("does not narrow a wildcard client by its node", () => {
+    const truth = truthOf({ "n1/a": "1", "n2/b": "1" });
+    const s = new ServerSubscription({ versioned: true, noncePrefix: "n" });
+    s.serveNode("n1");
+    s.request(req(), truth);
+    assert.deepEqual(s.next(truth, LIMITS, "v")?.upserts, ["n1/a", "n2/b"]);
+  });
+  it("tells a wildcard client what it must hold, when asked to and when nothing else is pending", () => {
+    const truth = truthOf({ a: "1", b: "1", c: "1" });
+    const s = start(truth);
+    s.audit();
+    const chunks = Array.from({ length: 3 }, () => s.next(truth, { resources: 2, bytes: 1e6 }, "v"));
+    assert.deepEqual(chunks.map((c) => c?.checksum), [undefined, "sum of 3", undefined]);
+    s.audit();
+    assert.deepEqual([s.next(truth, LIMITS, "v")?.checksum, s.due], ["sum of 3", false]);
+  });
+  it("has no audit for types without versions and for on-demand clients", () => {
+    const truth = truthOf({ a: "1" });
+    for (const s of [start(truth, {}, false), start(truth, { subscribe: ["*"], unsubscribe: ["*"] })]) {
+      s.next(truth, LIMITS, "v");
+      s.audit();
+      assert.equal(s.due, false);
+    }
+  });
+});
+
+describe("refusedIn", () => {
+  const cases: [string, string, string[]][] = [
+    ["one resource", "ns/p: spec.rules[0].from: is empty", ["ns/p=spec.rules[0].from: is empty"]],
+    ["two", "ns/p: x; c//Pod/ns/a: y", ["ns/p=x", "c//Pod/ns/a=y"]],
+    ["a reason with a semicolon", "ns/p: bad; really: so; ns/q: y", ["ns/p=bad; really: so", "ns/q=y"]],
+    ["text that names nothing", "something went wrong", []],
+    ["nothing", "", []],
+  ];
+  for (const [name, text, expected] of cases) it(name, () => assert.deepEqual(refusedIn(text).map((r) => `${r.name}=${r.reason}`), expected));
+  it("bounds how many it keeps", () => assert.equal(refusedIn(Array.from({ length: 1000 }, (_, i) => `ns/p${i}: x`).join("; ")).length, 100));
 });

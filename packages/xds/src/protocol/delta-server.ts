@@ -19,6 +19,10 @@ export interface Truth {
   sizeOf(name: string): number;
   /** The names of the resources that answer an on-demand request; none when nothing matches. */
   resolve(nameOrAlias: string): readonly string[];
+  /** Names that belong to a node: its on-demand client holds them without asking. */
+  onNode(node: string): readonly string[];
+  /** Over all names and versions; undefined when there are no versions. */
+  checksum(): string | undefined;
 }
 
 export interface ChunkLimits {
@@ -34,6 +38,8 @@ export interface Chunk {
   /** Aliases are for on-demand clients only. */
   readonly aliases: boolean;
   readonly partial: boolean;
+  /** What the client must hold after this, in an answer to an audit. */
+  readonly checksum: string | undefined;
 }
 
 export type RequestOutcome =
@@ -52,11 +58,35 @@ export interface SubscriptionStatus {
   readonly ackedVersion: string;
   /** The last NACK, until a later response is ACKed. */
   readonly nack: string;
+  /** The resources of that NACK with what is wrong with each (a path and a reason, as the proxy says it); the first REFUSED_MAX. */
+  readonly refused: readonly Refused[];
+}
+
+export interface Refused { readonly name: string; readonly reason: string }
+/** A proxy that refuses more than this at once has one reason for all of them. */
+export const REFUSED_MAX = 100;
+
+/** The NACK text of ztunnel, ours and the real one: `name: reason; name2: reason2`. A reason may hold "; " itself: what names nothing belongs to what is before it. */
+export function refusedIn(nack: string): Refused[] {
+  const out: { name: string; reason: string }[] = [];
+  for (const part of nack.split("; ")) {
+    const at = part.indexOf(": ");
+    const name = part.slice(0, Math.max(0, at));
+    const last = out.at(-1);
+    // Resource names have a slash and no space.
+    if (at > 0 && name.includes("/") && !name.includes(" ")) {
+      if (out.length >= REFUSED_MAX) break;
+      out.push({ name, reason: part.slice(at + 2) });
+    } else if (last !== undefined) last.reason += `; ${part}`;
+  }
+  return out;
 }
 
 export class ServerSubscription {
   readonly #versioned: boolean;
   readonly #noncePrefix: string;
+  /** Whose pods an on-demand client gets without asking; empty: nobody's. */
+  #node = "";
   #started = false;
   #wildcard = false;
   /** Asked for by name or alias. */
@@ -69,6 +99,8 @@ export class ServerSubscription {
   readonly #missing = new Set<string>();
   /** A request is answered, even when there is nothing to say. */
   #owesAnswer = false;
+  /** The next chunk that leaves nothing pending says what the client must hold. */
+  #audit = false;
   #sequence = 0;
   readonly #open = new Map<string, string>();
   #sent = { nonce: "", version: "" };
@@ -105,17 +137,28 @@ export class ServerSubscription {
     return { kind: "ack" };
   }
 
+  /** The client's node, known from its first request. Only on-demand subscriptions are narrowed by it. */
+  serveNode(node: string): void {
+    this.#node = node;
+  }
+
+  /** A wildcard client is to be told what it must hold, so that it finds what it lost. */
+  audit(): void {
+    if (this.#started && this.#wildcard && this.#versioned) this.#audit = true;
+  }
+
   /** Resources that appeared, changed or vanished; which of these it was is looked up when a chunk is cut. */
   change(names: Iterable<string>, truth: Truth): void {
     if (!this.#started) return;
     for (const name of names) if (this.#wildcard || this.#held.has(name)) this.#dirty.add(name);
     if (this.#wildcard) return;
     for (const wanted of this.#wanted) this.#hold(truth.resolve(wanted), false);
+    this.#hold(this.#ofNode(truth), false);
   }
 
   /** True when `next` would give a chunk. */
   get due(): boolean {
-    return (this.#owesAnswer || this.#dirty.size > 0 || this.#missing.size > 0) && this.#open.size < UNACKED_MAX;
+    return (this.#owesAnswer || this.#audit || this.#dirty.size > 0 || this.#missing.size > 0) && this.#open.size < UNACKED_MAX;
   }
 
   /** Cuts the next chunk, at most `limits` (one resource above the byte limit still goes, alone). `version` is for the books. */
@@ -146,7 +189,10 @@ export class ServerSubscription {
     const nonce = `${this.#noncePrefix}${++this.#sequence}`;
     this.#open.set(nonce, version);
     this.#sent = { nonce, version };
-    return { nonce, upserts, removed, aliases: !this.#wildcard, partial: this.#dirty.size + this.#missing.size > 0 };
+    const partial = this.#dirty.size + this.#missing.size > 0;
+    const checksum = this.#audit && !partial ? truth.checksum() : undefined;
+    if (!partial) this.#audit = false;
+    return { nonce, upserts, removed, aliases: !this.#wildcard, partial, checksum };
   }
 
   status(): SubscriptionStatus {
@@ -154,7 +200,7 @@ export class ServerSubscription {
       mode: !this.#started ? "none" : this.#wildcard ? "wildcard" : "on-demand",
       wanted: this.#wanted.size, pending: this.#dirty.size + this.#missing.size, unacked: this.#open.size,
       sentNonce: this.#sent.nonce, sentVersion: this.#sent.version,
-      ackedNonce: this.#acked.nonce, ackedVersion: this.#acked.version, nack: this.#nack,
+      ackedNonce: this.#acked.nonce, ackedVersion: this.#acked.version, nack: this.#nack, refused: refusedIn(this.#nack),
     };
   }
 
@@ -176,7 +222,15 @@ export class ServerSubscription {
       // What it held and is gone must be told so, also when the name has become an alias of something else.
       if (version !== "" && truth.versionOf(name) === undefined) this.#dirty.add(name);
     }
-    if (!this.#wildcard) for (const name of this.#wanted) this.#lookup(name, truth, req.initialVersions);
+    if (this.#wildcard) return;
+    for (const name of this.#wanted) this.#lookup(name, truth, req.initialVersions);
+    const own = this.#ofNode(truth);
+    for (const name of own) this.#held.add(name);
+    this.#dirtyUnless(own, req.initialVersions, truth);
+  }
+
+  #ofNode(truth: Truth): readonly string[] {
+    return this.#node === "" ? [] : truth.onNode(this.#node);
   }
 
   #subscribe(req: DeltaRequest, truth: Truth): void {

@@ -44,4 +44,6 @@ export interface DeltaResponse {
   readonly removed: readonly string[];
   /** More chunks of the same push follow (our servers only; others send whole pushes). */
   readonly partial: boolean;
+  /** Over everything that a wildcard client must hold after this response (our servers only, now and then). */
+  readonly checksum?: string | undefined;
 }

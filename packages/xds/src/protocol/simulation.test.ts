@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { seededRandom, type Random } from "@ambit/runtime";
+import { SetChecksum } from "./checksum.ts";
 import { DeltaClient } from "./delta-client.ts";
 import { ServerSubscription, type Truth } from "./delta-server.ts";
 import type { DeltaRequest, DeltaResponse, XdsNode } from "./messages.ts";
@@ -17,6 +18,12 @@ class World implements Truth {
   readonly texts = new Map<string, string>();
   names = (): Iterable<string> => this.texts.keys();
   versionOf = (name: string): string | undefined => this.texts.get(name);
+  onNode = (): string[] => [];
+  checksum(): string {
+    const sum = new SetChecksum();
+    for (const [name, text] of this.texts) sum.toggle(name, text);
+    return sum.text;
+  }
   sizeOf = (name: string): number => (this.texts.get(name) ?? "").length;
   resolve(asked: string): string[] {
     const name = asked.toLowerCase();
@@ -36,6 +43,8 @@ class Sim {
   toServer: DeltaRequest[] = [];
   toClient: DeltaResponse[] = [];
   sent = 0;
+  lost = 0;
+  repairs = 0;
   #edits = 0;
 
   constructor(seed: number) {
@@ -54,6 +63,8 @@ class Sim {
     if (r < 0.25) this.edit();
     else if (r < 0.30) this.connect();
     else if (r < 0.40 && this.onDemand) this.want();
+    else if (r < 0.42) this.server?.audit();
+    else if (r < 0.44 && this.versioned && !this.onDemand) this.lose();
     else if (r < 0.60) this.serve();
     else if (r < 0.80) this.deliverToServer();
     else this.deliverToClient();
@@ -78,6 +89,15 @@ class Sim {
     this.toServer = this.client.open(node);
   }
 
+  /** A resource or a removal gets lost between the server's books and the client. */
+  lose(): void {
+    const response = this.toClient.pop();
+    if (response === undefined) return;
+    this.lost++;
+    const drop = <T>(list: readonly T[]): T[] => list.filter((_, i) => i !== 0);
+    this.toClient.push({ ...response, resources: drop(response.resources), removed: response.resources.length > 0 ? response.removed : drop(response.removed) });
+  }
+
   want(): void {
     const name = this.pick(NAMES);
     const asked = this.client.want(TYPE, this.random() < 0.5 ? name : name.toUpperCase());
@@ -89,7 +109,7 @@ class Sim {
     if (chunk === undefined) return false;
     this.sent += chunk.upserts.length;
     this.toClient.push({
-      typeUrl: TYPE, nonce: chunk.nonce, removed: chunk.removed, partial: chunk.partial,
+      typeUrl: TYPE, nonce: chunk.nonce, removed: chunk.removed, partial: chunk.partial, checksum: chunk.checksum,
       resources: chunk.upserts.map((name) => {
         const text = this.world.texts.get(name) ?? "";
         return { name, version: this.versioned ? text : "", aliases: chunk.aliases ? [name.toUpperCase()] : [], bytes: Buffer.from(text) };
@@ -118,7 +138,12 @@ class Sim {
       else this.applied.set(r.name, text);
     }
     for (const name of response.removed) this.applied.delete(name);
-    this.toServer.push(this.client.settle(response, problems).reply);
+    const { reply, lost } = this.client.settle(response, problems);
+    this.toServer.push(reply);
+    if (lost) {
+      this.repairs++;
+      this.connect();
+    }
     return true;
   }
 
@@ -141,11 +166,23 @@ class Sim {
 
 describe("delta xDS over a link that is cut", () => {
   it("converges to the server's truth", () => {
+    let losses = 0;
+    let repairs = 0;
     for (let seed = 0; seed < RUNS; seed++) {
       const sim = new Sim(seed);
       try {
         for (let i = 0; i < STEPS; i++) sim.step();
         sim.settle();
+        // What got lost is found and repaired by audits, two at most: one that resumes, one that asks for everything.
+        const refuses = [...sim.client.held(TYPE).values()].includes("");
+        for (let i = 0; i < 2 && sim.lost > 0; i++) {
+          sim.server?.audit();
+          sim.settle();
+        }
+        losses += sim.lost;
+        repairs += sim.repairs;
+        // A client that refuses something cannot be compared with; a new stream still mends it, but for what it refuses.
+        if (sim.lost > 0 && refuses) { sim.connect(); sim.settle(); }
         sim.check();
         // Once settled, a new stream brings only what the client refused.
         const before = sim.sent;
@@ -154,9 +191,12 @@ describe("delta xDS over a link that is cut", () => {
         sim.check();
         const refused = [...sim.client.held(TYPE).values()].filter((v) => v === "").length;
         if (sim.versioned && !sim.onDemand) assert.equal(sim.sent - before, refused, "resume sent what the client holds");
+        // Nothing is repaired that is not broken.
+        if (sim.lost === 0) assert.equal(sim.repairs, 0);
       } catch (error) {
         throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
       }
     }
+    assert.ok(losses > RUNS / 4 && repairs > RUNS / 20, `${losses} lost, ${repairs} repairs`);
   });
 });

@@ -1,7 +1,7 @@
 // Owns the xDS server: who may open a stream, how many, and the fan-out of changes to all of them.
 import { status, type Metadata, type ServiceDefinition, type UntypedServiceImplementation } from "@grpc/grpc-js";
 import type { Identity } from "@ambit/core";
-import { errorText, withTimeout, type Clock, type Logger, type Metrics } from "@ambit/runtime";
+import { errorText, withTimeout, type Clock, type Logger, type Metrics, type Timer } from "@ambit/runtime";
 import { deltaMethod } from "../wire/method.ts";
 import { ClientStream, type ClientStatus, type DeltaCall, type StreamHooks } from "./stream.ts";
 import { ResourceTable, type ResourceSource } from "./source.ts";
@@ -17,12 +17,17 @@ export interface XdsBounds {
   readonly firstRequestMs: number;
   /** Authentication (a token review at the API server) may take this long. */
   readonly authenticateMs: number;
+  /** Each stream is told what it must hold this often, all of them spread over the time. */
+  readonly auditMs: number;
 }
 
 /** One proxy per node and some waypoints; chunks of 500 decode in a few milliseconds at the other end. */
 export const DEFAULT_XDS_BOUNDS: XdsBounds = {
-  streamsMax: 4_096, chunkResources: 500, chunkBytes: 2 * 1024 * 1024, firstRequestMs: 30_000, authenticateMs: 10_000,
+  streamsMax: 4_096, chunkResources: 500, chunkBytes: 2 * 1024 * 1024, firstRequestMs: 30_000, authenticateMs: 10_000, auditMs: 30_000,
 };
+
+/** In this many steps an audit goes round all streams. */
+const AUDIT_STEPS = 30;
 
 /** `unavailable`: the question could not be answered now (the client should retry), as opposed to answered with no. */
 export type Authenticated = { readonly identity: Identity } | { readonly error: string; readonly unavailable?: boolean };
@@ -61,6 +66,8 @@ class Registry {
   readonly #tables: readonly ResourceTable[];
   readonly #streams = new Set<ClientStream>();
   readonly #hooks: StreamHooks;
+  readonly #auditing: Timer;
+  #auditStep = 0;
   #pending = 0;
   #closed = false;
 
@@ -73,6 +80,14 @@ class Registry {
         for (const stream of this.#streams) stream.changed(table, names);
       });
     this.#hooks = this.#makeHooks();
+    this.#auditing = o.clock.every(this.#bounds.auditMs / AUDIT_STEPS, () => this.#audit());
+  }
+
+  /** A few streams at a time, so that a thousand of them are not written to in one turn. */
+  #audit(): void {
+    this.#auditStep = (this.#auditStep + 1) % AUDIT_STEPS;
+    let i = 0;
+    for (const stream of this.#streams) if (i++ % AUDIT_STEPS === this.#auditStep) stream.audit();
   }
 
   server(): XdsServer {
@@ -82,6 +97,7 @@ class Registry {
       clients: () => [...this.#streams].flatMap((s) => s.status() ?? []).sort((a, b) => (a.proxyId < b.proxyId ? -1 : 1)),
       close: () => {
         this.#closed = true;
+        this.#auditing.cancel();
         for (const stream of this.#streams) stream.end(status.OK, "the server is closing");
         for (const table of this.#tables) table.close();
       },

@@ -1,4 +1,5 @@
 // Owns the seam between the server and what it serves: one source per resource type, and the shared table kept from it.
+import { SetChecksum } from "../protocol/checksum.ts";
 import type { Truth } from "../protocol/delta-server.ts";
 import { encodeResourceField } from "../wire/encode.ts";
 
@@ -18,6 +19,8 @@ export interface ResourceSource {
   all(): Iterable<ServedResource>;
   /** What answers an on-demand request: maybe several (a service and its workloads), maybe none. */
   get(nameOrAlias: string): readonly ServedResource[];
+  /** Names of the resources that belong to a node; absent: none do. */
+  onNode?(node: string): readonly string[];
   /** Already debounced; the source must answer with the new state when the listener runs. Returns the unsubscribe function. */
   onChange(listener: (changed: ReadonlySet<string>, removed: ReadonlySet<string>) => void): () => void;
 }
@@ -35,13 +38,14 @@ const OVERHEAD_BYTES = 128;
 export class ResourceTable implements Truth {
   readonly source: ResourceSource;
   readonly #entries = new Map<string, Entry>();
+  readonly #checksum = new SetChecksum();
   #sequence = 1;
   readonly #listeners = new Set<(names: ReadonlySet<string>) => void>();
   readonly #unsubscribe: () => void;
 
   constructor(source: ResourceSource) {
     this.source = source;
-    for (const resource of source.all()) this.#entries.set(resource.name, { resource });
+    for (const resource of source.all()) this.#put(resource.name, resource);
     this.#unsubscribe = source.onChange((changed, removed) => this.#update(changed, removed));
   }
 
@@ -71,6 +75,14 @@ export class ResourceTable implements Truth {
     return this.source.get(nameOrAlias).filter((r) => this.#entries.has(r.name)).map((r) => r.name);
   }
 
+  onNode(node: string): readonly string[] {
+    return this.source.onNode?.(node).filter((n) => this.#entries.has(n)) ?? [];
+  }
+
+  checksum(): string | undefined {
+    return this.source.versioned ? this.#checksum.text : undefined;
+  }
+
   /** The encoded response field of a resource that exists. */
   field(name: string, withAliases: boolean): Buffer {
     const entry = this.#entries.get(name);
@@ -92,17 +104,26 @@ export class ResourceTable implements Truth {
     this.#listeners.clear();
   }
 
+  #put(name: string, resource: ServedResource | undefined): void {
+    const old = this.#entries.get(name)?.resource;
+    if (old !== undefined) this.#checksum.toggle(name, old.version);
+    if (resource === undefined) this.#entries.delete(name);
+    else {
+      this.#entries.set(name, { resource });
+      this.#checksum.toggle(name, resource.version);
+    }
+  }
+
   #update(changed: ReadonlySet<string>, removed: ReadonlySet<string>): void {
     const touched = new Set<string>();
     for (const name of changed) {
       touched.add(name);
       const resource = this.source.get(name).find((r) => r.name === name);
-      if (resource === undefined) this.#entries.delete(name);
-      else this.#entries.set(name, { resource });
+      this.#put(name, resource);
     }
     for (const name of removed) {
       touched.add(name);
-      this.#entries.delete(name);
+      this.#put(name, undefined);
     }
     if (touched.size === 0) return;
     this.#sequence++;

@@ -107,6 +107,13 @@ export class ClientStream {
     this.#schedule();
   }
 
+  /** Tells the client what it must hold by now. */
+  audit(): void {
+    if (this.#closed) return;
+    for (const s of this.#subscriptions.values()) s.audit();
+    this.#schedule();
+  }
+
   status(): ClientStatus | undefined {
     if (this.#proxy === undefined) return undefined;
     return {
@@ -141,6 +148,7 @@ export class ClientStream {
       return false;
     }
     this.#proxy = { id: req.node?.id ?? "", role: verdict.role, nodeName: verdict.nodeName };
+    if (verdict.role === "ztunnel") for (const s of this.#subscriptions.values()) s.serveNode(verdict.nodeName);
     this.#log = this.#hooks.log.child("xds", { proxy: this.#proxy.id });
     this.#log.info("proxy connected", { peer: this.#call.getPeer() });
     return true;
@@ -196,7 +204,7 @@ export class ClientStream {
       if (chunk === undefined) continue;
       this.#hooks.pushed(typeUrl, chunk.upserts.length, chunk.removed.length);
       this.#log.debug("push", { type: typeUrl, nonce: chunk.nonce, resources: chunk.upserts.length, removed: chunk.removed.length });
-      return encodeResponse({ typeUrl, nonce: chunk.nonce, version: table.version, removed: chunk.removed, partial: chunk.partial,
+      return encodeResponse({ typeUrl, nonce: chunk.nonce, version: table.version, removed: chunk.removed, partial: chunk.partial, checksum: chunk.checksum,
         resources: chunk.upserts.map((name) => table.field(name, chunk.aliases)), controlPlane: this.#controlPlane() });
     }
     return undefined;

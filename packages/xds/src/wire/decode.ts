@@ -2,7 +2,7 @@
 import { discovery } from "@ambit/proto";
 import { fromBinary } from "@bufbuild/protobuf";
 import type { DeltaRequest, DeltaResponse } from "../protocol/messages.ts";
-import { PARTIAL_MARK } from "./encode.ts";
+import { CHECKSUM_MARK, PARTIAL_MARK } from "./encode.ts";
 import { splitInitialVersions } from "./initial-versions.ts";
 
 export function decodeRequest(bytes: Uint8Array): DeltaRequest {
@@ -32,7 +32,10 @@ export function decodeResponse(bytes: Uint8Array): { response: DeltaResponse; mi
   return {
     response: {
       typeUrl: m.typeUrl, nonce: m.nonce, resources, removed: m.removedResources, partial: m.systemVersionInfo.endsWith(PARTIAL_MARK),
+      checksum: CHECKSUM.exec(m.systemVersionInfo)?.[1],
     },
     misfits,
   };
 }
+
+const CHECKSUM = new RegExp(`${CHECKSUM_MARK}([0-9a-f]{16})$`);

@@ -6,6 +6,9 @@ import type { DeltaRequest, DeltaResource } from "../protocol/messages.ts";
 /** Ends system_version_info while more chunks of one push follow. Others ignore the field, so it is free for this. */
 export const PARTIAL_MARK = "+";
 
+/** Before the checksum of what the client must hold, at the end of system_version_info. */
+export const CHECKSUM_MARK = "#";
+
 /** Field 2 of DeltaDiscoveryResponse, length-delimited. */
 const RESOURCES_TAG = 0x12;
 
@@ -37,6 +40,7 @@ export interface ResponseParts {
   readonly version: string;
   readonly removed: readonly string[];
   readonly partial: boolean;
+  readonly checksum?: string | undefined;
   /** From encodeResourceField. */
   readonly resources: readonly Uint8Array[];
   /** Empty: not said. */
@@ -46,7 +50,7 @@ export interface ResponseParts {
 /** A protobuf message may come in pieces: the encoded resources follow the rest of the response. */
 export function encodeResponse(p: ResponseParts): Buffer {
   const head = create(discovery.DeltaDiscoveryResponseSchema, {
-    systemVersionInfo: p.partial ? `${p.version}${PARTIAL_MARK}` : p.version,
+    systemVersionInfo: p.partial ? `${p.version}${PARTIAL_MARK}` : p.checksum === undefined ? p.version : `${p.version}${CHECKSUM_MARK}${p.checksum}`,
     typeUrl: p.typeUrl, nonce: p.nonce, removedResources: [...p.removed], ...(p.controlPlane === "" ? {} : { controlPlane: { identifier: p.controlPlane } }),
   });
   return Buffer.concat([toBinary(discovery.DeltaDiscoveryResponseSchema, head), ...p.resources]);

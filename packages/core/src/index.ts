@@ -24,3 +24,17 @@ export { decodeWaypointConfig, encodeWaypointConfig } from "./route/waypoint-wir
 export type {
   ConditionKey, Either, JwtRule, PathPattern, PolicyCondition, PolicyOperation, PolicySource, PolicyTarget, RequestAuthentication, RequestPolicy, RequestRule,
 } from "./policy/request-policy.ts";
+export { changeFields, authorityOf, fieldLines, fieldValue, withField, withoutFields } from "./route/fields.ts";
+export { matchRequest, matchSource, failingDemand, textMatches, describeText, firstParameter, cookieValue, claimTexts, decodeForm, type MatchFacts } from "./route/match-request.ts";
+export { compareGrpcRoutes, compareHttpRoutes, compareOrigins, compareTcpRoutes } from "./route/precedence.ts";
+export { locationOf, rewritePath, type RedirectFacts } from "./route/rewrite.ts";
+export { originAllowed, preflightFields, preflightOf, withCors, type Preflight } from "./route/cors.ts";
+export { normalizeTarget, targetOf, type RequestTarget } from "./route/normalize-path.ts";
+export { chooseBackend, drawShare } from "./route/share.ts";
+export { bareHost, compareHostnames, hostnameMatches, splitAuthority } from "./route/hostname.ts";
+export { grpcStatusOf, httpStatusOf } from "./route/grpc-status.ts";
+export { checkSubstitution, compileRegex, type Regex } from "./route/regex/regex.ts";
+export { authorizeRequest, type HttpAuthzFacts, type RequestAuthzFacts, type RequestCheck, type RequestDecider, type RequestDenial, type RequestField, type RequestRemark, type RequestVerdict, type TokenIdentity } from "./policy/authorize-request.ts";
+export { checkTemplate } from "./policy/match-values.ts";
+export { DEFAULT_TRAFFIC, trafficSettings } from "./route/traffic-defaults.ts";
+export { sameScope, type Place } from "./balance/rank-locality.ts";

@@ -26,7 +26,11 @@ export interface TokenFacts {
   readonly payload: string;
   /** Index into the applicable JWT rules: the one that verified it. */
   readonly rule: number;
+  /** Where it was found. */
+  readonly location: TokenLocation;
 }
+
+export interface TokenLocation { readonly kind: "header" | "query" | "cookie"; readonly name: string }
 
 /** What external authorization said (`plan/need.ts`). */
 export interface CheckFacts {

@@ -5,3 +5,9 @@ export type {
   AttemptOutcome, BodyPeek, FinalPlan, ForwardPlan, HttpOptions, HttpSession, RequestRecord, Served, UpstreamChoice, UpstreamEndpoint, UpstreamGoal, UpstreamsOptions,
 } from "./http/options.ts";
 export type { HttpUpstreams } from "./http/upstream/upstreams.ts";
+export { planRequest } from "./plan/request.ts";
+export { choosePortProtocol, planTcp, type TcpPlan } from "./plan/tcp.ts";
+export { HBONE_PORT, planUpstream, planWorkload, type NextHop, type UpstreamHints, type UpstreamPlan } from "./plan/upstream.ts";
+export { HashTables } from "./plan/balance/hash.ts";
+export type { Session, SessionSeal } from "./plan/session.ts";
+export { findTokens, tokenRulesFor, type TokenCandidate, type TokenRules } from "./plan/tokens.ts";

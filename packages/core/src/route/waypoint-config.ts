@@ -1,4 +1,5 @@
 // Owns the shape of all that one waypoint is told beyond addresses: one value, replaced in one step (ADR 0025).
+import type { Identity } from "../identity/spiffe.ts";
 import type { RequestAuthentication, RequestPolicy } from "../policy/request-policy.ts";
 import type { ServiceKey, WorkloadUid } from "../workload/workload.ts";
 import type { RetryPolicy, ServiceRoutes } from "./route.ts";
@@ -49,6 +50,8 @@ export interface WaypointConfig {
   readonly namespace: string;
   readonly name: string;
   readonly serves: "service" | "workload" | "all" | "none";
+  /** The waypoint's own, where applications are told the client's (x-forwarded-client-cert; annotation ambient.istio.io/xfcc-include-client-identity). */
+  readonly ownIdentity?: Identity | undefined;
   readonly trustDomain: string;
   readonly trustDomainAliases: readonly string[];
   readonly pathNormalization: PathNormalization;

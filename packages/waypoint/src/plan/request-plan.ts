@@ -32,7 +32,7 @@ export interface OutgoingHead {
 }
 
 /** What a policy would have done, or was asked to record. */
-export interface Remark { readonly kind: "audit" | "dry-run-allow" | "dry-run-deny"; readonly policy: string; readonly rule: number }
+export interface Remark { readonly kind: "audit" | "dry-run-allow" | "dry-run-deny" | "dry-run-custom"; readonly policy: string; readonly rule: number }
 
 export type RequestNeed =
   /** Verify the tokens of the request by the rules that apply (`plan/tokens.ts` lists them). */
@@ -53,7 +53,8 @@ export type RequestPlan =
     /** Done to the answer, in order; then `cors`. */
     readonly answer: readonly HeaderChange[];
     readonly cors: { readonly rule: Cors; readonly origin: string } | undefined;
-    readonly timeouts: { readonly requestMs: number | undefined; readonly attemptMs: number | undefined };
+    /** `deadline`: `requestMs` is the client's own (grpc-timeout), shorter than the route's. */
+    readonly timeouts: { readonly requestMs: number | undefined; readonly attemptMs: number | undefined; readonly deadline: boolean };
     readonly retry: RetryPolicy;
     readonly mirrors: readonly { readonly backend: Backend; readonly head: OutgoingHead }[];
     /** A fault's delay; 0: none. */

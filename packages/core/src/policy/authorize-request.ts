@@ -1,0 +1,189 @@
+// Owns the L7 authorization decision: policies and what is known of a request (or of a TCP connection) in, a verdict that says why out.
+// Semantics: Istio's AuthorizationPolicy at a waypoint; where a value leaves room, an ALLOW reads it narrowly and everything else widely (ADR 0026).
+import { principalOf, type Identity } from "../identity/spiffe.ts";
+import { cidrContains, type Cidr } from "../net/cidr.ts";
+import type { Ip } from "../net/ip.ts";
+import type { SocketAddress } from "../net/socket-address.ts";
+import { stringMatches } from "./authorize.ts";
+import { conditionHolds, httpOnly, remoteIpHolds } from "./match-condition.ts";
+import { hostMatches, hostMatchesLoosely, pathPatternMatches, requestPrincipalMatches } from "./match-values.ts";
+import { policyKey, type ServiceAccountMatch, type StringMatch } from "./policy.ts";
+import type { Either, PolicyOperation, PolicySource, RequestPolicy, RequestRule } from "./request-policy.ts";
+import type { PolicyKey } from "../workload/workload.ts";
+
+/** A verified token, as far as policies ask. */
+export interface TokenIdentity { readonly issuer: string; readonly subject: string; readonly claims: Readonly<Record<string, unknown>> }
+
+export interface HttpAuthzFacts {
+  readonly method: string;
+  /** As sent, port included. */
+  readonly authority: string;
+  /** Normalised, without query. */
+  readonly path: string;
+  /** Names (lower case) and values in turn. */
+  readonly fields: readonly string[];
+  readonly scheme: string;
+  /** The first speaks for the request; a rule that denies looks at each. */
+  readonly tokens: readonly TokenIdentity[];
+}
+
+export interface RequestAuthzFacts {
+  /** Verified by the tunnel; undefined: plaintext. */
+  readonly peer: Identity | undefined;
+  /** The client's own address. */
+  readonly sourceIp: Ip;
+  /** What X-Forwarded-For says of the client (anybody may have written it); the source itself where it says nothing. */
+  readonly remoteIp: Ip;
+  /** What was dialled: the VIP (or the pod) and the service port. */
+  readonly destination: SocketAddress;
+  readonly sni: string | undefined;
+  /** undefined: TCP. */
+  readonly http: HttpAuthzFacts | undefined;
+}
+
+export type RequestField =
+  | keyof PolicySource | keyof PolicyOperation
+  /** `when` and the key. */
+  | `when ${string}`;
+
+/** Which policy decided, by which rule (index) and through which fields. */
+export interface RequestDecider { readonly policy: PolicyKey; readonly rule: number; readonly fields: readonly RequestField[] }
+export interface RequestRemark extends RequestDecider { readonly kind: "audit" | "dry-run-allow" | "dry-run-deny" | "dry-run-custom" }
+/** A provider has to be asked. */
+export interface RequestCheck { readonly provider: string; readonly by: RequestDecider }
+
+export type RequestVerdict = { readonly remarks: readonly RequestRemark[] } & (
+  /** Every provider in `checks` must also allow. */
+  | { readonly kind: "allow"; readonly by: RequestDecider | "no-allow-policies"; readonly checks: readonly RequestCheck[] }
+  | { readonly kind: "deny"; readonly reason: "explicit"; readonly by: RequestDecider; readonly checks: readonly RequestCheck[] }
+  | { readonly kind: "deny"; readonly reason: "refused-policy"; readonly policy: PolicyKey; readonly why: string; readonly checks: readonly RequestCheck[] }
+  | { readonly kind: "deny"; readonly reason: "no-allow-matched"; readonly allowPolicies: readonly PolicyKey[]; readonly checks: readonly RequestCheck[] }
+);
+export type RequestDenial = Extract<RequestVerdict, { kind: "deny" }>;
+
+/**
+ * How a rule reads what leaves room. `allow`: it holds only if every reading does; TCP drops rules that need HTTP. `restrict` (DENY, AUDIT,
+ * CUSTOM): one reading is enough; TCP drops the HTTP part of a rule and the rest holds.
+ */
+export type Reading = "allow" | "restrict";
+
+/** AUDIT, CUSTOM, DENY, refused, ALLOW. The caller asks the providers in `checks` before it acts on the rest: they come first. */
+export function authorizeRequest(policies: readonly RequestPolicy[], facts: RequestAuthzFacts): RequestVerdict {
+  const remarks: RequestRemark[] = [];
+  const checks: RequestCheck[] = [];
+  const allows: RequestPolicy[] = [];
+  let denied: RequestDecider | undefined;
+  let refused: RequestPolicy | undefined;
+  for (const policy of policies) {
+    if (policy.refused !== undefined) {
+      if (!policy.dryRun) refused ??= policy;
+      continue;
+    }
+    const { action, dryRun } = policy;
+    if (action === "allow" && !dryRun) {
+      allows.push(policy);
+      continue;
+    }
+    const by = deciderOf(policy, facts, action === "allow" ? "allow" : "restrict");
+    if (by === undefined) continue;
+    if (action === "audit") remarks.push({ kind: "audit", ...by });
+    else if (dryRun) remarks.push({ kind: `dry-run-${action}`, ...by });
+    else if (action === "custom") checks.push({ provider: policy.provider ?? "", by });
+    else denied ??= by;
+  }
+  if (denied !== undefined) return { kind: "deny", reason: "explicit", by: denied, remarks, checks };
+  if (refused !== undefined) return { kind: "deny", reason: "refused-policy", policy: policyKey(refused), why: refused.refused ?? "", remarks, checks };
+  if (allows.length === 0) return { kind: "allow", by: "no-allow-policies", remarks, checks };
+  for (const policy of allows) {
+    const by = deciderOf(policy, facts, "allow");
+    if (by !== undefined) return { kind: "allow", by, remarks, checks };
+  }
+  return { kind: "deny", reason: "no-allow-matched", allowPolicies: allows.map(policyKey), remarks, checks };
+}
+
+function deciderOf(policy: RequestPolicy, facts: RequestAuthzFacts, reading: Reading): RequestDecider | undefined {
+  for (const [i, rule] of policy.rules.entries()) {
+    if (reading === "allow" && facts.http === undefined && needsHttp(rule)) continue;
+    const fields = ruleFields(rule, facts, reading);
+    if (fields !== undefined) return { policy: policyKey(policy), rule: i, fields };
+  }
+  return undefined;
+}
+
+/** The fields by which a rule holds; undefined: it does not. A rule that denies is tried with each token of the request by itself. */
+function ruleFields(rule: RequestRule, facts: RequestAuthzFacts, reading: Reading): readonly RequestField[] | undefined {
+  const tokens = facts.http?.tokens ?? [];
+  const tried = reading === "allow" || tokens.length < 2 ? [tokens[0]] : tokens;
+  for (const token of tried) {
+    const source = anyPart(rule.from, (s) => failingSource(s, facts, token, reading), sourceFields);
+    if (source === undefined) continue;
+    const operation = anyPart(rule.to, (o) => failingOperation(o, facts, reading), operationFields);
+    if (operation === undefined) continue;
+    if (rule.when.every((c) => conditionHolds(c, facts, token, reading))) return [...source, ...operation, ...rule.when.map((c): RequestField => `when ${keyText(c.key)}`)];
+  }
+  return undefined;
+}
+
+/** Nothing written: anybody, anything. Otherwise one of the parts must hold. */
+function anyPart<T>(parts: readonly T[], failing: (part: T) => RequestField | undefined, fieldsOf: (part: T) => readonly RequestField[]): readonly RequestField[] | undefined {
+  if (parts.length === 0) return [];
+  const held = parts.find((part) => failing(part) === undefined);
+  return held === undefined ? undefined : fieldsOf(held);
+}
+
+/** The first field of a source that does not hold. */
+export function failingSource(s: PolicySource, facts: RequestAuthzFacts, token: TokenIdentity | undefined, reading: Reading): RequestField | undefined {
+  const { peer, http } = facts;
+  const principal = peer === undefined ? undefined : principalOf(peer);
+  const named = (m: StringMatch): boolean => principal !== undefined && stringMatches(m, principal);
+  const account = (a: ServiceAccountMatch): boolean => peer !== undefined && a.namespace === peer.namespace && a.serviceAccount === peer.serviceAccount;
+  const block = (ip: Ip) => (c: Cidr): boolean => cidrContains(c, ip);
+  if (!either(s.principals, named)) return "principals";
+  if (!either(s.namespaces, (m) => peer !== undefined && stringMatches(m, peer.namespace))) return "namespaces";
+  if (!either(s.serviceAccounts, account)) return "serviceAccounts";
+  if (!either(s.trustDomains, (m) => peer !== undefined && stringMatches(m, peer.trustDomain))) return "trustDomains";
+  if (!either(s.ipBlocks, block(facts.sourceIp))) return "ipBlocks";
+  // TCP cannot say the rest: a rule that allows and needs it was left out before, from any other it is dropped.
+  if (http === undefined) return undefined;
+  if (!remoteIpHolds(s.remoteIpBlocks, facts, reading)) return "remoteIpBlocks";
+  const requested = (m: StringMatch): boolean => token !== undefined && requestPrincipalMatches(m, token.issuer, token.subject);
+  if (!either(s.requestPrincipals, requested)) return "requestPrincipals";
+  return undefined;
+}
+
+/** The first field of an operation that does not hold. */
+export function failingOperation(o: PolicyOperation, facts: RequestAuthzFacts, reading: Reading): RequestField | undefined {
+  if (!either(o.ports, (p) => p === facts.destination.port)) return "ports";
+  const { http } = facts;
+  if (http === undefined) return undefined;
+  const loose = reading === "restrict";
+  // A `not` is a demand of its own: what it names loosely keeps an ALLOW from holding, what it names strictly keeps a DENY.
+  const host = (m: StringMatch, wide: boolean): boolean => (wide ? hostMatchesLoosely(m, http.authority) : hostMatches(m, http.authority));
+  if (!demands(o.hosts, (m) => host(m, loose), (m) => host(m, !loose))) return "hosts";
+  if (!either(o.methods, (m) => stringMatches(m, http.method))) return "methods";
+  if (!demands(o.paths, (p) => pathPatternMatches(p, http.path, loose), (p) => pathPatternMatches(p, http.path, !loose))) return "paths";
+  return undefined;
+}
+
+const given = (e: Either<unknown>): boolean => e.any.length > 0 || e.not.length > 0;
+const either = <T>(e: Either<T>, holds: (item: T) => boolean): boolean => demands(e, holds, holds);
+const demands = <T>(e: Either<T>, is: (item: T) => boolean, isNot: (item: T) => boolean): boolean => (e.any.length === 0 || e.any.some(is)) && !e.not.some(isNot);
+
+const sourceFields = (s: PolicySource): RequestField[] => SOURCE_FIELDS.filter((f) => given(s[f]));
+const operationFields = (o: PolicyOperation): RequestField[] => OPERATION_FIELDS.filter((f) => given(o[f]));
+export const SOURCE_FIELDS = ["principals", "namespaces", "serviceAccounts", "trustDomains", "ipBlocks", "remoteIpBlocks", "requestPrincipals"] as const satisfies readonly (keyof PolicySource)[];
+export const OPERATION_FIELDS = ["hosts", "methods", "paths", "ports"] as const satisfies readonly (keyof PolicyOperation)[];
+
+/** A condition's key as the user wrote it. */
+export function keyText(key: RequestRule["when"][number]["key"]): string {
+  switch (key.kind) {
+    case "header": return `request.headers[${key.name}]`;
+    case "auth.claims": return `request.auth.claims${key.path.map((p) => `[${p}]`).join("")}`;
+    case "auth.principal": case "auth.audiences": case "auth.presenter": return `request.${key.kind}`;
+    default: return key.kind;
+  }
+}
+
+/** Whether anything of a rule can only be judged over HTTP: on TCP such a rule never allows. */
+export const needsHttp = (rule: RequestRule): boolean =>
+  rule.from.some((s) => given(s.remoteIpBlocks) || given(s.requestPrincipals)) || rule.to.some((o) => given(o.hosts) || given(o.methods) || given(o.paths)) || rule.when.some((c) => httpOnly(c.key));

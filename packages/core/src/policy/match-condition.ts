@@ -1,0 +1,74 @@
+// Owns whether one `when` condition of an L7 policy holds.
+import { principalOf } from "../identity/spiffe.ts";
+import { cidrContains, type Cidr } from "../net/cidr.ts";
+import type { Ip } from "../net/ip.ts";
+import { fieldLines, fieldValue } from "../route/fields.ts";
+import { claimTexts } from "../route/match-request.ts";
+import { stringMatches } from "./authorize.ts";
+import type { Reading, RequestAuthzFacts, TokenIdentity } from "./authorize-request.ts";
+import { requestPrincipalMatches } from "./match-values.ts";
+import type { StringMatch } from "./policy.ts";
+import type { ConditionKey, Either, PolicyCondition } from "./request-policy.ts";
+
+/** Keys that a TCP connection has no value for. */
+export const httpOnly = (key: ConditionKey): boolean => key.kind === "header" || key.kind === "remote.ip" || key.kind.startsWith("auth.");
+
+export function conditionHolds(condition: PolicyCondition, facts: RequestAuthzFacts, token: TokenIdentity | undefined, reading: Reading): boolean {
+  const { key, strings, blocks, ports, accounts } = condition;
+  const { peer } = facts;
+  if (facts.http === undefined && httpOnly(key)) return true;
+  switch (key.kind) {
+    case "header": return headerHolds(strings, headerValues(key.name, facts), reading);
+    case "source.ip": return block(blocks, facts.sourceIp);
+    case "remote.ip": return remoteIpHolds(blocks, facts, reading);
+    case "destination.ip": return block(blocks, facts.destination.ip);
+    case "source.namespace": return oneText(strings, peer?.namespace);
+    case "source.principal": return oneText(strings, peer === undefined ? undefined : principalOf(peer));
+    case "source.trustDomain": return oneText(strings, peer?.trustDomain);
+    case "source.serviceAccount": return either(accounts, (a) => peer !== undefined && a.namespace === peer.namespace && a.serviceAccount === peer.serviceAccount);
+    case "destination.port": return either(ports, (p) => p === facts.destination.port);
+    case "connection.sni": return oneText(strings, facts.sni);
+    case "auth.principal": return either(strings, (m) => token !== undefined && requestPrincipalMatches(m, token.issuer, token.subject));
+    case "auth.audiences": return someText(strings, claimTexts(token?.claims, ["aud"]));
+    case "auth.presenter": return someText(strings, claimTexts(token?.claims, ["azp"]));
+    case "auth.claims": return someText(strings, claimTexts(token?.claims, key.path));
+  }
+}
+
+/**
+ * Istio compares the lines joined with a comma. A second line must not hide the first: one that allows wants the joined text and each line
+ * to match, one that restricts is content with any of them; for `notValues` the other way round.
+ */
+function headerHolds(strings: Either<StringMatch>, values: readonly string[], reading: Reading): boolean {
+  const one = (m: StringMatch, value: string): boolean => m.kind === "presence" || stringMatches(m, value);
+  const all = (m: StringMatch): boolean => values.length > 0 && values.every((v) => one(m, v));
+  const any = (m: StringMatch): boolean => values.some((v) => one(m, v));
+  const [is, isNot] = reading === "allow" ? [all, any] : [any, all];
+  return (strings.any.length === 0 || strings.any.some(is)) && !strings.not.some(isNot);
+}
+
+/** X-Forwarded-For may be forged: what it says must suffice to allow, and what the connection says is enough to restrict. */
+export function remoteIpHolds(blocks: Either<Cidr>, { remoteIp, sourceIp }: RequestAuthzFacts, reading: Reading): boolean {
+  const said = (c: Cidr): boolean => cidrContains(c, remoteIp);
+  const any = (c: Cidr): boolean => said(c) || cidrContains(c, sourceIp);
+  const [is, isNot] = reading === "allow" ? [said, any] : [any, said];
+  return (blocks.any.length === 0 || blocks.any.some(is)) && !blocks.not.some(isNot);
+}
+
+/** Each line, and all of them joined if there are several. */
+function headerValues(name: string, { http }: RequestAuthzFacts): readonly string[] {
+  if (http === undefined) return [];
+  switch (name) {
+    case ":authority": case "host": return [http.authority];
+    case ":method": return [http.method];
+    case ":path": return [http.path];
+    case ":scheme": return [http.scheme];
+  }
+  const lines = fieldLines(http.fields, name);
+  return lines.length < 2 ? lines : [...lines, fieldValue(http.fields, name) ?? ""];
+}
+
+const either = <T>(e: Either<T>, holds: (item: T) => boolean): boolean => (e.any.length === 0 || e.any.some(holds)) && !e.not.some(holds);
+const block = (blocks: PolicyCondition["blocks"], ip: Ip): boolean => either(blocks, (c) => cidrContains(c, ip));
+const oneText = (strings: Either<StringMatch>, value: string | undefined): boolean => either(strings, (m) => value !== undefined && stringMatches(m, value));
+const someText = (strings: Either<StringMatch>, values: readonly string[]): boolean => either(strings, (m) => values.some((v) => stringMatches(m, v)));

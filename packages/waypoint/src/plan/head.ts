@@ -1,0 +1,50 @@
+// Owns the head of a request as it leaves: what is taken out, what is changed by filters, what is added.
+import {
+  authorityOf, changeFields, fieldValue, formatIdentity, rewritePath, targetOf, withField, withoutFields, ok,
+  type Filters, type PathMatch, type Result, type RequestTarget, type WaypointConfig,
+} from "@ambit/core";
+import type { RequestFacts } from "../facts.ts";
+import type { OutgoingHead } from "./request-plan.ts";
+
+const HOP_BY_HOP = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te", "proxy-authenticate", "proxy-authorization", "http2-settings", "trailer"]);
+/** What only proxies of the mesh may say, and would let a client steer or impersonate: gone at the first hop, wherever it came from. */
+const FORGEABLE = new Set([
+  "x-forwarded-client-cert", "x-istio-source", "x-forwarded-network", "x-envoy-original-path", "x-envoy-original-host", "x-envoy-attempt-count", "x-envoy-expected-rq-timeout-ms",
+  "x-envoy-retry-on", "x-envoy-retry-grpc-on", "x-envoy-max-retries", "x-envoy-retriable-status-codes", "x-envoy-retriable-header-names", "x-envoy-upstream-rq-timeout-ms",
+  "x-envoy-upstream-rq-per-try-timeout-ms", "x-envoy-upstream-rq-timeout-alt-response", "x-envoy-hedge-on-per-try-timeout", "x-envoy-upstream-alt-stat-name", "x-envoy-upstream-stream-duration-ms",
+  "x-envoy-internal", "x-envoy-ip-tags", "x-envoy-force-trace", "x-envoy-decorator-operation", "x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node", "x-envoy-auth-partial-body",
+]);
+
+/** The client's fields without what ends at this hop; `te: trailers` stays (RFC 9110 §10.1.4). */
+export function incomingFields(fields: readonly string[]): string[] {
+  const named = new Set((fieldValue(fields, "connection") ?? "").toLowerCase().split(",").map((n) => n.trim()));
+  const kept = withoutFields(fields, (name) => HOP_BY_HOP.has(name) || FORGEABLE.has(name) || named.has(name) || name === "host");
+  if (/(?:^|,)\s*trailers\s*(?:$|,|;)/i.test(fieldValue(fields, "te") ?? "")) kept.push("te", "trailers");
+  return kept;
+}
+
+/** Done in order to the request: rewrites of the rule, then of the backend; header changes likewise. `matched`: what the route matched by. */
+export function applyFilters(head: OutgoingHead, target: RequestTarget, filters: readonly Filters[], matched: PathMatch | undefined): Result<OutgoingHead, string> {
+  let { authority, fields } = head;
+  let { path } = target;
+  for (const { request, rewrite } of filters) {
+    if (rewrite?.path !== undefined) {
+      const rewritten = rewritePath(rewrite.path, matched, path);
+      if (!rewritten.ok) return rewritten;
+      path = rewritten.value;
+    }
+    if (rewrite?.hostname !== undefined) authority = rewrite.hostname;
+    if (request !== undefined) {
+      fields = changeFields(fields, request);
+      authority = authorityOf(request) ?? authority;
+    }
+  }
+  if (path !== target.path) fields = withField(fields, "x-envoy-original-path", targetOf(target.path, target.query));
+  return ok({ ...head, authority, fields, target: targetOf(path, target.query) });
+}
+
+/** What the application behind is told of the client. */
+export function withClient(config: WaypointConfig, { connection, scheme }: RequestFacts, fields: readonly string[]): readonly string[] {
+  const told = fieldValue(fields, "x-forwarded-proto") === undefined ? [...fields, "x-forwarded-proto", scheme] : fields;
+  return config.ownIdentity === undefined ? told : [...told, "x-forwarded-client-cert", `By=${formatIdentity(config.ownIdentity)};URI=${formatIdentity(connection.peer)}`];
+}

@@ -1,0 +1,225 @@
+// Owns the decision what is done with one request: judged, routed, filtered, answered or sent on. Pure and total: every way out says why.
+// Order as in Istio's waypoint: normalisation, tokens, external checks, policies, faults, CORS, route (docs/reference of each is in its file).
+import {
+  changeFields, chooseBackend, drawShare, fieldValue, locationOf, normalizeTarget, originAllowed, preflightFields, preflightOf, splitAuthority, targetOf,
+  type Backend, type Cors, type Filters, type HttpRoute, type MatchFacts, type RequestTarget, type RouteOrigin, type WaypointConfig, type WeightedBackend,
+} from "@ambit/core";
+import type { StateView } from "@ambit/proxy/state";
+import type { RequestFacts } from "../facts.ts";
+import { denialReply, explainVerdictShortly, judgeRequest, onRoute, policiesFor, remarksOf } from "./authorization.ts";
+import { decideChecks } from "./checks.ts";
+import { applyFilters, incomingFields, withClient } from "./head.ts";
+import { backendUnknown, badRequest, connectRefused, localReply, noRoute, nothingWeighs, ruleFails, tokenRefused, upgradeRefused } from "./reply.ts";
+import type { Because, LocalReply, OutgoingHead, Remark, RequestPlan } from "./request-plan.ts";
+import { chooseRoute, clientNamespace, destinationKey, routesOf, type RouteChoice } from "./routes.ts";
+import { effectiveTimeouts, withTimeouts } from "./timeouts.ts";
+import { tokenFields, tokenRulesFor, type TokenRules } from "./tokens.ts";
+
+/** Would change the framing of the connection under our hands. */
+const FORBIDDEN_UPGRADES = /^(?:h2c?|http\/.*|tls\/.*)$/i;
+
+type Forward = Extract<RequestPlan, { kind: "forward" }>;
+
+/** Uniform `random` in [0, 1) is drawn for faults, mirrors and weights, in this order. */
+export function planRequest(config: WaypointConfig, view: Pick<StateView, "service">, facts: RequestFacts, random: () => number): RequestPlan {
+  return new Planner(config, view, facts, random).plan();
+}
+
+/** One request's planning: holds what every step needs and writes down each step's reason. */
+class Planner {
+  readonly #config: WaypointConfig;
+  readonly #view: Pick<StateView, "service">;
+  readonly #facts: RequestFacts;
+  readonly #random: () => number;
+  readonly #because: Because[] = [];
+  #remarks: readonly Remark[] = [];
+  #origin: RouteOrigin | undefined;
+  /** What external checks changed in the request, and what they add to its answer. */
+  #toDownstream: readonly (readonly [string, string])[] = [];
+
+  constructor(config: WaypointConfig, view: Pick<StateView, "service">, facts: RequestFacts, random: () => number) {
+    this.#config = config;
+    this.#view = view;
+    this.#facts = facts;
+    this.#random = random;
+  }
+
+  plan(): RequestPlan {
+    const { method, authority, token } = this.#facts;
+    const refused = this.#malformed();
+    if (refused !== undefined) return this.#reply(refused);
+    const normal = normalizeTarget(this.#facts.target, this.#config.pathNormalization);
+    if (!normal.ok) return this.#reply(badRequest(normal.error));
+    const target = normal.value;
+    if (targetOf(target.path, target.query) !== this.#facts.target) this.#note("path", this.#facts.target, target.path);
+
+    const rules = tokenRulesFor(this.#config, this.#facts.connection, this.#matchFacts(target, this.#facts.fields));
+    const refusal = this.#refuseToken(rules, target);
+    if (refusal !== undefined) return refusal;
+    // What the application will see is what is matched and judged.
+    const { fields, query } = tokenFields(rules.rules, token, incomingFields(this.#facts.fields), target.query);
+    const seen = { path: target.path, query };
+    const matchFacts = this.#matchFacts(seen, fields);
+
+    const level = routesOf(this.#config, this.#facts.connection);
+    if (level !== undefined) this.#note("level", `client namespace ${clientNamespace(this.#facts.connection)}`, level.level);
+    const choice = chooseRoute(level?.routes, matchFacts, this.#because);
+    const route = choice.kind === "route" ? choice.route : undefined;
+    this.#origin = route?.origin;
+
+    const policies = policiesFor(this.#config.policies, this.#facts.connection, onRoute(route));
+    const verdict = judgeRequest(this.#config, policies, { path: target.path, fields, request: this.#facts });
+    this.#remarks = remarksOf(verdict);
+    const checked = decideChecks(this.#config, verdict.checks, this.#facts.checks);
+    if (checked.kind === "need") return { kind: "need", need: checked.need };
+    if (checked.kind === "deny") {
+      this.#note("external authorization", checked.policy, `deny: ${checked.reply.details}`);
+      return this.#reply(checked.reply);
+    }
+    this.#because.push(explainVerdictShortly(verdict));
+    if (verdict.kind === "deny") return this.#reply(denialReply(verdict));
+    this.#toDownstream = checked.toDownstream;
+    return this.#act(choice, { method, authority, target: targetOf(target.path, query), fields: checked.change(fields) }, seen);
+  }
+
+  /** Tokens are verified before anything is decided: a bad one ends the request, none may be fine (policies say). */
+  #refuseToken(rules: TokenRules, target: RequestTarget): RequestPlan | undefined {
+    const { token, method, fields, authority } = this.#facts;
+    const realm = `http://${authority}${target.path}`;
+    if (rules.refused !== undefined) {
+      this.#note("token", rules.refused, "deny");
+      return this.#reply(tokenRefused("Jwt verification fails", realm));
+    }
+    // A browser sends no token with a preflight.
+    if (rules.rules.length === 0 || preflightOf(method, fields) !== undefined) return undefined;
+    if (token === undefined) return { kind: "need", need: { kind: "token" } };
+    if (token.kind === "invalid") {
+      this.#note("token", token.reason, "deny");
+      return this.#reply(tokenRefused(token.reason, realm));
+    }
+    this.#note("token", token.kind === "none" ? "none" : token.tokens.map((t) => `${t.issuer}/${t.subject}`).join(", "), "go on");
+    return undefined;
+  }
+
+  /** What no codec can judge: a method in small letters, a plain CONNECT, an upgrade that nobody allowed. */
+  #malformed(): LocalReply | undefined {
+    const { method, authority, upgrade } = this.#facts;
+    if (!/^[A-Z][A-Z0-9!#$%&'*+\-.^_`|~]*$/.test(method)) return badRequest("the method is not in capitals");
+    if (authority === "") return badRequest("no authority");
+    if (upgrade !== undefined) return FORBIDDEN_UPGRADES.test(upgrade) ? upgradeRefused(upgrade) : undefined;
+    return method === "CONNECT" ? connectRefused : undefined;
+  }
+
+  #matchFacts(target: RequestTarget, fields: readonly string[]): MatchFacts {
+    const { method, authority, scheme, grpc, connection, token } = this.#facts;
+    const { sourceWorkload } = connection;
+    return {
+      ...target, method, authority, scheme, fields, grpc,
+      source: { namespace: clientNamespace(connection), labels: (sourceWorkload && this.#config.workloadLabels.get(sourceWorkload.uid)) ?? {} },
+      claims: token?.kind === "valid" ? token.tokens.map((t) => t.claims) : [],
+    };
+  }
+
+  #act(choice: RouteChoice, head: OutgoingHead, target: RequestTarget): RequestPlan {
+    switch (choice.kind) {
+      case "none": return this.#reply(noRoute);
+      case "service": return this.#toService(head);
+      case "route": return this.#takeRoute(choice.route, head, target);
+    }
+  }
+
+  #toService(head: OutgoingHead): RequestPlan {
+    const { connection } = this.#facts;
+    const service = destinationKey(connection);
+    const to: Forward["to"] = service === undefined ? { kind: "workload" } : { kind: "service", backend: { service, port: connection.address.port, subset: undefined } };
+    return this.#forward(to, head, undefined, [], undefined, 0);
+  }
+
+  #takeRoute(route: HttpRoute, head: OutgoingHead, target: RequestTarget): RequestPlan {
+    const delayMs = route.fault?.delay !== undefined && drawShare(route.fault.delay.fraction, this.#random) ? route.fault.delay.ms : 0;
+    if (delayMs > 0) this.#note("fault", `delay ${delayMs} ms`, "delayed");
+    const { abort } = route.fault ?? {};
+    if (abort !== undefined && drawShare(abort.fraction, this.#random)) {
+      this.#note("fault", "abort", JSON.stringify(abort.answer));
+      const reply = "httpStatus" in abort.answer ? localReply(abort.answer.httpStatus, "fault filter abort", "FI", "fault_filter_abort") : localReply(200, "", "FI", "fault_filter_abort", { grpcStatus: abort.answer.grpcStatus });
+      return this.#reply(reply, delayMs);
+    }
+    const preflight = this.#preflight(route.filters.cors);
+    if (preflight !== undefined) return this.#reply(preflight, delayMs);
+
+    const { action } = route;
+    switch (action.kind) {
+      case "fail": return this.#reply(ruleFails(action.why), delayMs);
+      case "respond": return this.#reply(localReply(action.status, action.body, "-", "direct_response"), delayMs, [route.filters]);
+      case "redirect": {
+        const { authority, scheme, connection } = this.#facts;
+        const location = locationOf(action.redirect, route.match.path, { scheme, authority, port: connection.address.port, ...target }, route.origin.kind === "VirtualService" ? "virtual-service" : "gateway");
+        if (!location.ok) return this.#reply(ruleFails(location.error), delayMs);
+        this.#note("redirect", route.origin.name, location.value);
+        return this.#reply(localReply(action.redirect.status, "", "-", "direct_response", { fields: ["location", location.value] }), delayMs, [route.filters]);
+      }
+      case "forward": return this.#toBackend(route, action.backends, head, target, delayMs);
+    }
+  }
+
+  #toBackend(route: HttpRoute, backends: readonly WeightedBackend[], head: OutgoingHead, target: RequestTarget, delayMs: number): RequestPlan {
+    if (backends.length === 0) return this.#reply(backendUnknown("the rule has no backends"), delayMs);
+    const chosen = chooseBackend(backends, this.#random);
+    if (chosen === undefined) return this.#reply(nothingWeighs, delayMs);
+    if (chosen.kind === "invalid") {
+      this.#note("backend", chosen.why, "500");
+      return this.#reply(backendUnknown(chosen.why), delayMs);
+    }
+    const { backend, filters } = chosen;
+    this.#note("backend", `${backends.length} by weight`, describeBackend(backend));
+    if (this.#view.service(backend.service) === undefined) return this.#reply(backendUnknown(`${backend.service} is not known`), delayMs);
+    const preflight = this.#preflight(filters.cors);
+    if (preflight !== undefined) return this.#reply(preflight, delayMs);
+    const applied = applyFilters(head, target, [route.filters, filters], route.match.path);
+    if (!applied.ok) return this.#reply(ruleFails(applied.error), delayMs);
+    return this.#forward({ kind: "service", backend }, applied.value, route, [route.filters, filters], filters.cors ?? route.filters.cors, delayMs);
+  }
+
+  /** The answer to a preflight; undefined: it is none, or it is to be sent on. */
+  #preflight(cors: Cors | undefined): LocalReply | undefined {
+    const preflight = cors && preflightOf(this.#facts.method, this.#facts.fields);
+    if (cors === undefined || preflight === undefined) return undefined;
+    const allowed = originAllowed(cors, preflight.origin);
+    this.#note("cors", `preflight from ${preflight.origin}`, allowed ? "answered" : cors.unmatchedPreflight === "answer" ? "answered without leave" : "sent on");
+    if (!allowed && cors.unmatchedPreflight === "forward") return undefined;
+    return localReply(200, "", "-", "cors_preflight", { fields: allowed ? preflightFields(cors, preflight) : [] });
+  }
+
+  #forward(to: Forward["to"], head: OutgoingHead, route: HttpRoute | undefined, filters: readonly Filters[], cors: Cors | undefined, delayMs: number): RequestPlan {
+    const timeouts = effectiveTimeouts(route?.timeouts ?? { requestMs: undefined, attemptMs: undefined }, this.#facts);
+    const complete = { ...head, fields: withTimeouts(withClient(this.#config, this.#facts, head.fields), timeouts) };
+    const origin = fieldValue(this.#facts.fields, "origin");
+    const mirrors = filters.flatMap((f) => f.mirrors).filter((m) => drawShare(m.fraction, this.#random));
+    return {
+      kind: "forward", origin: route?.origin, to, head: complete, timeouts, delayMs, session: route?.session,
+      answer: [...(this.#toDownstream.length > 0 ? [{ set: this.#toDownstream, add: [], remove: [] }] : []), ...filters.flatMap((f) => f.response ?? [])],
+      cors: cors !== undefined && origin !== undefined && originAllowed(cors, origin) ? { rule: cors, origin } : undefined,
+      // After an upgrade nothing can be said again.
+      retry: this.#facts.upgrade === undefined ? (route?.retry ?? this.#config.defaultRetry) : { ...this.#config.defaultRetry, retries: 0 },
+      mirrors: this.#facts.upgrade === undefined ? mirrors.map((m) => ({ backend: m.backend, head: { ...complete, authority: shadowOf(complete.authority) } })) : [],
+      remarks: this.#remarks, because: this.#because,
+    };
+  }
+
+  #reply(reply: LocalReply, delayMs = 0, filters: readonly Filters[] = []): RequestPlan {
+    const fields = filters.reduce<readonly string[]>((f, { response }) => (response === undefined ? f : changeFields(f, response)), reply.fields);
+    return { kind: "reply", reply: { ...reply, fields }, origin: this.#origin, delayMs, remarks: this.#remarks, because: this.#because };
+  }
+
+  #note(step: string, saw: string, chose: string): void {
+    this.#because.push({ step, saw, chose });
+  }
+}
+
+const describeBackend = (b: Backend): string => `${b.service}:${b.port}${b.subset === undefined ? "" : ` subset ${b.subset}`}`;
+
+/** A mirrored request says so in its host, as Envoy's does. */
+function shadowOf(authority: string): string {
+  const { host, port } = splitAuthority(authority);
+  return `${host}-shadow${port === undefined ? "" : `:${port}`}`;
+}

@@ -1,0 +1,170 @@
+// Owns the choice where a request goes once its backend is known: one endpoint, and the hop to it. The facts that change by the moment are hints.
+import {
+  cookieValue, eligible, fieldValue, firstParameter, pickWeighted, sameIdentity, parseIdentity, trafficSettings,
+  type Backend, type Candidate, type HashKey, type Identity, type Ip, type Service, type SessionPersistence, type SocketAddress, type TrafficSettings, type WaypointConfig, type Workload,
+} from "@ambit/core";
+import type { StateView } from "@ambit/proxy/state";
+import { buildMaglev, buildRing, hashText, type HashTables } from "./balance/hash.ts";
+import { chooseLocality } from "./balance/locality.ts";
+import { pickInTurn, pickLeastRequest, warmShare, type PickHints } from "./balance/weight.ts";
+import { backendUnknown, noHealthyUpstream } from "./reply.ts";
+import type { Because, LocalReply } from "./request-plan.ts";
+import { readSession, rememberSession, type SessionSeal } from "./session.ts";
+
+/** The port on which every ztunnel takes tunnels for its pods. */
+export const HBONE_PORT = 15008;
+
+export interface UpstreamHints extends PickHints {
+  /** The client's workload; undefined: not known. */
+  readonly client: Workload | undefined;
+  /** The network that we are on. */
+  readonly network: string;
+  readonly ejected: (uid: string) => boolean;
+  /** Where this request has been already: avoided while there is somebody else (not by consistent hashing). */
+  readonly excluded: ReadonlySet<string>;
+  readonly tables: HashTables;
+  /** What consistent hashing and sessions look at. TCP has no fields. */
+  readonly sourceIp: Ip;
+  readonly fields: readonly string[];
+  readonly query: string | undefined;
+  readonly session: { readonly rule: SessionPersistence; readonly seal: SessionSeal } | undefined;
+  /** Answers of DNS for workloads that have only a name. */
+  readonly hosts: ReadonlyMap<string, readonly Ip[]>;
+}
+
+export type NextHop =
+  /** HBONE to the workload's ztunnel, which must prove one of `expect`. */
+  | { readonly kind: "tunnel"; readonly at: SocketAddress; readonly target: SocketAddress; readonly expect: readonly [Identity, ...Identity[]] }
+  /** A workload outside the mesh: plain TCP is all it understands. */
+  | { readonly kind: "direct"; readonly at: SocketAddress };
+
+export type UpstreamPlan =
+  | {
+    readonly kind: "endpoint";
+    readonly workload: Workload;
+    readonly service: Service | undefined;
+    readonly port: number;
+    readonly hop: NextHop;
+    readonly settings: TrafficSettings;
+    /** Fields for the answer (cookies of sessions and of hashing), names and values in turn. */
+    readonly answerFields: readonly string[];
+    readonly because: readonly Because[];
+  }
+  | { readonly kind: "none"; readonly reply: LocalReply; readonly because: readonly Because[] }
+  | { readonly kind: "need"; readonly hostname: string };
+
+/** A service's endpoint. `random` is uniform in [0, 1). */
+export function planUpstream(view: Pick<StateView, "service" | "endpoints" | "members">, config: WaypointConfig, backend: Backend, hints: UpstreamHints, random: () => number): UpstreamPlan {
+  const because: Because[] = [];
+  const service = view.service(backend.service);
+  if (service === undefined) return { kind: "none", reply: backendUnknown(`${backend.service} is not known`), because };
+  const policy = config.traffic.get(backend.service);
+  if (backend.subset !== undefined && policy?.subsets.get(backend.subset) === undefined) return { kind: "none", reply: backendUnknown(`${backend.service} has no subset ${backend.subset}`), because };
+  const settings = trafficSettings(policy, backend);
+
+  const able = eligible(service, view.endpoints(backend.service), backend.port, hints.network).filter((c) => c.workload.network === hints.network && inSubset(c, backend, config));
+  const near = chooseLocality(able, settings.locality, service.loadBalancing, {
+    client: hints.client, ejected: hints.ejected, labelsOf: (uid) => config.workloadLabels.get(uid) ?? {}, clientLabels: (hints.client && config.workloadLabels.get(hints.client.uid)) ?? {},
+  }, random);
+  const well = withoutEjected(near, settings, hints);
+  because.push({ step: "endpoints", saw: `${view.members(backend.service).length} in all, ${able.length} able, ${near.length} near enough`, chose: `${well.length} to choose from` });
+
+  const chosen = chosenBySession(well, backend, hints) ?? chosenByBalancer(well, backend, settings, hints, random);
+  if (chosen === undefined) return { kind: "none", reply: noHealthyUpstream, because };
+  because.push({ step: "endpoint", saw: settings.balancer.kind, chose: `${chosen.candidate.workload.uid} port ${chosen.candidate.port}` });
+  return finish(chosen, service, settings, hints, because);
+}
+
+/** Pod traffic goes on to the pod it was meant for. */
+export function planWorkload(workload: Workload, port: number, hints: Pick<UpstreamHints, "hosts" | "network">, settings: TrafficSettings): UpstreamPlan {
+  const because: Because[] = [{ step: "endpoint", saw: "pod traffic", chose: `${workload.uid} port ${port}` }];
+  if (workload.network !== hints.network) return { kind: "none", reply: noHealthyUpstream, because: [...because, { step: "network", saw: workload.network, chose: "another network cannot be reached" }] };
+  return finish({ candidate: { workload, port }, answerFields: [] }, undefined, settings, hints, because);
+}
+
+interface Choice { readonly candidate: Candidate; readonly answerFields: readonly string[] }
+
+function finish({ candidate: { workload, port }, answerFields }: Choice, service: Service | undefined, settings: TrafficSettings, hints: Pick<UpstreamHints, "hosts">, because: readonly Because[]): UpstreamPlan {
+  const ip = workload.addresses[0] ?? hints.hosts.get(workload.hostname)?.[0];
+  if (ip === undefined) return hints.hosts.has(workload.hostname) || workload.hostname === "" ? { kind: "none", reply: noHealthyUpstream, because } : { kind: "need", hostname: workload.hostname };
+  return { kind: "endpoint", workload, service, port, settings, answerFields, because, hop: hopTo(workload, ip, port, service) };
+}
+
+function hopTo(workload: Workload, ip: Ip, port: number, service: Service | undefined): NextHop {
+  if (workload.protocol !== "hbone") return { kind: "direct", at: { ip, port } };
+  const more = (service?.subjectAltNames ?? []).map(parseIdentity).flatMap((r) => (r.ok && !sameIdentity(r.value, workload.identity) ? [r.value] : []));
+  return { kind: "tunnel", at: { ip, port: HBONE_PORT }, target: { ip, port }, expect: [workload.identity, ...more] };
+}
+
+function inSubset({ workload }: Candidate, { service, subset }: Backend, config: WaypointConfig): boolean {
+  const wanted = subset === undefined ? undefined : config.traffic.get(service)?.subsets.get(subset)?.labels;
+  if (wanted === undefined) return true;
+  const labels = config.workloadLabels.get(workload.uid) ?? {};
+  return Object.entries(wanted).every(([name, value]) => Object.hasOwn(labels, name) && labels[name] === value);
+}
+
+/** Ejected ones are left out unless that would leave too few (panic); places already tried unless there is no other. */
+function withoutEjected(candidates: readonly Candidate[], { outlier, balancer }: TrafficSettings, { ejected, excluded }: UpstreamHints): readonly Candidate[] {
+  const standing = outlier === undefined ? candidates : candidates.filter((c) => !ejected(c.workload.uid));
+  const panic = outlier !== undefined && standing.length * 100 < outlier.minHealthPercent * candidates.length;
+  const well = panic ? candidates : standing;
+  if (excluded.size === 0 || balancer.kind === "consistent-hash") return well;
+  const fresh = well.filter((c) => !excluded.has(c.workload.uid));
+  return fresh.length > 0 ? fresh : well;
+}
+
+/** The endpoint that the client was given before, while it is well. */
+function chosenBySession(candidates: readonly Candidate[], backend: Backend, { session, fields, now, excluded }: UpstreamHints): Choice | undefined {
+  if (session === undefined) return undefined;
+  const known = readSession(session.rule, session.seal, fields, now);
+  const candidate = known?.service === backend.service ? candidates.find((c) => c.workload.uid === known.workload && !excluded.has(known.workload)) : undefined;
+  return candidate && { candidate, answerFields: [] };
+}
+
+function chosenByBalancer(candidates: readonly Candidate[], backend: Backend, settings: TrafficSettings, hints: UpstreamHints, random: () => number): Choice | undefined {
+  const { balancer, warmup } = settings;
+  const weightOf = ({ workload }: Candidate): number => workload.capacity * warmShare(warmup, hints.memberSince(workload.uid), hints.now);
+  const capacityOf = ({ workload }: Candidate): number => workload.capacity;
+  let candidate: Candidate | undefined;
+  let answerFields: readonly string[] = [];
+  switch (balancer.kind) {
+    case "least-request": case "passthrough": candidate = pickLeastRequest(candidates, weightOf, hints, random); break;
+    case "round-robin": candidate = pickInTurn(candidates, weightOf, hints.turn); break;
+    case "random": candidate = pickWeighted(candidates, capacityOf, random); break;
+    case "consistent-hash": {
+      const key = hashKeyOf(balancer.key, hints, random);
+      answerFields = key?.answerFields ?? [];
+      candidate = key === undefined ? pickWeighted(candidates, capacityOf, random) : pickByHash(candidates, backend, balancer, hints.tables, key.value);
+      break;
+    }
+  }
+  if (candidate === undefined) return undefined;
+  if (hints.session !== undefined) answerFields = [...answerFields, ...rememberSession(hints.session.rule, hints.session.seal, { service: backend.service, workload: candidate.workload.uid }, hints.now)];
+  return { candidate, answerFields };
+}
+
+function pickByHash(candidates: readonly Candidate[], { service, port, subset }: Backend, { algorithm }: Extract<TrafficSettings["balancer"], { kind: "consistent-hash" }>, tables: HashTables, value: string): Candidate | undefined {
+  const members = candidates.filter((c) => c.workload.capacity > 0).toSorted((a, b) => (a.workload.uid < b.workload.uid ? -1 : 1));
+  if (members.length === 0) return undefined;
+  const names = members.map((c) => c.workload.uid);
+  const weights = members.map((c) => c.workload.capacity);
+  const build = algorithm.kind === "ring" ? () => buildRing(names, weights, algorithm.minimumSize) : () => buildMaglev(names, weights, algorithm.tableSize);
+  const table = tables.get(`${service}:${port}/${subset ?? ""}`, `${algorithm.kind} ${names.map((n, i) => `${n}=${weights[i] ?? 0}`).join(" ")}`, build);
+  return members[table(hashText(value))];
+}
+
+/** undefined: the request has no such key, so any endpoint will do. */
+function hashKeyOf(key: HashKey, { sourceIp, fields, query }: UpstreamHints, random: () => number): { readonly value: string; readonly answerFields: readonly string[] } | undefined {
+  const plain = (value: string | undefined) => (value === undefined ? undefined : { value, answerFields: [] });
+  switch (key.kind) {
+    case "source-ip": return plain(sourceIp);
+    case "header": return plain(key.name === "host" ? undefined : fieldValue(fields, key.name));
+    case "query": return plain(firstParameter(query, key.name));
+    case "cookie": {
+      const known = cookieValue(fields, key.name);
+      if (known !== undefined || key.ttlS === undefined) return plain(known);
+      const value = Array.from({ length: 4 }, () => Math.floor(random() * 0x1_0000_0000).toString(16).padStart(8, "0")).join("");
+      return { value, answerFields: ["set-cookie", `${key.name}=${value}${key.ttlS > 0 ? `; Max-Age=${key.ttlS}` : ""}; Path=${key.path === "" ? "/" : key.path}; HttpOnly`] };
+    }
+  }
+}

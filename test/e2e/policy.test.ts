@@ -1,7 +1,8 @@
 // Istio's ambient getting-started objects, unmodified in shape: the namespace label, L4 AuthorizationPolicy, PeerAuthentication.
 import assert from "node:assert/strict";
-import { KINDS, type Condition, type KubeObject } from "@ambit/kube";
+import { KINDS, type Condition, type Kind, type KubeObject } from "@ambit/kube";
 import { accountOf, documents, namespaceOf, samplePod, saidBy, saidUntil, serviceOf } from "./client-log.fixture.ts";
+import { ambit } from "./cli.fixture.ts";
 import { TestLab } from "./lab.fixture.ts";
 
 const CLIENT = ["client", "--url", "http://server.t.svc.cluster.local:8080/", "--hold", "server.t:9080", "--every", "50"];
@@ -33,6 +34,8 @@ spec:
   mtls:
     mode: STRICT
 `;
+
+const VALIDATORS: Kind = { group: "admissionregistration.k8s.io", version: "v1", plural: "validatingwebhookconfigurations", kind: "ValidatingWebhookConfiguration", namespaced: false };
 
 describe("Istio's own objects in the lab", function () {
   this.timeout(120_000);
@@ -100,6 +103,17 @@ describe("Istio's own objects in the lab", function () {
     // The only ALLOW rule is left out: nobody is allowed.
     await saidUntil(lab, "t", "friend", refused(begin));
     await lab.kubectl("-n", "t", "delete", "authorizationpolicy", "server-viewer");
+  });
+
+  it("what the mesh would not understand is refused where it is written, in the words of its status", async () => {
+    // Open until it is proven to work: the leader says when.
+    await lab.until<KubeObject>(VALIDATORS, undefined, (all) => all.some((c) => (c["webhooks"] as { failurePolicy: string }[]).every((w) => w.failurePolicy === "Fail")));
+    const wrong = await tempFile(ALLOW.replace("principals:", "ipBlocks:").replace("cluster.local/ns/t/sa/friend", "10.0.0.0/33"));
+    await assert.rejects(lab.kubectl("apply", "-f", wrong), /admission webhook "rev\.validation\.istio\.io" denied the request: AuthorizationPolicy t\/server-viewer is not understood: spec\.rules\[0\]\.from\[0\]\.source\.ipBlocks\[0\]/);
+    const offline = ambit(["analyze", "-f", wrong]);
+    assert.equal(offline.code, 1);
+    assert.match(offline.out, /object\.yaml:16: Error \[IST0106\] AuthorizationPolicy t\/server-viewer: spec\.rules\[0\]\.from\[0\]\.source\.ipBlocks\[0\]/);
+    await lab.kubectl("apply", "--dry-run=server", "-f", await tempFile(ALLOW));
   });
 
   it("the namespace label taken away releases every pod, and they still talk", async () => {

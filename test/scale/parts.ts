@@ -52,7 +52,7 @@ export async function startControlPlane(api: { port: number; caPem: string }, no
   const kubeconfig = { apiVersion: "v1", kind: "Config", "current-context": "c", contexts: [{ name: "c", context: { cluster: "c", user: "u" } }],
     clusters: [{ name: "c", cluster: { server, "certificate-authority-data": Buffer.from(api.caPem).toString("base64") } }], users: [{ name: "u", user: { token: "t" } }] };
   writeFileSync(join(dir, "kubeconfig"), JSON.stringify(kubeconfig));
-  const env = { ...process.env, NODE_OPTIONS: nodeOptions, GRPC_PORT: "0", HTTP_PORT: "0", MONITORING_PORT: "0", DEBUG_PORT: "0", LISTEN_ADDRESS: "127.0.0.1" };
+  const env = { ...process.env, NODE_OPTIONS: nodeOptions, GRPC_PORT: "0", HTTP_PORT: "0", MONITORING_PORT: "0", DEBUG_PORT: "0", HTTPS_PORT: "0", LISTEN_ADDRESS: "127.0.0.1" };
   const began = monotonicMs();
   const child = spawn(process.execPath, [ISTIOD, "--kubeconfig", join(dir, "kubeconfig")], { env, stdio: ["ignore", "pipe", "inherit"] });
   const port = await new Promise<number>((resolve, reject) => {

@@ -3,6 +3,7 @@
 import { Command, CommanderError } from "commander";
 import { KubeconfigError, KubeError } from "@ambit/kube";
 import { errorText } from "@ambit/runtime";
+import { addAnalyze } from "./commands/analyze.ts";
 import { addLab } from "./commands/lab.ts";
 import { addStatus } from "./commands/status.ts";
 import { addVersion, version } from "./commands/version.ts";
@@ -17,6 +18,7 @@ const BROKEN = 70;
 const program = new Command("ambit").description("An ambient service mesh: no sidecars, mutual TLS everywhere, and it explains itself.");
 program.enablePositionalOptions().exitOverride().version(version(), "--version", "the version alone; `ambit version` says more");
 program.configureOutput({ outputError: (text, write) => write(`ambit: ${text.replace(/^error: /, "").trimEnd().replaceAll("\n", " ")} (--help shows how)\n`) });
+addAnalyze(program);
 addLab(program);
 addStatus(program);
 addWhy(program);

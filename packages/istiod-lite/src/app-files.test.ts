@@ -37,7 +37,7 @@ describe("the control plane without Kubernetes", function () {
     const levels = new LogLevels("info");
     const config = readConfig({
       AMBIT_CONFIG_DIR: join(folder, "mesh"), AMBIT_TOKENS_FILE: join(folder, "tokens"), ROOT_CA_DIR: join(folder, "ca"),
-      GRPC_PORT: "0", HTTP_PORT: "0", MONITORING_PORT: "0", DEBUG_PORT: "0", LISTEN_ADDRESS: "127.0.0.1",
+      GRPC_PORT: "0", HTTP_PORT: "0", MONITORING_PORT: "0", DEBUG_PORT: "0", HTTPS_PORT: "0", LISTEN_ADDRESS: "127.0.0.1",
     });
     return build({ config, levels, log: createLogger("istiod", { levels, write: (l) => lines.push(l) }) }).then((app) => { apps.push(app); return app; });
   };

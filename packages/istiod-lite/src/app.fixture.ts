@@ -99,7 +99,7 @@ export class Cluster {
   async istiod(env: Record<string, string> = {}): Promise<App> {
     const token = await this.token("istio-system", "istiod", undefined);
     const { ca } = this.admin.config;
-    const config = readConfig({ GRPC_PORT: "0", HTTP_PORT: "0", MONITORING_PORT: "0", DEBUG_PORT: "0", LISTEN_ADDRESS: "127.0.0.1", ...env });
+    const config = readConfig({ GRPC_PORT: "0", HTTP_PORT: "0", MONITORING_PORT: "0", DEBUG_PORT: "0", HTTPS_PORT: "0", LISTEN_ADDRESS: "127.0.0.1", ...env });
     return build({ config, levels: new LogLevels("warn"), log: createLogger("istiod", { levels: new LogLevels("warn"), write: (line) => this.warnings.push(line) }), cluster: { server: this.server, ...(ca === undefined ? {} : { ca }), token: async () => token } });
   }
 }

@@ -2,6 +2,7 @@
 import { loadClientConfig, type ClientConfig } from "@ambit/kube";
 import { commonRoutes, json, LogLevels, Metrics, Readiness, serveHttp, systemClock, type BoundServer, type Clock, type Logger, type Routes } from "@ambit/runtime";
 import { createXdsServer, type XdsServer } from "@ambit/xds";
+import { serveAdmission } from "./admission/server.ts";
 import { createCaService } from "./ca/service.ts";
 import { createServingCertificate, servingNames } from "./ca/serving.ts";
 import type { ReviewToken } from "./ca/token-review.ts";
@@ -31,6 +32,8 @@ export interface App {
   readonly httpPort: number;
   readonly monitoringPort: number;
   readonly debugPort: number;
+  /** Undefined: no admission webhook is served. */
+  readonly httpsPort: number | undefined;
   readonly mesh: Mesh;
   readonly rootsPem: string;
   readonly readiness: Readiness;
@@ -88,6 +91,8 @@ export async function build(o: AppOptions): Promise<App> {
     const xds = createXdsServer({ sources: pushed, authenticate: ca.authenticate, ready: () => readiness.ready, log: log.child("xds"), clock, metrics, controlPlane: config.podName });
     const grpc = await startGrpc({ port: config.grpcPort, host: config.host, ...(config.plaintextPort < 0 ? {} : { plaintextPort: config.plaintextPort }), tls: certificate, xds, ca, clock });
     ending.push(() => grpc.drain());
+    const admission = config.httpsPort < 0 ? undefined : await serveAdmission({ host: config.host, port: config.httpsPort, tls: certificate, settings: () => settings, metrics, log: log.child("admission") });
+    if (admission !== undefined) ending.push(() => admission.close());
     const debug = await bind("127.0.0.1", config.debugPort, { ...common, ...debugRoutes(mesh, xds, config) });
     serving();
 
@@ -106,7 +111,7 @@ export async function build(o: AppOptions): Promise<App> {
       writers.start();
       log.info("ready", { addresses: mesh.addresses.size, policies: mesh.authorizations.size, grpc_port: grpc.port });
     });
-    return { grpcPort: grpc.port, httpPort: http.port, monitoringPort: monitoring.port, debugPort: debug.port, mesh, rootsPem: authority.rootsPem, readiness, drain };
+    return { grpcPort: grpc.port, httpPort: http.port, monitoringPort: monitoring.port, debugPort: debug.port, httpsPort: admission?.port, mesh, rootsPem: authority.rootsPem, readiness, drain };
   } catch (error) {
     await drain();
     throw error;

@@ -23,6 +23,8 @@ export const SCHEMA = {
   waypointImage: env.string("WAYPOINT_IMAGE", "ambit/waypoint:lab", "the image of the waypoints that Gateways ask for"),
   waypointControlPlane: env.string("WAYPOINT_CONTROL_PLANE", "", "host:port that waypoints connect to; empty: istiod.NAMESPACE.svc:15012"),
   debugPort: port("DEBUG_PORT", 15000, "dumps and log levels, on localhost only"),
+  /** -1: off. */
+  httpsPort: env.integer("HTTPS_PORT", 15017, "the admission webhook over TLS; -1: off", -1, 65_535),
   logFilter: env.string("AMBIT_LOG", "info", "log level, or scope=level,…"),
 };
 

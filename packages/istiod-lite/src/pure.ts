@@ -1,5 +1,8 @@
-// Public pure parts of the control plane, for `ambit why` (ADR 0018): objects in, wire resources out, no I/O.
+// Public pure parts of the control plane, for `ambit why` and `ambit analyze` (ADR 0018): objects in, wire resources out, no I/O.
 export { admit, type SourceName } from "./collections/admit.ts";
 export { placed, SOURCE_KINDS, sourceOf } from "./collections/kinds.ts";
 export { buildMesh, type Mesh } from "./collections/graph.ts";
 export { encodeAddress, encodePolicy } from "./push/encode.ts";
+export { DEFAULT_SETTINGS } from "./collections/settings.ts";
+export { analyzeObjects } from "./rules/analyze.ts";
+export { atLeast, FINDINGS, type Finding, type FindingKind, type Level } from "./rules/findings.ts";

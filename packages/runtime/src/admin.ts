@@ -1,5 +1,6 @@
 // Owns the small HTTP servers every binary has: admin (localhost only), metrics and readiness.
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { createServer as createTlsServer, type Server as TlsServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import type { LogLevels } from "./log.ts";
 import type { Metrics } from "./metrics.ts";
@@ -20,13 +21,32 @@ const HEADERS_TIMEOUT_MS = 10_000;
 export const json = (value: unknown, status = 200): Reply => ({ status, type: "application/json", body: `${JSON.stringify(value, null, 2)}\n` });
 export const text = (body: string, status = 200): Reply => ({ status, type: "text/plain; charset=utf-8", body });
 
-export async function serveHttp(host: string, port: number, routes: Routes): Promise<BoundServer> {
-  const server: Server = createServer({ headersTimeout: HEADERS_TIMEOUT_MS }, (req, res) => {
-    answer(req, res, routes).catch((error: unknown) => {
+/** A certificate that may be replaced while the server runs; connections that are open keep theirs. */
+export interface ServerCertificate {
+  current(): { readonly keyPem: string; readonly certPem: string };
+  /** Returns the unsubscribe function. */
+  onRotate(listener: (next: { readonly keyPem: string; readonly certPem: string }) => void): () => void;
+}
+
+export interface ServeOptions {
+  /** HTTPS. Default: plain HTTP. */
+  readonly tls?: ServerCertificate;
+  /** Default: BODY_MAX_BYTES. */
+  readonly bodyMaxBytes?: number;
+}
+
+export async function serveHttp(host: string, port: number, routes: Routes, options: ServeOptions = {}): Promise<BoundServer> {
+  const bodyMax = options.bodyMaxBytes ?? BODY_MAX_BYTES;
+  const onRequest = (req: IncomingMessage, res: ServerResponse): void => {
+    answer(req, res, routes, bodyMax).catch((error: unknown) => {
       if (!res.headersSent) res.writeHead(500, { "content-type": "text/plain" });
       res.end(`internal error: ${error instanceof Error ? error.message : String(error)}\n`);
     });
-  });
+  };
+  const { tls } = options;
+  const server: Server | TlsServer = tls === undefined ? createServer({ headersTimeout: HEADERS_TIMEOUT_MS }, onRequest)
+    : createTlsServer({ headersTimeout: HEADERS_TIMEOUT_MS, key: tls.current().keyPem, cert: tls.current().certPem }, onRequest);
+  const stopRotating = tls?.onRotate((next) => { if ("setSecureContext" in server) server.setSecureContext({ key: next.keyPem, cert: next.certPem }); });
   await new Promise<void>((resolve, reject) => {
     server.once("error", reject);
     server.listen(port, host, () => { server.off("error", reject); resolve(); });
@@ -34,11 +54,11 @@ export async function serveHttp(host: string, port: number, routes: Routes): Pro
   const address = server.address() as AddressInfo;
   return {
     host: address.address, port: address.port,
-    close: () => new Promise((resolve) => { server.close(() => resolve()); server.closeAllConnections(); }),
+    close: () => new Promise((resolve) => { stopRotating?.(); server.close(() => resolve()); server.closeAllConnections(); }),
   };
 }
 
-async function answer(req: IncomingMessage, res: ServerResponse, routes: Routes): Promise<void> {
+async function answer(req: IncomingMessage, res: ServerResponse, routes: Routes, bodyMax: number): Promise<void> {
   const url = new URL(req.url ?? "/", "http://localhost");
   const method = req.method === "HEAD" ? "GET" : (req.method ?? "GET");
   const handler = routes[`${method} ${url.pathname}`];
@@ -48,12 +68,14 @@ async function answer(req: IncomingMessage, res: ServerResponse, routes: Routes)
     res.end(known ? `${method} is not allowed on ${url.pathname}\n` : `no such path: ${url.pathname}\n`);
     return;
   }
-  let body = "";
+  const chunks: Buffer[] = [];
+  let size = 0;
   for await (const chunk of req as AsyncIterable<Buffer>) {
-    body += chunk.toString("utf8");
-    if (body.length > BODY_MAX_BYTES) { res.writeHead(413).end("body too large\n"); return; }
+    chunks.push(chunk);
+    size += chunk.length;
+    if (size > bodyMax) { res.writeHead(413).end("body too large\n"); return; }
   }
-  const reply = await handler(url.searchParams, body);
+  const reply = await handler(url.searchParams, Buffer.concat(chunks).toString("utf8"));
   res.writeHead(reply.status ?? 200, { "content-type": reply.type ?? "text/plain; charset=utf-8" });
   res.end(reply.body);
 }

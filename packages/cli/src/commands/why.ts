@@ -1,13 +1,11 @@
 // Owns `ambit why`: where a connection would go and which policy decides, from the very functions that decide it.
-import { readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
 import { Option, type Command } from "commander";
 import { formatSocketAddress } from "@ambit/core";
-import { isNotFound, parseManifests, type KubeObject } from "@ambit/kube";
-import { SOURCE_KINDS } from "@ambit/istiod-lite/pure";
+import type { KubeObject } from "@ambit/kube";
 import { seededRandom } from "@ambit/runtime";
 import { explainConnection } from "@ambit/ztunnel/pure";
-import { connect, type ClusterOptions } from "../cluster.ts";
+import type { ClusterOptions } from "../cluster.ts";
+import { documentsIn, objectsOfCluster } from "../objects.ts";
 import { FORMATS, print, render, type Format } from "../output.ts";
 import { UsageError } from "../usage-error.ts";
 import { modelOf } from "../why/model.ts";
@@ -24,7 +22,7 @@ export function addWhy(program: Command): void {
 }
 
 async function why(from: string, to: string, options: Options): Promise<void> {
-  const objects = options.file === undefined ? await fromCluster(options) : options.file.flatMap(fromFile);
+  const objects = options.file === undefined ? await objectsOfCluster(options) : fromFiles(options.file);
   const { state, problems } = modelOf(objects);
   const view = state.view();
   const source = findSource(view, from);
@@ -43,28 +41,8 @@ async function why(from: string, to: string, options: Options): Promise<void> {
   if (answer.outcome === "denied") process.exitCode = 1;
 }
 
-async function fromCluster(options: ClusterOptions): Promise<KubeObject[]> {
-  const client = connect(options);
-  try {
-    const lists = await Promise.all(Object.values(SOURCE_KINDS).map(async (kind) => {
-      const { items } = await client.list(kind).catch((error: unknown) => {
-        // A CRD that is not installed has no objects.
-        if (isNotFound(error)) return { items: [] as KubeObject[] };
-        throw error;
-      });
-      return items.map((item) => ({ ...item, kind: kind.kind, apiVersion: kind.group === "" ? kind.version : `${kind.group}/${kind.version}` }));
-    }));
-    return lists.flat();
-  } finally {
-    client.close();
-  }
-}
-
-function fromFile(path: string): KubeObject[] {
-  try {
-    const files = statSync(path).isDirectory() ? readdirSync(path).filter((f) => /\.ya?ml$/.test(f)).sort().map((f) => join(path, f)) : [path];
-    return files.flatMap((file) => parseManifests(readFileSync(file, "utf8"), file));
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error), { cause: error });
-  }
+function fromFiles(paths: readonly string[]): KubeObject[] {
+  const { documents, problems: [problem] } = documentsIn(paths);
+  if (problem !== undefined) throw new UsageError(`${problem.file}:${problem.line}: ${problem.message}`);
+  return documents.map((d) => d.object);
 }

@@ -2,15 +2,14 @@
 // ztunnel's own decoder. Nothing here decides.
 import { describeProblems, policyKey } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
-import { admit, buildMesh, encodeAddress, encodePolicy, placed, sourceOf } from "@ambit/istiod-lite/pure";
+import { admit, buildMesh, DEFAULT_SETTINGS, encodeAddress, encodePolicy, placed, sourceOf } from "@ambit/istiod-lite/pure";
 import { prepareAddresses, preparePolicies, ProxyState } from "@ambit/ztunnel/pure";
 
-const SETTINGS = { rootNamespace: "istio-system", trustDomain: "cluster.local", clusterId: "Kubernetes", clusterDomain: "cluster.local" };
 
 export interface Model { readonly state: ProxyState; readonly problems: readonly string[] }
 
 export function modelOf(objects: readonly KubeObject[]): Model {
-  const mesh = buildMesh(SETTINGS);
+  const mesh = buildMesh(DEFAULT_SETTINGS);
   const problems: string[] = [];
   mesh.batch(() => {
     for (const object of objects) {

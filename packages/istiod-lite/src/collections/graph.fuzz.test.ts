@@ -8,15 +8,15 @@ import { seededRandom } from "@ambit/runtime";
 import { goldenCases } from "@ambit/testkit";
 import { admit, type SourceName } from "./admit.ts";
 import { buildMesh, type Mesh } from "./graph.ts";
+import { DEFAULT_SETTINGS } from "./settings.ts";
 import { encodeAddress, encodePolicy } from "../push/encode.ts";
 
 const FOLDER = join(import.meta.dirname, "testdata");
-const SETTINGS = { rootNamespace: "istio-system", trustDomain: "cluster.local", clusterId: "Kubernetes", clusterDomain: "cluster.local" };
 const STEPS = Number(process.env["MESH_FUZZ_STEPS"] ?? 1500);
 const SEED = Number(process.env["MESH_FUZZ_SEED"] ?? 7);
 const WEIRD: readonly unknown[] = [null, "", "*", "\u0000", 0, -1, 1e9, NaN, true, [], {}, [null], [[]], ["*"], { a: null }, "__proto__", "10.0.0.0/8", "x".repeat(300)];
 
-const kinds = Object.keys(buildMesh(SETTINGS).sources) as SourceName[];
+const kinds = Object.keys(buildMesh(DEFAULT_SETTINGS).sources) as SourceName[];
 const corpus = goldenCases(FOLDER).flatMap((name) => loadAll(readFileSync(join(FOLDER, name, "input.yaml"), "utf8")) as KubeObject[])
   .flatMap((object) => { const source = kinds.find((k) => KINDS[k].kind === object?.kind); return source === undefined ? [] : [{ source, object }]; });
 
@@ -24,7 +24,7 @@ describe("the mesh under random objects", () => {
   it(`equals a mesh built from scratch, and never throws, over ${STEPS} batches (seed ${SEED})`, () => {
     const random = seededRandom(SEED);
     const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)] as T;
-    const live = buildMesh(SETTINGS);
+    const live = buildMesh(DEFAULT_SETTINGS);
     for (let step = 0; step < STEPS; step++) {
       live.batch(() => {
         for (let n = 1 + Math.floor(random() * 4); n > 0; n--) {
@@ -63,7 +63,7 @@ function mutate(object: KubeObject, random: () => number, pick: <T>(list: readon
 }
 
 function compare(live: Mesh, step: number): void {
-  const fresh = buildMesh(SETTINGS);
+  const fresh = buildMesh(DEFAULT_SETTINGS);
   fresh.batch(() => { for (const k of kinds) for (const object of live.sources[k].list()) fresh.sources[k].set(object as never); });
   for (const what of ["addresses", "authorizations", "statuses"] as const)
     assert.deepEqual(live[what].list(), fresh[what].list(), `step ${step}: ${what}`);

@@ -7,11 +7,10 @@ import { security, workload } from "@ambit/proto";
 import { checkGolden, goldenCases, type GoldenInput } from "@ambit/testkit";
 import { admit, type SourceName } from "./admit.ts";
 import { buildMesh } from "./graph.ts";
-import type { Settings } from "./settings.ts";
+import { DEFAULT_SETTINGS, type Settings } from "./settings.ts";
 import { encodeAddress, encodePolicy } from "../push/encode.ts";
 
 const FOLDER = join(import.meta.dirname, "testdata");
-const DEFAULTS: Settings = { rootNamespace: "istio-system", trustDomain: "cluster.local", clusterId: "Kubernetes", clusterDomain: "cluster.local" };
 
 describe("translations", () => {
   for (const name of goldenCases(FOLDER)) it(name, () => checkGolden(FOLDER, name, translate));
@@ -20,7 +19,7 @@ describe("translations", () => {
 function translate(input: GoldenInput): unknown {
   // A document of kind Settings overrides what no Kubernetes object says.
   const [settings = {}] = input.take((d) => d["kind"] === "Settings");
-  const mesh = buildMesh({ ...DEFAULTS, ...(settings["settings"] as Partial<Settings> | undefined) });
+  const mesh = buildMesh({ ...DEFAULT_SETTINGS, ...(settings["settings"] as Partial<Settings> | undefined) });
   const refused: Record<string, unknown> = {};
   mesh.batch(() => {
     for (const source of Object.keys(mesh.sources) as SourceName[])

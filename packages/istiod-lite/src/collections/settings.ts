@@ -7,6 +7,9 @@ export interface Settings {
   readonly clusterDomain: string;
 }
 
+/** Where nothing is set: Istio's own defaults. */
+export const DEFAULT_SETTINGS: Settings = { rootNamespace: "istio-system", trustDomain: "cluster.local", clusterId: "Kubernetes", clusterDomain: "cluster.local" };
+
 export const LABELS = {
   dataplaneMode: "istio.io/dataplane-mode",
   useWaypoint: "istio.io/use-waypoint",

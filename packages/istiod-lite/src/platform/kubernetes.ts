@@ -1,6 +1,7 @@
 // Owns the control plane's life in a cluster: lists and watches, TokenReview, the authority's Secret, conditions written by a leader.
 import { KubeClient, LeaderElection, type ClientConfig } from "@ambit/kube";
 import { newUuid, type Clock, type Logger } from "@ambit/runtime";
+import { keepWebhooks } from "../admission/webhook-writer.ts";
 import { decodeTokenReview, tokenReviewOf } from "../ca/token-review.ts";
 import type { Config } from "../config.ts";
 import { runWaypoints } from "../gateways/controller.ts";
@@ -26,6 +27,7 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
       const status = createStatusWriter({ client, desired: mesh.statuses, objects: mesh.sources, clock, log: log.child("status") });
       const allocator = createAllocator({ client, entries: mesh.serviceEntries, objects: mesh.sources.serviceEntries, clock, log: log.child("status") });
       const anchor = keepTrustAnchor({ client, namespaces: mesh.sources.namespaces, rootsPem, clock, log: log.child("status") });
+      const webhooks = config.httpsPort < 0 ? undefined : keepWebhooks({ client, namespace: config.namespace, rootsPem, clock, log: log.child("admission") });
       const waypoints = runWaypoints({
         client, gateways: mesh.sources.gateways, services: mesh.sources.services, pods: mesh.sources.pods, clock, log: log.child("waypoints"),
         rootNamespace: config.namespace, clusterDomain: config.clusterDomain,
@@ -39,6 +41,7 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
         onChange: (leading) => {
           anchor.lead(leading);
           waypoints.lead(leading);
+          webhooks?.lead(leading);
           for (const writer of [status, allocator])
             if (leading) writer.resume(writer.keys());
             else writer.pause();
@@ -51,6 +54,7 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
           await allocator.stop();
           await anchor.stop();
           await waypoints.stop();
+          await webhooks?.stop();
           await election.stop();
         },
       };

@@ -4,11 +4,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createLogger, LogLevels, systemClock } from "@ambit/runtime";
 import { buildMesh, type Mesh } from "../collections/graph.ts";
+import { DEFAULT_SETTINGS } from "../collections/settings.ts";
 import { allocateAddresses } from "../plan/allocate-entries.ts";
 import { watchFiles, type FileSources } from "./files.ts";
 import { createInbox } from "./inbox.ts";
 
-const SETTINGS = { rootNamespace: "istio-system", trustDomain: "cluster.local", clusterId: "Kubernetes", clusterDomain: "cluster.local" };
 const WAIT_MS = 5_000;
 const service = (name: string, ip: string, extra = ""): string => `apiVersion: v1\nkind: Service\nmetadata: {name: ${name}, namespace: app}\nspec:\n  clusterIP: ${ip}\n  ports: [{port: 80}]\n${extra}`;
 const policy = (name: string, rest: string): string => `apiVersion: security.istio.io/v1\nkind: AuthorizationPolicy\nmetadata: {name: ${name}, namespace: app}\nspec: ${rest}\n`;
@@ -24,7 +24,7 @@ describe("a folder of files as the source", () => {
     renameSync(join(folder, `.${name}`), join(folder, name));
   };
   const start = (): void => {
-    mesh = buildMesh(SETTINGS);
+    mesh = buildMesh(DEFAULT_SETTINGS);
     said = [];
     const inbox = createInbox(mesh, createLogger("t", { levels: new LogLevels("error"), write: () => undefined }));
     inbox.open();

@@ -3,7 +3,7 @@ import { keysOf, policyStatus, statusToApply, STATUS_KINDS, type DesiredStatus, 
 
 const want: DesiredStatus = {
   key: "k", kind: "authorizationPolicies", namespace: "ns", name: "p", manager: "m", owns: ["ZtunnelAccepted"],
-  conditions: [{ type: "ZtunnelAccepted", status: "True", reason: "Accepted", message: "attached to ztunnel" }],
+  problems: [], conditions: [{ type: "ZtunnelAccepted", status: "True", reason: "Accepted", message: "attached to ztunnel" }],
 };
 const standing = (over: Partial<StandingCondition> = {}): StandingCondition =>
   ({ type: "ZtunnelAccepted", status: "True", reason: "Accepted", message: "attached to ztunnel", observedGeneration: 3, lastTransitionTime: "2026-01-01T00:00:00Z", ...over });

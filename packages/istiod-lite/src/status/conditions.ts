@@ -20,6 +20,8 @@ export interface DesiredStatus {
   /** Every type this manager ever writes: only these are compared and removed. */
   readonly owns: readonly string[];
   readonly conditions: readonly DesiredCondition[];
+  /** What made the object be refused, by path: the same that the conditions put into words. */
+  readonly problems: readonly Problem[];
 }
 
 export interface DesiredCondition {
@@ -39,10 +41,11 @@ const MANAGERS = {
 /** A message longer than this helps nobody; Kubernetes allows 32,768. */
 const MESSAGE_MAX = 1_024;
 
-function desired(kind: StatusKind, namespace: string, name: string, manager: { name: string; owns: readonly string[] }, conditions: readonly DesiredCondition[]): DesiredStatus {
+function desired(kind: StatusKind, namespace: string, name: string, manager: { name: string; owns: readonly string[] }, conditions: readonly DesiredCondition[], problems: readonly Problem[] = []): DesiredStatus {
   return {
     key: `${kind}/${namespace}/${name}/${manager.name}`, kind, namespace, name, manager: manager.name, owns: manager.owns,
     conditions: conditions.map((c) => ({ ...c, message: c.message.length > MESSAGE_MAX ? `${c.message.slice(0, MESSAGE_MAX - 1)}…` : c.message })),
+    problems,
   };
 }
 
@@ -55,7 +58,7 @@ export function policyStatus(p: PolicyInfo): DesiredStatus[] {
   const [namespace, name] = split(p.key);
   const waypoint = p.outcome.kind === "for-waypoint";
   return [
-    desired("authorizationPolicies", namespace, name, MANAGERS.ztunnelPolicy, waypoint ? [] : [ztunnelAccepted(p)]),
+    desired("authorizationPolicies", namespace, name, MANAGERS.ztunnelPolicy, waypoint ? [] : [ztunnelAccepted(p)], p.outcome.kind === "refused" ? p.outcome.problems : []),
     desired("authorizationPolicies", namespace, name, MANAGERS.waypointPolicy, waypoint ? [{
       type: "WaypointAccepted", status: "False", reason: "AncestorNotBound",
       message: "no waypoint enforces this policy: policies with targetRefs are not for ztunnel",
@@ -83,7 +86,7 @@ export function peerAuthStatus(p: PeerAuthInfo): DesiredStatus[] {
   if (p.problems.length > 0)
     conditions.push({ type: "ZtunnelAccepted", status: "False", reason: "Invalid", message: `not understood, so plaintext is refused by everything that it selects: ${describeProblems(p.problems)}` });
   else if (p.ignored !== undefined) conditions.push({ type: "ZtunnelAccepted", status: "False", reason: "UnsupportedValue", message: p.ignored });
-  return [desired("peerAuthentications", p.namespace, p.name, MANAGERS.ztunnelPolicy, conditions)];
+  return [desired("peerAuthentications", p.namespace, p.name, MANAGERS.ztunnelPolicy, conditions, p.problems)];
 }
 
 /** Refused entries exist for nobody: Istio says nothing of it, we do. */
@@ -97,11 +100,11 @@ export function entryStatus(e: EntryInfo): DesiredStatus[] {
   return [desired("serviceEntries", namespace, name, MANAGERS.service, spec === undefined ? [refusedEntry(e.problems)] : [
     ...waypointBound(e.binding, e.ingressUseWaypoint),
     ...(missing ? [{ type: "istio.io/WaypointMissing", status: "True", reason: "NoWaypointForWildcardService", message: "a service with a wildcard host needs a waypoint to be reached by name" } as const] : []),
-  ])];
+  ], e.problems)];
 }
 
 export const workloadEntryStatus = (e: WorkloadEntryInfo): DesiredStatus[] =>
-  [desired("workloadEntries", e.namespace, e.name, MANAGERS.workloadEntry, e.workload === undefined ? [refusedEntry(e.problems)] : waypointBound(e.binding, false))];
+  [desired("workloadEntries", e.namespace, e.name, MANAGERS.workloadEntry, e.workload === undefined ? [refusedEntry(e.problems)] : waypointBound(e.binding, false), e.problems)];
 
 export const serviceStatus = (s: ServiceInfo): DesiredStatus[] =>
   s.owner.kind !== "Service" ? [] : [desired("services", s.owner.namespace, s.owner.name, MANAGERS.service, waypointBound(s.binding, s.ingressUseWaypoint))];

@@ -11,6 +11,7 @@ export { decisivePolicy, denialText, explainVerdict } from "./policy/explain.ts"
 export { eligible, targetPort, type Candidate, type ResolutionMode } from "./balance/eligible.ts";
 export { nearest } from "./balance/rank-locality.ts";
 export { pickWeighted } from "./balance/pick.ts";
+export { pickForClient } from "./balance/rendezvous.ts";
 export { FAULT_CODES, faultRow, type FaultCode, type Flag } from "./fault/codes.ts";
 export { MeshError } from "./fault/mesh-error.ts";
 export type { GrpcMethodMatch, HeaderMatch, PathMatch, QueryMatch, RequestMatch, TextMatch } from "./route/match.ts";

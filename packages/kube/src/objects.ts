@@ -27,7 +27,7 @@ export interface ServicePort { name?: string; port: number; targetPort?: number 
 export interface Service extends KubeObject {
   spec: {
     type?: string; clusterIP?: string; clusterIPs?: string[]; selector?: Record<string, string>; ports?: ServicePort[]; ipFamilies?: string[]; ipFamilyPolicy?: string;
-    publishNotReadyAddresses?: boolean; internalTrafficPolicy?: string; trafficDistribution?: string; externalName?: string; sessionAffinity?: string; [k: string]: unknown;
+    publishNotReadyAddresses?: boolean; internalTrafficPolicy?: string; trafficDistribution?: string; externalName?: string; sessionAffinity?: string; sessionAffinityConfig?: { clientIP?: { timeoutSeconds?: number } }; [k: string]: unknown;
   };
   status?: { conditions?: Condition[]; [k: string]: unknown };
 }

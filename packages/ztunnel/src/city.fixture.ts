@@ -216,6 +216,27 @@ export class City {
     return socket;
   }
 
+  /** Says something, ends its half, and gives what came until the peer ended its own; rejects when it resets. */
+  async exchange(pod: CityPod, to: string, say = ""): Promise<string> {
+    const socket = await this.dial(pod, to);
+    socket.end(say);
+    const chunks: Buffer[] = [];
+    for await (const chunk of socket as AsyncIterable<Buffer>) chunks.push(chunk);
+    return Buffer.concat(chunks).toString();
+  }
+
+  /** Changes what is served, and waits for the push. */
+  async pushed(change: () => void): Promise<void> {
+    const count = (): number => [...this.ztunnel.metrics.expose().matchAll(/^istio_xds_message_total\{[^}]*\} (\d+)$/gm)].reduce((n, m) => n + Number(m[1]), 0);
+    const before = count();
+    change();
+    while (count() === before) await new Promise((r) => setImmediate(r));
+  }
+
+  complete(direction: "inbound" | "outbound"): Promise<Record<string, unknown>> {
+    return this.line((l) => l["msg"] === "connection complete" && l["direction"] === direction);
+  }
+
   /** A name server inside a pod, over UDP; `answer` gets the query's octets. */
   nameServer(pod: CityPod, answer: (query: Buffer, from: string) => Uint8Array): void {
     const socket = hostKernel.bindDatagram(pod.netns, at("0.0.0.0:53"), {});

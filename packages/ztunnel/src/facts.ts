@@ -1,5 +1,5 @@
 // Owns what is known about one connection before it is planned: immutable, gathered by the shell.
-import type { Ip, SocketAddress } from "@ambit/core";
+import type { Ip, ServiceKey, SocketAddress, WorkloadUid } from "@ambit/core";
 import type { PodInfo } from "@ambit/proxy/state";
 
 /** Answers to needs, gathered between two rounds of planning. */
@@ -8,6 +8,10 @@ export interface Gathered {
   readonly hosts: ReadonlyMap<string, readonly Ip[]>;
   /** On demand only: names that the control plane was asked for and does not have. undefined: it told everything by itself. */
   readonly absent?: { has(name: string): boolean } | undefined;
+  /** Where connections of this client went lately, by service, for those that keep their clients. */
+  readonly lately?: { get(service: ServiceKey): WorkloadUid | undefined } | undefined;
+  /** Next hops that were tried for this connection in vain. */
+  readonly failed?: ReadonlySet<WorkloadUid> | undefined;
 }
 export const NOTHING_GATHERED: Gathered = { hosts: new Map() };
 

@@ -3,6 +3,7 @@ import type { Ip } from "../net/ip.ts";
 import type { BalanceScope, Endpoint, LoadBalancing, Service, Workload } from "../workload/workload.ts";
 import { eligible, targetPort, type Candidate, type ResolutionMode } from "./eligible.ts";
 import { pickWeighted } from "./pick.ts";
+import { pickForClient } from "./rendezvous.ts";
 import { nearest, rankLocality } from "./rank-locality.ts";
 
 function workload(uid: string, more: Partial<Workload> = {}): Workload {
@@ -108,4 +109,28 @@ describe("pickWeighted", () => {
     assert.deepEqual([...seen], [["a", n / 4], ["b", (n * 3) / 4]]);
   });
   it("survives the largest random number", () => assert.equal(pickWeighted([["a", 0.1], ["b", 0.2]] as const, weight, () => 1 - 2 ** -53)?.[0], "b"));
+});
+
+describe("pickForClient", () => {
+  const names = (n: number): [string, number][] => Array.from({ length: n }, (_, i) => [`Kubernetes//Pod/ns/web-${i}`, 1]);
+  const pick = (items: readonly (readonly [string, number])[], client: string): string | undefined => pickForClient(items, (x) => x[1], (x) => x[0], client)?.[0];
+  const clients = Array.from({ length: 6_000 }, (_, i) => `10.${i >> 16}.${(i >> 8) & 255}.${i & 255}`);
+  it("chooses the same for the same client, in any order", () => {
+    const items = names(5);
+    for (const c of clients.slice(0, 100)) assert.equal(pick(items, c), pick(items.toReversed(), c));
+  });
+  it("spreads clients evenly, and by weight", () => {
+    const count = (items: readonly (readonly [string, number])[]) => clients.reduce((m, c) => m.set(pick(items, c) ?? "", (m.get(pick(items, c) ?? "") ?? 0) + 1), new Map<string, number>());
+    for (const n of count(names(6)).values()) assert.ok(Math.abs(n - 1000) < 120, String(n));
+    const weighted = count([["a", 1], ["b", 3], ["c", 0]]);
+    assert.ok(Math.abs((weighted.get("b") ?? 0) - 4500) < 200, String(weighted.get("b")));
+    assert.equal(weighted.has("c"), false);
+  });
+  it("moves only the clients of an item that goes, and only a share to one that comes", () => {
+    const [five, six] = [names(5), names(6)];
+    const moved = clients.filter((c) => pick(five, c) !== pick(six, c));
+    assert.ok(moved.every((c) => pick(six, c) === six[5]?.[0]));
+    assert.ok(Math.abs(moved.length - 1000) < 120, String(moved.length));
+  });
+  it("has nobody to choose", () => assert.deepEqual([pick([], "c"), pick([["a", 0]], "c")], [undefined, undefined]));
 });

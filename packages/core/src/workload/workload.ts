@@ -84,6 +84,8 @@ export interface Service {
   readonly ipFamilies: "automatic" | "ipv4" | "ipv6" | "dual";
   readonly canonical: boolean;
   readonly visibility: "public" | "namespace";
+  /** Connections of one client address go to one endpoint, until none came for so long. Absent: any endpoint. */
+  readonly clientAffinityMs?: number | undefined;
 }
 
 /** The membership of one workload in one service. */

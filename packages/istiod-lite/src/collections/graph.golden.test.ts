@@ -1,6 +1,7 @@
 // Kubernetes objects in, pushed resources (decoded from their bytes) and conditions out; one folder per rule or trap.
 import { join } from "node:path";
-import { fromBinary, toJson } from "@bufbuild/protobuf";
+import { createRegistry, fromBinary, toJson } from "@bufbuild/protobuf";
+import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { formatCidr, cidrFromBytes, ipFromBytes } from "@ambit/core";
 import { KINDS, type KubeObject } from "@ambit/kube";
 import { security, workload } from "@ambit/proto";
@@ -9,6 +10,9 @@ import { admit, type SourceName } from "./admit.ts";
 import { buildMesh } from "./graph.ts";
 import { DEFAULT_SETTINGS, type Settings } from "./settings.ts";
 import { encodeAddress, encodePolicy } from "../push/encode.ts";
+
+/** What our own extensions hold. */
+const EXTENSIONS = createRegistry(DurationSchema);
 
 const FOLDER = join(import.meta.dirname, "testdata");
 
@@ -32,7 +36,7 @@ function translate(input: GoldenInput): unknown {
   return {
     addresses: Object.fromEntries(mesh.addresses.list().map((a) => [a.name, {
       ...(a.aliases.length === 0 ? {} : { aliases: a.aliases }),
-      ...(readable(toJson(workload.AddressSchema, fromBinary(workload.AddressSchema, encodeAddress(a)))) as object),
+      ...(readable(toJson(workload.AddressSchema, fromBinary(workload.AddressSchema, encodeAddress(a)), { registry: EXTENSIONS })) as object),
     }])),
     authorizations: Object.fromEntries(mesh.authorizations.list().map((p) => [`${p.namespace}/${p.name}`,
       readable(toJson(security.AuthorizationSchema, fromBinary(security.AuthorizationSchema, encodePolicy(p))))])),

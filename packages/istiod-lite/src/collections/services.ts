@@ -52,7 +52,7 @@ export function serviceOf(inputs: ServiceInputs) {
         ports: portMap(spec.ports ?? []), subjectAltNames: [],
         ...waypointFields(binding),
         loadBalancing: loadBalancingOf(ctx, inputs, o), ipFamilies: familiesOf(spec.ipFamilies ?? []),
-        canonical: true, visibility: "public",
+        canonical: true, visibility: "public", ...clientAffinity(spec),
       },
       ingressUseWaypoint: ingressUseWaypoint(ctx, inputs, namespace, labels),
       selector: spec.selector === undefined || Object.keys(spec.selector).length === 0 ? undefined : spec.selector,
@@ -72,6 +72,14 @@ export function waypointFields(binding: Binding): Pick<Service, "waypoint" | "we
 export function ingressUseWaypoint(ctx: Context, inputs: WaypointInputs, namespace: string, labels: LabelMap): boolean {
   const own = labels[LABELS.ingressUseWaypoint];
   return (own ?? ctx.fetchOne(inputs.namespaces, { key: namespace })?.labels[LABELS.ingressUseWaypoint]) === "true";
+}
+
+/** Kubernetes' default: three hours. */
+const AFFINITY_DEFAULT_S = 10_800;
+
+function clientAffinity(spec: KubeService["spec"]): Pick<Service, "clientAffinityMs"> {
+  if (spec.sessionAffinity !== "ClientIP") return {};
+  return { clientAffinityMs: 1000 * (spec.sessionAffinityConfig?.clientIP?.timeoutSeconds ?? AFFINITY_DEFAULT_S) };
 }
 
 const targetOf = (p: KubePort): number | string => (p.targetPort === undefined || p.targetPort === 0 ? p.port : p.targetPort);

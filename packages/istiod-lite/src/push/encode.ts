@@ -1,7 +1,8 @@
 // Owns domain → wire for pushed resources: equal resources give equal bytes, so that a version can be a hash of them.
 import { create, toBinary } from "@bufbuild/protobuf";
+import { anyPack, durationFromMs, DurationSchema } from "@bufbuild/protobuf/wkt";
 import { familyOf, ipBytes, type Cidr, type GatewayAddress, type LoadBalancing, type Match, type PortMap, type Policy, type Service, type StringMatch, type Workload } from "@ambit/core";
-import { security, workload as wire } from "@ambit/proto";
+import { CLIENT_AFFINITY, security, workload as wire } from "@ambit/proto";
 import type { Address } from "../collections/addresses.ts";
 
 const DEFAULT_TRUST_DOMAIN = "cluster.local";
@@ -57,6 +58,7 @@ function serviceMessage(s: Service, ingressUseWaypoint: boolean): wire.Service {
     ...(s.loadBalancing === undefined ? {} : { loadBalancing: balancing(s.loadBalancing) }),
     ipFamilies: FAMILIES[s.ipFamilies], canonical: s.canonical, ingressUseWaypoint,
     visibility: s.visibility === "namespace" ? wire.Service_Visibility.NAMESPACE : wire.Service_Visibility.PUBLIC,
+    ...(s.clientAffinityMs === undefined ? {} : { extensions: [{ name: CLIENT_AFFINITY, config: anyPack(DurationSchema, durationFromMs(s.clientAffinityMs)) }] }),
   });
 }
 

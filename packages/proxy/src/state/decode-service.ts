@@ -1,7 +1,8 @@
 // Owns istio.workload.Service → Service.
 import type { LoadBalancing, Problem, Result, Service, ServicePort, Vip } from "@ambit/core";
 import { err, ok } from "@ambit/core";
-import type { workload } from "@ambit/proto";
+import { anyIs, anyUnpack, durationMs, DurationSchema } from "@bufbuild/protobuf/wkt";
+import { CLIENT_AFFINITY, type workload } from "@ambit/proto";
 import { cidr, compact, enumWord, gatewayAddress, optional, port, Problems, required } from "./decode.ts";
 
 // Index = wire number; UNSPECIFIED_SCOPE (0) is an error where it is used.
@@ -42,6 +43,18 @@ export function decodeService(s: workload.Service): Result<Service, readonly Pro
     ipFamilies: enumWord(FAMILIES, s.ipFamilies, "ip_families", p) ?? "automatic",
     canonical: s.canonical,
     visibility: enumWord(VISIBILITY, s.visibility, "visibility", p) ?? "namespace",
+    ...clientAffinity(s.extensions, p),
   };
   return p.list.length === 0 ? ok(value) : err(p.list);
+}
+
+/** Our own extension of the workload API, which has no field for it. Other extensions are not for us. */
+function clientAffinity(extensions: readonly workload.Extension[], p: Problems): Pick<Service, "clientAffinityMs"> {
+  const at = extensions.findIndex((e) => e.name === CLIENT_AFFINITY);
+  const config = extensions[at]?.config;
+  if (at < 0) return {};
+  const idle = config === undefined || !anyIs(config, DurationSchema) ? undefined : anyUnpack(config, DurationSchema);
+  const ms = idle === undefined ? 0 : durationMs(idle);
+  if (ms <= 0) p.add(`extensions[${at}].config`, "is not a positive google.protobuf.Duration");
+  return { clientAffinityMs: ms };
 }

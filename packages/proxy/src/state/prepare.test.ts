@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { create, toBinary } from "@bufbuild/protobuf";
-import { security, workload } from "@ambit/proto";
+import { anyPack, durationFromMs, DurationSchema, StringValueSchema } from "@bufbuild/protobuf/wkt";
+import { CLIENT_AFFINITY, security, workload } from "@ambit/proto";
 import { addressBytes, octets, pod, policyBytes, svc, wild, type WirePolicy, type WireService, type WireWorkload } from "./wire.fixture.ts";
 import { prepareAddresses, preparePolicies, type Prepared } from "./prepare.ts";
 
@@ -34,6 +35,9 @@ describe("prepareAddresses: what is refused, and how it is named", () => {
     ["an unknown balancing mode", asService(svc("web", "", { loadBalancing: { mode: wild(9) } })), /load_balancing\.mode/],
     ["an unknown health policy", asService(svc("web", "", { loadBalancing: { healthPolicy: wild(9) } })), /load_balancing\.health_policy/],
     ["an unknown family setting", asService(svc("web", "", { ipFamilies: wild(9) })), /ip_families/],
+    ["a client affinity without an idle time", asService(svc("web", "", { extensions: [{ name: CLIENT_AFFINITY }] })), /extensions\[0\]\.config: is not a positive google\.protobuf\.Duration/],
+    ["a client affinity of another type", asService(svc("web", "", { extensions: [{ name: CLIENT_AFFINITY, config: anyPack(StringValueSchema, create(StringValueSchema, { value: "1h" })) }] })), /extensions\[0\]\.config/],
+    ["a client affinity of no time at all", asService(svc("web", "", { extensions: [{ name: "x" }, { name: CLIENT_AFFINITY, config: anyPack(DurationSchema, durationFromMs(0)) }] })), /extensions\[1\]\.config/],
     ["a weighted waypoint without destination", asService(svc("web", "", { weightedWaypoints: [{ weight: 1 }] })), /weighted_waypoints\[0\]\.destination/],
     ["an address that is nothing", one("x", new Uint8Array()), /neither a workload nor a service/],
     ["bytes that are no protobuf", one("x", Uint8Array.of(0xff, 0xff, 0xff)), /^x: /],
@@ -55,6 +59,10 @@ describe("prepareAddresses: defaults", () => {
     assert.deepEqual([w.identity.trustDomain, w.identity.serviceAccount, w.clusterId, w.capacity], ["cluster.local", "default", "Kubernetes", 1]);
   });
   it("an explicit capacity of 0 is kept", () => assert.equal(decoded(a({ capacity: 0 })).capacity, 0));
+  it("extensions that are not ours are passed over, as Istio's proxies do", () => {
+    const c = asService(svc("web", "10.96.0.1", { extensions: [{ name: "somebody.else/x" }] })).batch.changes[0];
+    assert.equal(c?.kind === "service" && c.value.clientAffinityMs, undefined);
+  });
   it("16-byte addresses", () => assert.deepEqual(decoded(a({ addresses: [Uint8Array.from({ length: 16 }, (_, i) => (i === 15 ? 1 : 0))] })).addresses, ["::1"]));
 });
 
@@ -81,6 +89,10 @@ describe("preparePolicies", () => {
     const bytes = Buffer.concat([policyBytes(rules([])), Buffer.from([0x9a, 0x06, 0x01, 0x78])]); // field 99
     const p = preparePolicies({ removed: [], upserts: [{ name: "ns/p", bytes }] });
     assert.match(text(p), /unknown field number 99/);
+  });
+  it("content of another type is remembered as refused, and so are bytes that are no policy", () => {
+    const p = preparePolicies({ removed: [], upserts: [{ name: "ns/torn", bytes: Uint8Array.of(0xff) }], misfits: ["ns/other"] });
+    assert.deepEqual(p.batch.changes.map((c) => c.kind === "policy-rejected" && [c.value.key, c.value.namespace, c.value.scope, c.value.dryRun]), [["ns/torn", "ns", "unknown", false], ["ns/other", "ns", "unknown", false]]);
   });
   it("the strict policy of istiod has the bytes we expect", () => {
     const strict = create(security.MatchSchema, { notPrincipals: [{ matchType: { case: "presence", value: {} } }] });

@@ -10,13 +10,16 @@ import { decodeWorkload } from "./decode-workload.ts";
 export interface WirePush {
   readonly upserts: readonly { readonly name: string; readonly bytes: Uint8Array }[];
   readonly removed: readonly string[];
+  /** Names whose content was not even of the type that was asked for: they are refused already, and have no bytes. */
+  readonly misfits?: readonly string[] | undefined;
 }
 
 /** A policy that was refused: until a good version arrives, what it applies to is treated as denied (ADR 0005). */
 export interface RejectedPolicy {
   readonly key: PolicyKey;
   readonly namespace: string;
-  readonly scope: Policy["scope"];
+  /** `unknown`: it could not be read at all. */
+  readonly scope: Policy["scope"] | "unknown";
   readonly dryRun: boolean;
 }
 
@@ -61,6 +64,7 @@ export function preparePolicies(push: WirePush): Prepared {
     rejects.push(...one.rejects);
     if (one.rejects.length > 0) changes.push({ kind: "policy-rejected", value: rejectedPolicy(name, bytes) });
   }
+  for (const name of push.misfits ?? []) changes.push({ kind: "policy-rejected", value: unreadablePolicy(name) });
   return { batch: { changes }, rejects };
 }
 
@@ -89,12 +93,13 @@ function prepareEach(push: WirePush, changes: Change[], decode: (bytes: Uint8Arr
 
 /** What can still be learnt of a refused policy. A scope without a word counts as its namespace, so that it fails closed. */
 function rejectedPolicy(name: string, bytes: Uint8Array): RejectedPolicy {
-  const namespace = name.slice(0, Math.max(0, name.indexOf("/")));
   try {
     const raw = fromBinary(security.AuthorizationSchema, bytes);
     const scope = raw.scope === security.Scope.GLOBAL ? "global" : raw.scope === security.Scope.WORKLOAD_SELECTOR ? "workload" : "namespace";
-    return { key: name, namespace, scope, dryRun: raw.dryRun };
+    return { ...unreadablePolicy(name), scope, dryRun: raw.dryRun };
   } catch {
-    return { key: name, namespace, scope: "namespace", dryRun: false };
+    return unreadablePolicy(name);
   }
 }
+
+const unreadablePolicy = (name: string): RejectedPolicy => ({ key: name, namespace: name.slice(0, Math.max(0, name.indexOf("/"))), scope: "unknown", dryRun: false });

@@ -102,6 +102,11 @@ describe("ProxyState: which policies apply", () => {
     state.apply(refuse(policy("bad")));
     assert.deepEqual([kinds(state), kinds(state, "b")], [["rejected ns/bad"], []]);
   });
+  it("one that could not be read at all is missing in its namespace, and wherever it is named", () => {
+    const state = stateOf({ workloads: [pod("a", "10.0.0.1", { authorizationPolicies: ["ns/torn"] }), pod("b", "10.0.0.2", { namespace: "other", uid: "b", authorizationPolicies: ["ns/torn"] }), pod("c", "10.0.0.3", { namespace: "other", uid: "c" })] });
+    state.apply(preparePolicies({ removed: [], upserts: [], misfits: ["ns/torn"] }).batch);
+    assert.deepEqual([kinds(state), kinds(state, "b"), kinds(state, "c")], [["rejected ns/torn"], ["rejected ns/torn"], []]);
+  });
   it("after a refused update the last good version stays", () => {
     const state = stateOf({ workloads: [pod("a", "10.0.0.1")], policies: [policy("p")] });
     state.apply(refuse(policy("p")));

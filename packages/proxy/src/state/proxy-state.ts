@@ -209,7 +209,7 @@ export class ProxyState implements StateView {
       // A named policy of another scope was found above already.
       if (policy !== undefined) { if (policy.scope === "workload") policies.push(policy); }
       else if (rejected === undefined) missing.push({ policy: key, reason: "unknown" });
-      else if (!rejected.dryRun && rejected.scope === "workload") missing.push({ policy: key, reason: "rejected" });
+      else if (!rejected.dryRun && (rejected.scope === "workload" || (rejected.scope === "unknown" && rejected.namespace !== workload.namespace))) missing.push({ policy: key, reason: "rejected" });
     }
     return { policies, missing };
   }
@@ -217,7 +217,7 @@ export class ProxyState implements StateView {
   #scopedTo(namespace: string): PolicySet {
     let set = this.#scoped.get(namespace);
     if (set === undefined) {
-      const applies = (p: { scope: Policy["scope"]; namespace: string }) => p.scope === "global" || (p.scope === "namespace" && p.namespace === namespace);
+      const applies = (p: { scope: RejectedPolicy["scope"]; namespace: string }) => p.scope === "global" || (p.scope !== "workload" && p.namespace === namespace);
       const missing = [...this.#rejected.values()].filter((r) => !r.dryRun && applies(r)).map((r): MissingPolicy => ({ policy: r.key, reason: "rejected" }));
       set = { policies: [...this.#policies.values()].filter(applies), missing };
       this.#scoped.set(namespace, set);

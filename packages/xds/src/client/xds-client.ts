@@ -20,6 +20,8 @@ export interface Upsert {
 export interface Delivery {
   readonly upserts: readonly Upsert[];
   readonly removed: readonly string[];
+  /** Names whose content is of another type than the response: refused by the client already; the handler may want to know. */
+  readonly misfits: readonly string[];
 }
 
 /** Applies what is good and returns a problem, with the resource's name as path, for each resource it refuses. */
@@ -178,7 +180,7 @@ class Driver implements XdsClient {
     const upserts = lastByName(response.resources).filter((r) => !bad.has(r.name));
     const problems: Problem[] = misfits.map((m) => ({ path: m.name, message: m.reason }));
     try {
-      problems.push(...this.#o.handler(response.typeUrl, { upserts, removed: response.removed }));
+      problems.push(...this.#o.handler(response.typeUrl, { upserts, removed: response.removed, misfits: misfits.map((m) => m.name) }));
     } catch (error) {
       // A defect of the handler: refuse the push by name, keep the process and the stream.
       this.#o.log.error("defect: the push handler failed", { type: response.typeUrl, error: errorText(error) });

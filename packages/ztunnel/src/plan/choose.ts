@@ -1,5 +1,7 @@
 // Owns the choice of one workload of a service, and of the address to dial on a workload.
-import { eligible, familyOf, nearest, pickWeighted, type Ip, type ResolutionMode, type Service, type Workload } from "@ambit/core";
+import {
+  eligible, familyOf, nearest, pickForClient, pickWeighted, type Candidate, type Ip, type ResolutionMode, type Service, type Workload, type WorkloadUid,
+} from "@ambit/core";
 import type { Gathered } from "../facts.ts";
 import { keyOf, type StateView } from "@ambit/proxy/state";
 import type { Need } from "./need.ts";
@@ -13,20 +15,43 @@ export interface Chosen {
 
 export type Choice = { readonly kind: "chosen"; readonly chosen: Chosen } | { readonly kind: "none"; readonly code: "no-healthy-endpoint" | "no-such-port"; readonly message: string };
 
-/** Random, weighted by capacity, among the eligible endpoints that are as near as the service asks. */
-export function chooseEndpoint(view: StateView, service: Service, servicePort: number, client: Workload, random: () => number, mode: ResolutionMode = "standard"): Choice {
+export interface EndpointQuestion {
+  readonly service: Service;
+  readonly port: number;
+  readonly client: Workload;
+  /** The address that a service which keeps its clients knows them by. */
+  readonly clientIp: Ip;
+  readonly gathered: Gathered;
+  readonly mode: ResolutionMode;
+}
+
+/**
+ * One of the eligible endpoints that are as near as the service asks and did not fail this connection already: where this client went
+ * lately if the service keeps its clients, else random, weighted by capacity.
+ */
+export function chooseEndpoint(view: StateView, q: EndpointQuestion, random: () => number): Choice {
+  const { service, port, client, gathered } = q;
   const key = keyOf(service);
   const endpoints = view.endpoints(key);
-  const able = eligible(service, endpoints, servicePort, client.network, mode);
-  const near = nearest(able, service.loadBalancing, client);
-  const picked = pickWeighted(near, (c) => c.workload.capacity, random);
+  const able = eligible(service, endpoints, port, client.network, q.mode);
+  const near = nearest(without(able, gathered.failed), service.loadBalancing, client);
+  const picked = service.clientAffinityMs === undefined ? pickWeighted(near, capacity, random) : keepClient(near, gathered.lately?.get(key), q.clientIp);
   if (picked !== undefined) return { kind: "chosen", chosen: { ...picked, service } };
 
   const total = view.members(key).length;
-  const counts = `${total} endpoint${total === 1 ? "" : "s"}, ${endpoints.length} healthy, ${able.length} with port ${servicePort}, ${near.length} near enough`;
-  if (endpoints.length > 0 && able.length === 0 && !service.ports.has(servicePort))
-    return { kind: "none", code: "no-such-port", message: `no healthy upstream: ${key} has no port ${servicePort}, only ${[...service.ports.keys()].join(", ") || "none"}` };
-  return { kind: "none", code: "no-healthy-endpoint", message: `no healthy upstream: ${key} port ${servicePort} has ${counts}` };
+  const counts = `${total} endpoint${total === 1 ? "" : "s"}, ${endpoints.length} healthy, ${able.length} with port ${port}, ${near.length} near enough`;
+  if (endpoints.length > 0 && able.length === 0 && !service.ports.has(port))
+    return { kind: "none", code: "no-such-port", message: `no healthy upstream: ${key} has no port ${port}, only ${[...service.ports.keys()].join(", ") || "none"}` };
+  return { kind: "none", code: "no-healthy-endpoint", message: `no healthy upstream: ${key} port ${port} has ${counts}` };
+}
+
+const capacity = (c: Candidate): number => c.workload.capacity;
+const without = (all: readonly Candidate[], failed: Gathered["failed"]): readonly Candidate[] =>
+  failed === undefined || failed.size === 0 ? all : all.filter((c) => !failed.has(c.workload.uid));
+
+function keepClient(near: readonly Candidate[], lately: WorkloadUid | undefined, clientIp: Ip): Candidate | undefined {
+  const known = lately === undefined ? undefined : near.find((c) => c.workload.uid === lately && c.workload.capacity > 0);
+  return known ?? pickForClient(near, capacity, (c) => c.workload.uid, clientIp);
 }
 
 export type AddressChoice =

@@ -31,7 +31,7 @@ export interface CrossingQuestion {
   readonly source: Workload;
   /** The service that the application addressed. */
   readonly service: Service | undefined;
-  readonly facts: Pick<OutboundFacts, "original" | "gathered">;
+  readonly facts: Pick<OutboundFacts, "original" | "source" | "gathered">;
 }
 
 /** Only traffic to services can cross: their hostname is all that both networks have in common. */
@@ -47,7 +47,7 @@ export function planCrossing(view: StateView, q: CrossingQuestion, random: () =>
   if (first === undefined) return none(`${where}, and ${remote.service === undefined ? "no service" : keyOf(remote.service)} names no identity to expect there`);
 
   const name = describeGateway(gateway);
-  const choice = resolveGateway(view, { gateway, client: source, gathered: facts.gathered, mode: "standard" }, random);
+  const choice = resolveGateway(view, { gateway, client: source, clientIp: facts.source.ip, gathered: facts.gathered, mode: "standard" }, random);
   if (choice.kind === "need") return choice;
   if (choice.kind !== "chosen") return none(choice.kind === "none" ? `${name}: ${choice.message}` : choice.message);
   const { workload, port } = choice.chosen;

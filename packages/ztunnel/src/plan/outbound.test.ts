@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { formatIdentity, formatSocketAddress } from "@ambit/core";
-import { workload } from "@ambit/proto";
+import { CLIENT_AFFINITY, workload } from "@ambit/proto";
+import { anyPack, durationFromMs, DurationSchema } from "@bufbuild/protobuf/wkt";
 import { seededRandom } from "@ambit/runtime";
 import type { OutboundFacts } from "../facts.ts";
 import { at, ip, member, octets, pod, stateOf, svc, waypointAt, type World } from "@ambit/proxy/testing";
@@ -129,6 +130,41 @@ describe("planOutbound: other networks", () => {
     ["a workload of our network never goes through a gateway, even if it names one", { workloads: [server({ networkGateway: byHost }), gateway()], services: [web(), EAST_WEST] }, "10.96.0.1:80", "hbone 10.0.0.2:8080 10.0.0.2:15008"],
   ];
   for (const [name, world, to, expected] of cases) it(name, () => assert.equal(line(plan(world, to)), expected));
+});
+
+describe("planOutbound: services that keep their clients, endpoints that failed", () => {
+  const pods = [1, 2, 3, 4].map((i) => pod(`web-${i}`, `10.0.1.${i}`, { services: member("web") }));
+  const affine: World = { workloads: pods, services: [svc("web", "10.96.0.1", { extensions: [{ name: CLIENT_AFFINITY, config: anyPack(DurationSchema, durationFromMs(60_000)) }] })] };
+  const plain: World = { workloads: pods, services: [WEB] };
+  const gathered = (more: Partial<OutboundFacts["gathered"]>): Partial<OutboundFacts> => ({ gathered: { hosts: new Map(), ...more } });
+  const uid = (i: number): string => `Kubernetes//Pod/ns/web-${i}`;
+  const to = (p: OutboundPlan): string => (p.kind === "tunnel" ? p.destination.name : line(p));
+
+  it("one client goes to one endpoint, whatever chance says; another client may go elsewhere", () => {
+    const seen = new Set(Array.from({ length: 30 }, (_, i) => to(plan(affine, "10.96.0.1:80", {}, i))));
+    assert.equal(seen.size, 1);
+    const all = new Set(Array.from({ length: 60 }, (_, i) => to(plan(affine, "10.96.0.1:80", { source: at(`10.0.2.${i + 1}:4000`) }))));
+    assert.equal(all.size, 4);
+  });
+  it("says what is to be remembered, and goes where the client went lately", () => {
+    const p = plan(affine, "10.96.0.1:80", gathered({ lately: new Map([["ns/web", uid(3)]]) }));
+    assert.ok(p.kind === "tunnel");
+    assert.deepEqual([p.destination.name, p.keep], ["web-3", { service: "ns/web", workload: uid(3), idleMs: 60_000 }]);
+    assert.equal(plan(plain, "10.96.0.1:80").kind === "tunnel" && "keep" in plan(plain, "10.96.0.1:80"), false);
+  });
+  it("an endpoint that is gone, or failed, is not kept", () => {
+    assert.match(to(plan(affine, "10.96.0.1:80", gathered({ lately: new Map([["ns/web", "gone"]]) }))), /^web-/);
+    assert.notEqual(to(plan(affine, "10.96.0.1:80", gathered({ lately: new Map([["ns/web", uid(3)]]), failed: new Set([uid(3)]) }))), "web-3");
+  });
+  it("does not choose what failed for this connection, until nobody is left", () => {
+    const left = new Set(Array.from({ length: 30 }, (_, i) => to(plan(plain, "10.96.0.1:80", gathered({ failed: new Set([uid(1), uid(2), uid(4)]) }), i))));
+    assert.deepEqual([...left], ["web-3"]);
+    assert.equal(to(plan(plain, "10.96.0.1:80", gathered({ failed: new Set([1, 2, 3, 4].map(uid)) }))), "deny no-healthy-endpoint");
+  });
+  it("a waypoint instance that failed is not chosen again", () => {
+    const world: World = { workloads: [server(), WAYPOINT_POD, pod("wp2", "10.0.0.10", { tunnelProtocol: TunnelProtocol.NONE, services: member("wp", { 15008: 15008 }) })], services: [svc("web", "10.96.0.1", { waypoint: waypointAt("wp") }), WAYPOINT] };
+    for (let i = 0; i < 10; i++) assert.equal(line(plan(world, "10.96.0.1:80", gathered({ failed: new Set(["Kubernetes//Pod/ns/wp"]) }), i)), "waypoint 10.96.0.1:80 10.0.0.10:15008");
+  });
 });
 
 describe("planOutbound: on demand", () => {

@@ -1,6 +1,7 @@
 // Owns the decision where a connection that leaves a pod goes. Pure and total: every way out is a value that says why.
 import {
-  formatIdentity, formatSocketAddress, isLoopback, networkAddressKey, type FaultCode, type GatewayAddress, type Service, type SocketAddress, type Workload,
+  formatIdentity, formatSocketAddress, isLoopback, networkAddressKey, type FaultCode, type GatewayAddress, type Service, type ServiceKey,
+  type SocketAddress, type Workload, type WorkloadUid,
 } from "@ambit/core";
 import type { OutboundFacts, Target } from "../facts.ts";
 import { keyOf, type StateView } from "@ambit/proxy/state";
@@ -16,6 +17,8 @@ interface Forward {
   readonly source: Workload;
   /** The service the application addressed, whatever the next hop is. */
   readonly service: Service | undefined;
+  /** Chosen for this client by a service that keeps its clients: to be remembered when it works. */
+  readonly keep?: { readonly service: ServiceKey; readonly workload: WorkloadUid; readonly idleMs: number };
   /** The workload behind the next hop; unknown for passthrough to an address nobody claims. */
   readonly destination: Workload | undefined;
   readonly because: Because;
@@ -87,7 +90,7 @@ class Planner {
     const address = chooseAddress(workload, chosen.service, original.ip, this.#facts.gathered, this.#random);
     if (address.kind === "need") return { kind: "need", need: address.need, because: this.#because };
     if (address.kind === "none") return this.#deny(address.code, address.message, "address", workload.uid);
-    const forward = { source, service: chosen.service ?? service, destination: workload };
+    const forward = { source, service: chosen.service ?? service, destination: workload, ...keptClient(chosen) };
     const at: SocketAddress = { ip: address.ip, port: chosen.port };
     if (workload.protocol !== "hbone") {
       this.#note("protocol", "tcp", `plain to ${formatSocketAddress(at)}`);
@@ -104,7 +107,7 @@ class Planner {
     // Here a service wins over a workload that has the same address.
     const service = this.#view.serviceAt(network, original.ip, source.namespace);
     if (service !== undefined)
-      return service.loadBalancing?.mode === "passthrough" ? undefined : chooseEndpoint(this.#view, service, original.port, source, this.#random);
+      return service.loadBalancing?.mode === "passthrough" ? undefined : chooseEndpoint(this.#view, { service, port: original.port, client: source, clientIp: this.#facts.source.ip, gathered: this.#facts.gathered, mode: "standard" }, this.#random);
     const workload = this.#view.workloadAt(network, original.ip);
     return workload && { kind: "chosen", chosen: { workload, port: original.port, service: undefined } };
   }
@@ -118,7 +121,7 @@ class Planner {
   /** A waypoint that is named and cannot be used fails the connection: there is no way round it. */
   #toWaypoint(gateway: GatewayAddress, source: Workload, service: Service | undefined): OutboundPlan {
     const name = describeGateway(gateway);
-    const choice = resolveGateway(this.#view, { gateway, client: source, gathered: this.#facts.gathered, mode: "waypoint" }, this.#random);
+    const choice = resolveGateway(this.#view, { gateway, client: source, clientIp: this.#facts.source.ip, gathered: this.#facts.gathered, mode: "waypoint" }, this.#random);
     if (choice.kind === "need") return { kind: "need", need: choice.need, because: this.#because };
     if (choice.kind !== "chosen") return this.#deny("unknown-waypoint", `unknown waypoint: ${choice.kind === "none" ? `${name}: ${choice.message}` : choice.message}`, "waypoint", name);
     const { chosen } = choice;
@@ -152,4 +155,8 @@ class Planner {
     this.#note(step, saw, `refused: ${message}`);
     return { kind: "deny", code, message, because: this.#because };
   }
+}
+
+function keptClient({ service, workload }: Chosen): Pick<Forward, "keep"> {
+  return service?.clientAffinityMs === undefined ? {} : { keep: { service: keyOf(service), workload: workload.uid, idleMs: service.clientAffinityMs } };
 }

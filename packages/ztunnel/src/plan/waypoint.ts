@@ -21,21 +21,22 @@ export type GatewayChoice = Choice | { readonly kind: "unknown"; readonly messag
 export interface GatewayQuestion {
   readonly gateway: GatewayAddress;
   readonly client: Workload;
+  readonly clientIp: Ip;
   readonly gathered: Gathered;
   readonly mode: ResolutionMode;
 }
 
 /** The workload that will serve a waypoint or network gateway for this client. Its own tunnel protocol does not matter. */
-export function resolveGateway(view: StateView, { gateway, client, gathered, mode }: GatewayQuestion, random: () => number): GatewayChoice {
+export function resolveGateway(view: StateView, { gateway, ...q }: GatewayQuestion, random: () => number): GatewayChoice {
   const d = gateway.destination;
   const port = gateway.hbonePort;
   const service = d.kind === "hostname"
     ? view.service(serviceKey(d.hostname.namespace, d.hostname.hostname))
-    : view.serviceAt(d.address.network, d.address.ip, client.namespace);
-  if (service !== undefined) return chooseEndpoint(view, service, port, client, random, mode);
+    : view.serviceAt(d.address.network, d.address.ip, q.client.namespace);
+  if (service !== undefined) return chooseEndpoint(view, { ...q, service, port }, random);
   const workload = d.kind === "hostname" ? view.workloadNamed(d.hostname.namespace, d.hostname.hostname) : view.workloadAt(d.address.network, d.address.ip);
   if (workload !== undefined) return { kind: "chosen", chosen: { workload, port, service: undefined } };
-  const need = lookUp(gathered, describeGateway(gateway));
+  const need = lookUp(q.gathered, describeGateway(gateway));
   return need === undefined ? { kind: "unknown", message: describeGateway(gateway) } : { kind: "need", need };
 }
 

@@ -30,6 +30,8 @@ export interface Live extends Disposable {
   readonly connection: LiveConnection;
   /** Aborted, with an Ended as reason, when it must stop now. */
   readonly ended: AbortSignal;
+  /** Another upstream was chosen. */
+  retarget(actualDst: SocketAddress, protocol: LiveConnection["protocol"]): void;
 }
 
 export type Admission =
@@ -104,7 +106,11 @@ export class Connections {
 
   #register(connection: LiveConnection, check: Entry["check"]): Live {
     const abort = new AbortController();
-    const live: Live = { connection, ended: abort.signal, [Symbol.dispose]: () => this.#remove(entry) };
+    let now = connection;
+    const live: Live = {
+      get connection() { return now; }, ended: abort.signal, [Symbol.dispose]: () => this.#remove(entry),
+      retarget: (actualDst, protocol) => { now = { ...now, actualDst, protocol }; },
+    };
     const entry: Entry = { live, abort, check };
     this.#entries.add(entry);
     return live;

@@ -1,14 +1,16 @@
 // Owns a connection that a pod opened: facts, plan, upstream, bytes.
 import type { Socket } from "node:net";
-import { formatSocketAddress, type Identity, type SocketAddress } from "@ambit/core";
-import { formatAuthority, formatTraceparent, newTraceparent } from "@ambit/hbone";
+import { formatSocketAddress, MeshError, type Identity, type SocketAddress, type WorkloadUid } from "@ambit/core";
+import { formatAuthority, formatTraceparent, newTraceparent, TunnelRefused } from "@ambit/hbone";
 import { fromSocket, KEEPALIVE_IDLE_MS, type ByteStream } from "@ambit/transport";
 import type { OutboundFacts } from "../facts.ts";
 import type { DenyPlan } from "../plan/need.ts";
 import { planOutbound, type OutboundPlan } from "../plan/outbound.ts";
 import { openUpstream, type Forwarding } from "./open-upstream.ts";
-import { ConnectionRecord, earlyDenial } from "../telemetry/connection-record.ts";
+import { mayTryAnother } from "../plan/retry.ts";
+import { ConnectionRecord, earlyDenial, type RecordFacts } from "../telemetry/connection-record.ts";
 import { endsOf } from "../pod/pod-proxy.ts";
+import type { Live } from "./connections.ts";
 import { forward, recordEnding } from "./forward.ts";
 import { refuse, type PodContext } from "./pod-context.ts";
 
@@ -25,30 +27,80 @@ export async function serveOutbound(pod: PodContext, socket: Socket): Promise<vo
   const facts: Omit<OutboundFacts, "gathered"> = { pod: pod.info, source: ends.peer, listener: ends.local, original, network: pod.config.network };
 
   // Plan. Nothing was dialled yet.
-  const plan = await pod.needs.decide<OutboundPlan>(pod.info, (gathered) => planOutbound(pod.state.view(), { ...facts, gathered }, pod.random));
-  if (pod.log.enabled("trace")) pod.log.trace("outbound plan", { kind: plan.kind, because: plan.because });
-  if (plan.kind === "deny") return deny(pod, socket, facts.source, original, plan);
+  const failed = new Set<WorkloadUid>();
+  const first = await decide(pod, facts, failed);
+  if (first.kind === "deny") return deny(pod, socket, facts.source, original, first);
 
   // Upstream, then bytes. From here on there is one full access line.
-  const target = plan.kind === "passthrough" ? undefined : formatAuthority(plan.target);
   const trace = newTraceparent();
   using record = new ConnectionRecord(pod.telemetry, {
-    reporter: "source", src: facts.source, dst: plan.nextHop, hboneAddr: target, traceId: trace.traceId,
-    source: plan.source, sourceIdentity: plan.source.identity, destination: plan.destination, destinationIdentity: nextHopIdentity(plan),
-    service: plan.service, mutualTls: target !== undefined,
+    reporter: "source", src: facts.source, traceId: trace.traceId, source: first.source, sourceIdentity: first.source.identity, ...facingOf(first),
   });
   using live = pod.connections.track({
-    pod: pod.uid, direction: "outbound", src: facts.source, originalDst: formatSocketAddress(original), actualDst: plan.nextHop, protocol: PROTOCOL[plan.kind],
+    pod: pod.uid, direction: "outbound", src: facts.source, originalDst: formatSocketAddress(original), actualDst: first.nextHop, protocol: PROTOCOL[first.kind],
   });
-  let upstream: ByteStream;
-  try {
-    upstream = await openUpstream(pod, plan, { client: facts.source, traceparent: formatTraceparent(trace), signal: live.ended, record });
-  } catch (error) {
-    recordEnding(record, error);
-    return refuse(socket);
-  }
+  const upstream = await openOneOf(pod, { facts, first, failed, record, live, traceparent: formatTraceparent(trace) });
+  if (upstream === undefined) return refuse(socket);
   arriving[Symbol.dispose]();
   await forward({ downstream: fromSocket(socket, { keepAliveMs: KEEPALIVE_IDLE_MS }), upstream, live, record, clock: pod.clock, permit: "outbound" });
+}
+
+async function decide(pod: PodContext, facts: Omit<OutboundFacts, "gathered">, failed: ReadonlySet<WorkloadUid>): Promise<Forwarding | DenyPlan> {
+  const lately = pod.affinity.of(facts.source.ip);
+  const plan = await pod.needs.decide<OutboundPlan>(pod.info, (gathered) => planOutbound(pod.state.view(), { ...facts, gathered: { ...gathered, lately, failed } }, pod.random));
+  if (pod.log.enabled("trace")) pod.log.trace("outbound plan", { kind: plan.kind, because: plan.because });
+  return plan;
+}
+
+interface Opening {
+  readonly facts: Omit<OutboundFacts, "gathered">;
+  readonly first: Forwarding;
+  readonly failed: Set<WorkloadUid>;
+  readonly record: ConnectionRecord;
+  readonly live: Live;
+  readonly traceparent: string;
+}
+
+/** The planned upstream, or another endpoint's while that is worth a try; undefined: the record says why not. */
+async function openOneOf(pod: PodContext, o: Opening): Promise<ByteStream | undefined> {
+  const began = pod.clock.monotonic();
+  let plan = o.first;
+  for (let tries = 1; ; tries++) {
+    try {
+      const upstream = await openUpstream(pod, plan, { client: o.facts.source, traceparent: o.traceparent, signal: o.live.ended, record: o.record });
+      if (plan.keep !== undefined) pod.affinity.keep(o.facts.source.ip, plan.keep.service, plan.keep.workload, plan.keep.idleMs);
+      if (tries > 1) o.record.note({ tries });
+      return upstream;
+    } catch (error) {
+      const next = await another(pod, o, plan, { error, tries, elapsedMs: pod.clock.monotonic() - began });
+      if (next === undefined) {
+        recordEnding(o.record, error);
+        return undefined;
+      }
+      plan = next;
+      o.record.learn(facingOf(plan));
+      o.live.retarget(plan.nextHop, PROTOCOL[plan.kind]);
+    }
+  }
+}
+
+/** A plan that leads elsewhere, if there is one. */
+async function another(pod: PodContext, o: Opening, plan: Forwarding, t: { readonly error: unknown; readonly tries: number; readonly elapsedMs: number }): Promise<Forwarding | undefined> {
+  const { error, tries, elapsedMs } = t;
+  const failedUid = plan.destination?.uid;
+  if (o.live.ended.aborted || failedUid === undefined || plan.service === undefined || !(error instanceof MeshError)) return undefined;
+  if (!mayTryAnother({ code: error.code, status: error instanceof TunnelRefused ? error.status : undefined, tries, elapsedMs })) return undefined;
+  o.failed.add(failedUid);
+  const next = await decide(pod, o.facts, o.failed);
+  if (next.kind === "deny" || next.destination === undefined || o.failed.has(next.destination.uid)) return undefined;
+  pod.log.debug("another endpoint is tried", { failed: failedUid, next: next.destination.uid, error: error.message });
+  return next;
+}
+
+/** What the record says of the side that is dialled. */
+function facingOf(plan: Forwarding): Pick<RecordFacts, "dst" | "hboneAddr" | "destination" | "destinationIdentity" | "service" | "mutualTls"> {
+  const target = plan.kind === "passthrough" ? undefined : formatAuthority(plan.target);
+  return { dst: plan.nextHop, hboneAddr: target, destination: plan.destination, destinationIdentity: nextHopIdentity(plan), service: plan.service, mutualTls: target !== undefined };
 }
 
 const PROTOCOL = { passthrough: "TCP", tunnel: "HBONE", "double-tunnel": "DOUBLEHBONE" } as const;

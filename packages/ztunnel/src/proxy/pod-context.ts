@@ -9,6 +9,7 @@ import { connectTls } from "@ambit/transport";
 import type { Config } from "../config.ts";
 import type { ProxyState, PodInfo } from "@ambit/proxy/state";
 import type { Telemetry } from "../telemetry/connection-record.ts";
+import { ClientAffinity } from "./client-affinity.ts";
 import type { Connections } from "./connections.ts";
 import { createDial, type Dial } from "./dial.ts";
 import type { Needs } from "./needs.ts";
@@ -35,6 +36,7 @@ export interface PodContext extends ProxyPorts {
   readonly info: PodInfo;
   readonly dial: Dial;
   readonly pool: Pool;
+  readonly affinity: ClientAffinity;
   /** Aborted when the pod left: its namespace handle is closed, and the number may soon mean another file. */
   readonly over: AbortController;
   /** Tunnels that peers opened to this pod. */
@@ -59,7 +61,7 @@ export function createPodContext(ports: ProxyPorts, uid: string, info: PodInfo, 
     },
     maxStreams: config.maxStreams, unusedReleaseMs: config.poolReleaseMs, clock, limits: h2Limits(config),
   });
-  return { ...ports, uid, info, dial, pool, over, sessions: new Set(), handshakes: new Set(), arrivals: new Scope("arrivals", clock) };
+  return { ...ports, uid, info, dial, pool, affinity: new ClientAffinity(clock), over, sessions: new Set(), handshakes: new Set(), arrivals: new Scope("arrivals", clock) };
 }
 
 export const h2Limits = (c: ProxyPorts["config"]) => ({ streamWindow: c.streamWindow, connectionWindow: c.connectionWindow, maxFrameSize: c.frameSize });

@@ -5,6 +5,7 @@ export * as zds from "./gen/istio/zds/zds_pb.js";
 export * as auth from "./gen/istio/v1/auth/ca_pb.js";
 export * as discovery from "./gen/envoy/service/discovery/v3/discovery_pb.js";
 export * as rpc from "./gen/google/rpc/status_pb.js";
+export * as externalAuth from "./gen/envoy/service/auth/v3/external_auth_pb.js";
 
 /** Name of the Service extension that carries Kubernetes' `sessionAffinity: ClientIP`; its config is a google.protobuf.Duration. */
 export const CLIENT_AFFINITY = "ambit.dev/client-affinity";

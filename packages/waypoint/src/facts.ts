@@ -32,11 +32,14 @@ export interface TokenFacts {
 
 export interface TokenLocation { readonly kind: "header" | "query" | "cookie"; readonly name: string }
 
+/** Of the query's parameters: `set` replaces every one of the name, `remove` takes them out. */
+export interface QueryChange { readonly set: readonly (readonly [string, string])[]; readonly remove: readonly string[] }
+
 /** What external authorization said (`plan/need.ts`). */
 export interface CheckFacts {
   readonly provider: string;
   readonly verdict:
-    | { readonly kind: "allow"; readonly set: readonly (readonly [string, string])[]; readonly append: readonly (readonly [string, string])[]; readonly remove: readonly string[]; readonly toDownstream: readonly (readonly [string, string])[] }
+    | { readonly kind: "allow"; readonly set: readonly (readonly [string, string])[]; readonly append: readonly (readonly [string, string])[]; readonly remove: readonly string[]; readonly toDownstream: readonly (readonly [string, string])[]; readonly query?: QueryChange }
     | { readonly kind: "deny"; readonly status: number; readonly headers: readonly (readonly [string, string])[]; readonly body: string }
     | { readonly kind: "failed"; readonly why: string; readonly bodyTooLarge: boolean };
 }

@@ -11,3 +11,9 @@ export { HBONE_PORT, planUpstream, planWorkload, type NextHop, type UpstreamHint
 export { HashTables } from "./plan/balance/hash.ts";
 export type { Session, SessionSeal } from "./plan/session.ts";
 export { findTokens, tokenRulesFor, type TokenCandidate, type TokenRules } from "./plan/tokens.ts";
+export { satisfyNeed } from "./auth/needs.ts";
+export { ANSWER_MAX_BYTES, type CheckAnswer, type CheckMessage, type CheckPorts } from "./auth/external-check.ts";
+export { KeySets } from "./auth/key-set.ts";
+export { createSessionSeal } from "./auth/session-seal.ts";
+export { isRetryable, mayRetry, retryDelayMs } from "./plan/retry.ts";
+export { judgeOutcome, OutlierDetector, type Judgement } from "./resilience/outlier.ts";

@@ -85,6 +85,10 @@ export interface RetryPolicy {
   /** Milliseconds: base of the jittered exponential, and its cap. */
   readonly backoffMs: number;
   readonly backoffMaxMs: number;
+  /** Milliseconds that are waited at least (Gateway API `retry.backoff`). Default 0. */
+  readonly backoffMinMs?: number;
+  /** Lower case; of an answer, for `retriable-headers`. */
+  readonly headers?: readonly string[];
 }
 
 export interface SessionPersistence {

@@ -34,6 +34,8 @@ export interface OutlierDetection {
   readonly baseEjectionMs: number;
   readonly maxEjectionPercent: number;
   readonly minHealthPercent: number;
+  /** Statuses that count as errors in place of every 5xx (outlierDetectionHttpErrorCodes). */
+  readonly errorStatuses?: readonly number[];
 }
 
 /** TLS that the application itself expects, inside the mesh's own tunnel. */

@@ -1,6 +1,6 @@
 // Owns what comes of external checks (CUSTOM): which provider is to be asked, and what its answers do to the request.
-import { changeFields, type RequestCheck, type WaypointConfig } from "@ambit/core";
-import type { CheckFacts } from "../facts.ts";
+import { changeFields, decodeForm, type RequestCheck, type WaypointConfig } from "@ambit/core";
+import type { CheckFacts, QueryChange } from "../facts.ts";
 import { policyId } from "./authorization.ts";
 import { checkDenied, denied } from "./reply.ts";
 import type { LocalReply, RequestNeed } from "./request-plan.ts";
@@ -8,11 +8,12 @@ import type { LocalReply, RequestNeed } from "./request-plan.ts";
 export type Checked =
   | { readonly kind: "need"; readonly need: RequestNeed }
   | { readonly kind: "deny"; readonly policy: string; readonly reply: LocalReply }
-  | { readonly kind: "allow"; readonly change: (fields: readonly string[]) => readonly string[]; readonly toDownstream: readonly (readonly [string, string])[] };
+  | { readonly kind: "allow"; readonly change: (fields: readonly string[]) => readonly string[]; readonly query: (query: string | undefined) => string | undefined; readonly toDownstream: readonly (readonly [string, string])[] };
 
 /** Every provider that a matching policy names must allow, one after the other; one that nobody configured denies what the policy matches. */
 export function decideChecks(config: WaypointConfig, checks: readonly RequestCheck[], answers: ReadonlyMap<string, CheckFacts>): Checked {
   let change = (fields: readonly string[]): readonly string[] => fields;
+  let query = (text: string | undefined): string | undefined => text;
   const toDownstream: (readonly [string, string])[] = [];
   const asked = new Set<string>();
   for (const { provider: name, by } of checks) {
@@ -28,7 +29,18 @@ export function decideChecks(config: WaypointConfig, checks: readonly RequestChe
     if (verdict.kind !== "allow") return { kind: "deny", policy, reply: checkDenied(verdict, provider.statusOnError) };
     const before = change;
     change = (fields) => changeFields(before(fields), { set: verdict.set, add: verdict.append, remove: verdict.remove });
+    if (verdict.query !== undefined) {
+      const [earlier, more] = [query, verdict.query];
+      query = (text) => changeQuery(earlier(text), more);
+    }
     toDownstream.push(...verdict.toDownstream);
   }
-  return { kind: "allow", change, toDownstream };
+  return { kind: "allow", change, query, toDownstream };
+}
+
+function changeQuery(query: string | undefined, { set, remove }: QueryChange): string | undefined {
+  const gone = new Set([...remove, ...set.map(([name]) => name)]);
+  const kept = (query === undefined || query === "" ? [] : query.split("&")).filter((pair) => !gone.has(decodeForm(pair.split("=", 1)[0] ?? "")));
+  const all = [...kept, ...set.map(([name, value]) => `${encodeURIComponent(name)}=${encodeURIComponent(value)}`)];
+  return all.length === 0 ? undefined : all.join("&");
 }

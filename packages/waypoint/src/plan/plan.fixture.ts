@@ -1,5 +1,5 @@
 // Builders for decision tests: a small world (shop/web of two pods, shop/v1 and shop/v2 of one each), a waypoint's configuration, and a request.
-import type { Filters, HttpRoute, Ip, PolicyOperation, RequestMatch, RequestPolicy, WaypointConfig, WeightedBackend } from "@ambit/core";
+import type { Filters, HttpRoute, Ip, JwtRule, PolicyOperation, RequestMatch, RequestPolicy, WaypointConfig, WeightedBackend } from "@ambit/core";
 import { pod, stateOf, svc } from "@ambit/proxy/testing";
 import type { StateView } from "@ambit/proxy/state";
 import assert from "node:assert/strict";
@@ -43,6 +43,11 @@ const EMPTY = { any: [], not: [] };
 export const operation = (more: Partial<PolicyOperation>): PolicyOperation => ({ hosts: EMPTY, methods: EMPTY, paths: EMPTY, ports: EMPTY, ...more });
 export const policy = (more: Partial<RequestPolicy>): RequestPolicy =>
   ({ namespace: "shop", name: "policy", action: "allow", provider: undefined, dryRun: false, targets: [{ kind: "waypoint" }], rules: [{ from: [], to: [], when: [] }], refused: undefined, ...more });
+export const jwtRule = (more: Partial<JwtRule>): JwtRule => ({
+  issuer: "https://issuer", audiences: [], jwks: undefined, fromHeaders: [], fromParams: [], fromCookies: [], forwardOriginalToken: false,
+  outputPayloadToHeader: undefined, outputClaimToHeaders: [], spaceDelimitedClaims: [], ...more,
+});
+
 export function connection(view: StateView, more: Partial<ConnectionFacts> = {}): ConnectionFacts {
   const service = view.service("shop/web");
   assert.ok(service);

@@ -2,13 +2,14 @@
 // Order as in Istio's waypoint: normalisation, tokens, external checks, policies, faults, CORS, route (docs/reference of each is in its file).
 import {
   changeFields, chooseBackend, drawShare, fieldValue, locationOf, normalizeTarget, originAllowed, preflightFields, preflightOf, splitAuthority, targetOf,
-  type Backend, type Cors, type Filters, type HttpRoute, type MatchFacts, type RequestTarget, type RouteOrigin, type WaypointConfig, type WeightedBackend,
+  type Backend, type Cors, type Filters, type HttpRoute, type RequestTarget, type RouteOrigin, type WaypointConfig, type WeightedBackend,
 } from "@ambit/core";
 import type { StateView } from "@ambit/proxy/state";
 import type { RequestFacts } from "../facts.ts";
 import { denialReply, explainVerdictShortly, judgeRequest, onRoute, policiesFor, remarksOf } from "./authorization.ts";
 import { decideChecks } from "./checks.ts";
 import { applyFilters, incomingFields, withClient } from "./head.ts";
+import { matchFactsOf } from "./match-facts.ts";
 import { backendUnknown, badRequest, connectRefused, localReply, noRoute, nothingWeighs, ruleFails, tokenRefused, upgradeRefused } from "./reply.ts";
 import type { Because, LocalReply, OutgoingHead, Remark, RequestPlan } from "./request-plan.ts";
 import { chooseRoute, clientNamespace, destinationKey, routesOf, type RouteChoice } from "./routes.ts";
@@ -53,13 +54,13 @@ class Planner {
     const target = normal.value;
     if (targetOf(target.path, target.query) !== this.#facts.target) this.#note("path", this.#facts.target, target.path);
 
-    const rules = tokenRulesFor(this.#config, this.#facts.connection, this.#matchFacts(target, this.#facts.fields));
+    const rules = tokenRulesFor(this.#config, this.#facts.connection, matchFactsOf(this.#config, this.#facts, target, this.#facts.fields));
     const refusal = this.#refuseToken(rules, target);
     if (refusal !== undefined) return refusal;
     // What the application will see is what is matched and judged.
     const { fields, query } = tokenFields(rules.rules, token, incomingFields(this.#facts.fields), target.query);
     const seen = { path: target.path, query };
-    const matchFacts = this.#matchFacts(seen, fields);
+    const matchFacts = matchFactsOf(this.#config, this.#facts, seen, fields);
 
     const level = routesOf(this.#config, this.#facts.connection);
     if (level !== undefined) this.#note("level", `client namespace ${clientNamespace(this.#facts.connection)}`, level.level);
@@ -79,7 +80,8 @@ class Planner {
     this.#because.push(explainVerdictShortly(verdict));
     if (verdict.kind === "deny") return this.#reply(denialReply(verdict));
     this.#toDownstream = checked.toDownstream;
-    return this.#act(choice, { method, authority, target: targetOf(target.path, query), fields: checked.change(fields) }, seen);
+    const leaving = { path: target.path, query: checked.query(query) };
+    return this.#act(choice, { method, authority, target: targetOf(leaving.path, leaving.query), fields: checked.change(fields) }, leaving);
   }
 
   /** Tokens are verified before anything is decided: a bad one ends the request, none may be fine (policies say). */
@@ -108,16 +110,6 @@ class Planner {
     if (authority === "") return badRequest("no authority");
     if (upgrade !== undefined) return FORBIDDEN_UPGRADES.test(upgrade) ? upgradeRefused(upgrade) : undefined;
     return method === "CONNECT" ? connectRefused : undefined;
-  }
-
-  #matchFacts(target: RequestTarget, fields: readonly string[]): MatchFacts {
-    const { method, authority, scheme, grpc, connection, token } = this.#facts;
-    const { sourceWorkload } = connection;
-    return {
-      ...target, method, authority, scheme, fields, grpc,
-      source: { namespace: clientNamespace(connection), labels: (sourceWorkload && this.#config.workloadLabels.get(sourceWorkload.uid)) ?? {} },
-      claims: token?.kind === "valid" ? token.tokens.map((t) => t.claims) : [],
-    };
   }
 
   #act(choice: RouteChoice, head: OutgoingHead, target: RequestTarget): RequestPlan {

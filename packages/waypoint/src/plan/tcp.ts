@@ -3,6 +3,7 @@ import { chooseBackend, hostnameMatches, matchSource, type Backend, type PortRou
 import type { StateView } from "@ambit/proxy/state";
 import type { ConnectionFacts, PortProtocol } from "../facts.ts";
 import { denialReply, explainVerdictShortly, judgeConnection, policiesFor, policyId, remarksOf } from "./authorization.ts";
+import { clientLabels } from "./match-facts.ts";
 import type { Because, Remark } from "./request-plan.ts";
 import { clientNamespace, destinationKey, isHttp, routesOf } from "./routes.ts";
 
@@ -58,7 +59,6 @@ export function planTcp(config: WaypointConfig, view: Pick<StateView, "service">
 
 /** The first in order whose names and source fit; names ask for an SNI. */
 function chooseTcpRoute(routes: Exclude<PortRoutes, { kind: "http" | "grpc" }>, config: WaypointConfig, connection: ConnectionFacts, sni: string | undefined): TcpRoute | undefined {
-  const { sourceWorkload } = connection;
-  const source = { namespace: clientNamespace(connection), labels: (sourceWorkload && config.workloadLabels.get(sourceWorkload.uid)) ?? {} };
+  const source = { namespace: clientNamespace(connection), labels: clientLabels(config, { connection }) };
   return routes.routes.find((r) => matchSource(r, { source }) && (r.sniHosts.length === 0 || (sni !== undefined && r.sniHosts.some((h) => hostnameMatches(h, sni)))));
 }

@@ -16,6 +16,7 @@ import { auditServed } from "./push/audit.ts";
 import { authorizationSource } from "./push/authorization.ts";
 import { createTicker } from "./push/debounce.ts";
 import { startGrpc } from "./push/service.ts";
+import { waypointConfigSource } from "./push/waypoint-config.ts";
 import { createInbox } from "./sources/inbox.ts";
 
 export interface AppOptions {
@@ -83,9 +84,10 @@ export async function build(o: AppOptions): Promise<App> {
     metrics.onCollect(() => {
       sizes.with({ type: "address" }).set(mesh.addresses.size);
       sizes.with({ type: "authorization" }).set(mesh.authorizations.size);
+      sizes.with({ type: "waypoint" }).set(mesh.waypointConfigs.size);
     });
     // Policies before workloads: nobody may list a policy that has not been sent.
-    const pushed = [authorizationSource(mesh.authorizations, ticker, clock), addressSource(mesh.addresses, ticker)];
+    const pushed = [authorizationSource(mesh.authorizations, ticker, clock), waypointConfigSource(mesh.waypointConfigs, ticker), addressSource(mesh.addresses, ticker)];
     const audit = auditServed({ sources: pushed, clock, log: log.child("push"), metrics });
     ending.push(() => audit.cancel());
     const xds = createXdsServer({ sources: pushed, authenticate: ca.authenticate, ready: () => readiness.ready, log: log.child("xds"), clock, metrics, controlPlane: config.podName });
@@ -126,6 +128,7 @@ function debugRoutes(mesh: Mesh, xds: XdsServer, config: Config): Routes {
   return {
     "GET /config_dump": () => json({
       config, addresses: mesh.addresses.list().map(plain), authorizations: mesh.authorizations.list(),
+      waypoints: mesh.waypointConfigs.list().map(plain),
     }),
     "GET /debug/syncz": () => json(xds.clients()),
   };

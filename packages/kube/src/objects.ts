@@ -68,6 +68,10 @@ export const KINDS = {
   workloadEntries: kind("networking.istio.io", "v1", "workloadentries", "WorkloadEntry"),
   gatewayClasses: kind("gateway.networking.k8s.io", "v1", "gatewayclasses", "GatewayClass", false),
   gateways: kind("gateway.networking.k8s.io", "v1", "gateways", "Gateway"),
+  httpRoutes: kind("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute"),
+  grpcRoutes: kind("gateway.networking.k8s.io", "v1", "grpcroutes", "GRPCRoute"),
+  tlsRoutes: kind("gateway.networking.k8s.io", "v1", "tlsroutes", "TLSRoute"),
+  tcpRoutes: kind("gateway.networking.k8s.io", "v1alpha2", "tcproutes", "TCPRoute"),
 } as const satisfies Record<string, Kind>;
 
 /** `/api/v1/namespaces/NS/pods/NAME/SUB`; every part that came from outside is escaped. */

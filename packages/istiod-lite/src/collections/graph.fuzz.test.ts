@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { loadAll } from "js-yaml";
+import { decodeWaypointConfig, encodeWaypointConfig } from "@ambit/core";
 import { KINDS, objectKey, type KubeObject } from "@ambit/kube";
 import { seededRandom } from "@ambit/runtime";
 import { goldenCases } from "@ambit/testkit";
@@ -11,13 +12,13 @@ import { buildMesh, type Mesh } from "./graph.ts";
 import { DEFAULT_SETTINGS } from "./settings.ts";
 import { encodeAddress, encodePolicy } from "../push/encode.ts";
 
-const FOLDER = join(import.meta.dirname, "testdata");
+const FOLDERS = [join(import.meta.dirname, "testdata"), join(import.meta.dirname, "waypoint", "testdata")];
 const STEPS = Number(process.env["MESH_FUZZ_STEPS"] ?? 1500);
 const SEED = Number(process.env["MESH_FUZZ_SEED"] ?? 7);
 const WEIRD: readonly unknown[] = [null, "", "*", "\u0000", 0, -1, 1e9, NaN, true, [], {}, [null], [[]], ["*"], { a: null }, "__proto__", "10.0.0.0/8", "x".repeat(300)];
 
 const kinds = Object.keys(buildMesh(DEFAULT_SETTINGS).sources) as SourceName[];
-const corpus = goldenCases(FOLDER).flatMap((name) => loadAll(readFileSync(join(FOLDER, name, "input.yaml"), "utf8")) as KubeObject[])
+const corpus = FOLDERS.flatMap((folder) => goldenCases(folder).flatMap((name) => loadAll(readFileSync(join(folder, name, "input.yaml"), "utf8")) as KubeObject[]))
   .flatMap((object) => { const source = kinds.find((k) => KINDS[k].kind === object?.kind); return source === undefined ? [] : [{ source, object }]; });
 
 describe("the mesh under random objects", () => {
@@ -65,7 +66,7 @@ function mutate(object: KubeObject, random: () => number, pick: <T>(list: readon
 function compare(live: Mesh, step: number): void {
   const fresh = buildMesh(DEFAULT_SETTINGS);
   fresh.batch(() => { for (const k of kinds) for (const object of live.sources[k].list()) fresh.sources[k].set(object as never); });
-  for (const what of ["addresses", "authorizations", "statuses"] as const)
+  for (const what of ["addresses", "authorizations", "statuses", "waypointConfigs"] as const)
     assert.deepEqual(live[what].list(), fresh[what].list(), `step ${step}: ${what}`);
   // What is listed by a workload is sent: an unknown name is a hole or a wall, depending on whose ztunnel reads it.
   for (const a of live.addresses.list()) {
@@ -73,4 +74,5 @@ function compare(live: Mesh, step: number): void {
     encodeAddress(a);
   }
   for (const p of live.authorizations.list()) encodePolicy(p);
+  for (const c of live.waypointConfigs.list()) assert.ok(decodeWaypointConfig(encodeWaypointConfig(c.config)).ok);
 }

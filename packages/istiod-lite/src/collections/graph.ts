@@ -13,6 +13,8 @@ import { serviceOf, type ServiceInfo } from "./services.ts";
 import type { Settings } from "./settings.ts";
 import { workloadEntryOf } from "./workload-entries.ts";
 import { entryStatus, peerAuthStatus, policyStatus, serviceStatus, workloadEntryStatus, type DesiredStatus } from "../status/conditions.ts";
+import type { WaypointResource } from "./waypoint/config.ts";
+import { wireWaypoints, type WaypointOutputs } from "./waypoint/wiring.ts";
 import { accountOf, waypointOf } from "./waypoints.ts";
 
 /** Where objects enter, by kind. */
@@ -28,6 +30,10 @@ export interface Sources {
   readonly peerAuthentications: Source<KubeObject>;
   readonly serviceEntries: Source<KubeObject>;
   readonly workloadEntries: Source<KubeObject>;
+  readonly httpRoutes: Source<KubeObject>;
+  readonly grpcRoutes: Source<KubeObject>;
+  readonly tlsRoutes: Source<KubeObject>;
+  readonly tcpRoutes: Source<KubeObject>;
 }
 
 export interface Mesh {
@@ -40,6 +46,10 @@ export interface Mesh {
   readonly authorizations: Collection<Policy>;
   /** For the allocation of addresses. */
   readonly serviceEntries: Collection<EntryInfo>;
+  /** What each waypoint is told, under `namespace/name`. */
+  readonly waypointConfigs: Collection<WaypointResource>;
+  /** What MeshConfig says to waypoints. */
+  readonly waypointOptions: WaypointOutputs["options"];
   /** Conditions as they should stand, per object and field manager. */
   readonly statuses: Collection<DesiredStatus>;
 }
@@ -57,6 +67,7 @@ export function buildMesh(settings: Settings): Mesh {
     gateways: source("Gateway"), gatewayClasses: source("GatewayClass"),
     authorizationPolicies: source("AuthorizationPolicy"), peerAuthentications: source("PeerAuthentication"),
     serviceEntries: source("ServiceEntry"), workloadEntries: source("WorkloadEntry"),
+    httpRoutes: source("HTTPRoute"), grpcRoutes: source("GRPCRoute"), tlsRoutes: source("TLSRoute"), tcpRoutes: source("TCPRoute"),
   };
   const byName = { key: (o: { name: string }) => o.name };
   const byKey = { key: (o: { key: string }) => o.key };
@@ -107,6 +118,7 @@ export function buildMesh(settings: Settings): Mesh {
     g.derive("static strict policy", mesh, byPolicy, staticStrictOf(settings, peerAuths)),
   ]);
 
+  const forWaypoints = wireWaypoints({ graph: g, settings, sources, waypoints, services });
   const podsByAccount = g.index("pods by account", sources.pods, (p) => [`${p.spec.nodeName ?? ""}/${p.metadata.namespace ?? ""}/${p.spec.serviceAccountName || "default"}`]);
   const statuses = g.join("statuses", [
     g.derive("policy statuses", policies, byKey, (_ctx, p) => policyStatus(p)),
@@ -114,6 +126,10 @@ export function buildMesh(settings: Settings): Mesh {
     g.derive("service statuses", kubeServices, byKey, (_ctx, s) => serviceStatus(s)),
     g.derive("service entry statuses", entries, byKey, (_ctx, e) => entryStatus(e)),
     g.derive("workload entry statuses", workloadEntries, byKey, (_ctx, e) => workloadEntryStatus(e)),
+    ...forWaypoints.statuses,
   ]);
-  return { sources, podsByAccount, batch: (change) => g.batch(change), addresses, authorizations, serviceEntries: entries, statuses };
+  return {
+    sources, podsByAccount, batch: (change) => g.batch(change), addresses, authorizations, serviceEntries: entries, statuses,
+    waypointConfigs: forWaypoints.configs, waypointOptions: forWaypoints.options,
+  };
 }

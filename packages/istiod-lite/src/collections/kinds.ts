@@ -6,6 +6,7 @@ export const SOURCE_KINDS: Readonly<Record<SourceName, Kind>> = {
   pods: KINDS.pods, services: KINDS.services, namespaces: KINDS.namespaces, nodes: KINDS.nodes, endpointSlices: KINDS.endpointSlices,
   gateways: KINDS.gateways, gatewayClasses: KINDS.gatewayClasses, authorizationPolicies: KINDS.authorizationPolicies,
   peerAuthentications: KINDS.peerAuthentications, serviceEntries: KINDS.serviceEntries, workloadEntries: KINDS.workloadEntries,
+  httpRoutes: KINDS.httpRoutes, grpcRoutes: KINDS.grpcRoutes, tlsRoutes: KINDS.tlsRoutes, tcpRoutes: KINDS.tcpRoutes,
 };
 
 /** By group and kind: others have a Service and a Gateway, too. Versions of a kind have one shape here. */

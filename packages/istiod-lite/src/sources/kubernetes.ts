@@ -20,7 +20,7 @@ const ALL = Object.entries(SOURCE_KINDS) as [SourceName, Kind][];
 const BUILT_IN = ALL.filter(([, kind]) => isBuiltIn(kind));
 const CUSTOM = ALL.filter(([, kind]) => !isBuiltIn(kind));
 /** Served versions that have the same shape, best first. */
-const VERSIONS = ["v1", "v1beta1", "v1alpha3"];
+const VERSIONS = ["v1", "v1beta1", "v1alpha3", "v1alpha2", "v1alpha1"];
 
 export function watchKubernetes(o: { client: KubeClient; inbox: Inbox; clock: Clock; log: Logger }): KubernetesSources {
   const options = { clock: o.clock, log: o.log, keep: keepNeeded };

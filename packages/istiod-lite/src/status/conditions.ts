@@ -7,7 +7,9 @@ import type { ServiceInfo } from "../collections/services.ts";
 import type { WorkloadEntryInfo } from "../collections/workload-entries.ts";
 import type { Binding } from "../collections/waypoints.ts";
 
-export type StatusKind = "services" | "authorizationPolicies" | "peerAuthentications" | "serviceEntries" | "workloadEntries";
+export type RouteStatusKind = "httpRoutes" | "grpcRoutes" | "tlsRoutes" | "tcpRoutes";
+export type WaypointPolicyKind = "authorizationPolicies";
+export type StatusKind = "services" | "peerAuthentications" | "serviceEntries" | "workloadEntries" | WaypointPolicyKind | RouteStatusKind;
 
 /** What one field manager wants to stand on one object. An empty list: whatever it wrote before should go. */
 export interface DesiredStatus {
@@ -22,6 +24,15 @@ export interface DesiredStatus {
   readonly conditions: readonly DesiredCondition[];
   /** What made the object be refused, by path: the same that the conditions put into words. */
   readonly problems: readonly Problem[];
+  /** Of routes: our entries in `status.parents`, whole; conditions are empty then. */
+  readonly parents?: readonly DesiredParent[];
+}
+
+/** One entry of ours in `status.parents`. */
+export interface DesiredParent {
+  /** As the user wrote it. */
+  readonly parentRef: Readonly<Record<string, unknown>>;
+  readonly conditions: readonly DesiredCondition[];
 }
 
 export interface DesiredCondition {
@@ -36,6 +47,7 @@ const MANAGERS = {
   workloadEntry: { name: "istio-ambient-workloadentry", owns: ["istio.io/WaypointBound", "Accepted"] },
   ztunnelPolicy: { name: "istio-ambient-ztunnel-policy", owns: ["ZtunnelAccepted"] },
   waypointPolicy: { name: "istio-ambient-waypoint-policy", owns: ["WaypointAccepted"] },
+  route: { name: "istio.io/gateway-controller", owns: [] },
 } as const;
 
 /** A message longer than this helps nobody; Kubernetes allows 32,768. */
@@ -44,10 +56,17 @@ const MESSAGE_MAX = 1_024;
 function desired(kind: StatusKind, namespace: string, name: string, manager: { name: string; owns: readonly string[] }, conditions: readonly DesiredCondition[], problems: readonly Problem[] = []): DesiredStatus {
   return {
     key: `${kind}/${namespace}/${name}/${manager.name}`, kind, namespace, name, manager: manager.name, owns: manager.owns,
-    conditions: conditions.map((c) => ({ ...c, message: c.message.length > MESSAGE_MAX ? `${c.message.slice(0, MESSAGE_MAX - 1)}…` : c.message })),
-    problems,
+    conditions: conditions.map(shortened), problems,
   };
 }
+
+const shortened = (c: DesiredCondition): DesiredCondition => ({ ...c, message: c.message.length > MESSAGE_MAX ? `${c.message.slice(0, MESSAGE_MAX - 1)}…` : c.message });
+
+export const desiredForWaypoint = (kind: WaypointPolicyKind, namespace: string, name: string, conditions: readonly DesiredCondition[], problems: readonly Problem[]): DesiredStatus =>
+  desired(kind, namespace, name, MANAGERS.waypointPolicy, conditions, problems);
+
+export const desiredParents = (kind: RouteStatusKind, namespace: string, name: string, parents: readonly DesiredParent[], problems: readonly Problem[]): DesiredStatus =>
+  ({ ...desired(kind, namespace, name, MANAGERS.route, [], problems), parents: parents.map((p) => ({ ...p, conditions: p.conditions.map(shortened) })) });
 
 const split = (key: string): [string, string] => {
   const slash = key.indexOf("/");
@@ -59,10 +78,8 @@ export function policyStatus(p: PolicyInfo): DesiredStatus[] {
   const waypoint = p.outcome.kind === "for-waypoint";
   return [
     desired("authorizationPolicies", namespace, name, MANAGERS.ztunnelPolicy, waypoint ? [] : [ztunnelAccepted(p)], p.outcome.kind === "refused" ? p.outcome.problems : []),
-    desired("authorizationPolicies", namespace, name, MANAGERS.waypointPolicy, waypoint ? [{
-      type: "WaypointAccepted", status: "False", reason: "AncestorNotBound",
-      message: "no waypoint enforces this policy: policies with targetRefs are not for ztunnel",
-    }] : []),
+    // Of those with targetRefs the derivation for waypoints speaks.
+    ...(waypoint ? [] : [desired("authorizationPolicies", namespace, name, MANAGERS.waypointPolicy, [])]),
   ];
 }
 
@@ -127,6 +144,7 @@ export const keysOf = (kind: StatusKind, namespace: string, name: string): strin
 const MANAGERS_OF: Readonly<Record<StatusKind, readonly { name: string; owns: readonly string[] }[]>> = {
   services: [MANAGERS.service], serviceEntries: [MANAGERS.service], workloadEntries: [MANAGERS.workloadEntry],
   authorizationPolicies: [MANAGERS.ztunnelPolicy, MANAGERS.waypointPolicy], peerAuthentications: [MANAGERS.ztunnelPolicy],
+  httpRoutes: [MANAGERS.route], grpcRoutes: [MANAGERS.route], tlsRoutes: [MANAGERS.route], tcpRoutes: [MANAGERS.route],
 };
 export const STATUS_KINDS = Object.keys(MANAGERS_OF) as readonly StatusKind[];
 

@@ -1,9 +1,10 @@
 // Owns the writing of conditions: what the graph wants, compared with what stands, applied by one field manager each. Leader only.
 import type { Collection } from "@ambit/collections";
-import { isNotFound, KINDS, type Kind, type KubeClient, type KubeObject } from "@ambit/kube";
+import { isConflict, isNotFound, KINDS, type Kind, type KubeClient, type KubeObject } from "@ambit/kube";
 import type { Clock, Logger } from "@ambit/runtime";
-import type { DesiredStatus, StandingCondition, StatusKind } from "./conditions.ts";
+import type { DesiredParent, DesiredStatus, StandingCondition, StatusKind } from "./conditions.ts";
 import { keysOf, STATUS_KINDS, statusToApply } from "./conditions.ts";
+import { parentsToApply } from "./parents.ts";
 import { createWorker, type Worker } from "./worker.ts";
 
 export interface StatusWriterOptions {
@@ -32,7 +33,8 @@ async function write(o: StatusWriterOptions, key: string): Promise<void> {
   const want = o.desired.get(key);
   const object = want === undefined ? undefined : o.objects[want.kind].get(`${want.namespace}/${want.name}`);
   if (want === undefined || object === undefined || object.metadata.deletionTimestamp !== undefined) return;
-  const status = statusToApply(want, standingOn(object), object.metadata.generation, new Date(o.clock.now()).toISOString().replace(/\.\d+Z$/, "Z"));
+  if (want.parents !== undefined) return writeParents(o, want, want.parents, object);
+  const status = statusToApply(want, standingOn(object), object.metadata.generation, timestamp(o.clock));
   if (status === undefined) return;
   const kind: Kind = KINDS[want.kind];
   const body = {
@@ -49,6 +51,27 @@ async function write(o: StatusWriterOptions, key: string): Promise<void> {
     if (!isNotFound(error)) throw error;
   }
 }
+
+/** A list that belongs to many: written whole, on the version that was read, or not at all (then again later). */
+async function writeParents(o: StatusWriterOptions, want: DesiredStatus, wanted: readonly DesiredParent[], object: KubeObject): Promise<void> {
+  const status = record(object["status"]);
+  const standing = Array.isArray(status["parents"]) ? status["parents"].map(record) : [];
+  const parents = parentsToApply(wanted, standing, object.metadata.generation, timestamp(o.clock));
+  if (parents === undefined) return;
+  const version = (object.apiVersion ?? "").split("/").at(-1) ?? KINDS[want.kind].version;
+  const { uid, resourceVersion } = object.metadata;
+  const metadata = { ...(uid === undefined ? {} : { uid }), ...(resourceVersion === undefined ? {} : { resourceVersion }) };
+  try {
+    await o.client.patch({ ...KINDS[want.kind], version }, want.namespace, want.name, { metadata, status: { parents } }, { type: "merge", subresource: "status", fieldManager: want.manager });
+    o.log.debug("parents written", { key: want.key, parents: parents.length });
+  } catch (error) {
+    // Somebody wrote in between: the new object is on its way here, and brings this key along.
+    if (!isNotFound(error) && !isConflict(error)) throw error;
+  }
+}
+
+const timestamp = (clock: Clock): string => new Date(clock.now()).toISOString().replace(/\.\d+Z$/, "Z");
+const record = (v: unknown): Record<string, unknown> => (typeof v === "object" && v !== null ? (v as Record<string, unknown>) : {});
 
 function standingOn(object: KubeObject): StandingCondition[] {
   const status = object["status"];

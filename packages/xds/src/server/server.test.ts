@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import type { Identity } from "@ambit/core";
 import { AUTHORIZATION_TYPE, ADDRESS_TYPE } from "../protocol/messages.ts";
 import { createLogger, seededRandom } from "@ambit/runtime";
 import { encodeRequest } from "../wire/encode.ts";
@@ -195,6 +196,41 @@ describe("xDS over TLS gRPC", () => {
     await w.until(() => w.state.get("a") === "2");
     assert.equal(w.ended.length, 0);
     assert.match(rig.metrics.expose(), /^pilot_xds 1$/m);
+  });
+
+  describe("resources with an owner", () => {
+    class Owned extends MemorySource {
+      owner = "default";
+      permits(name: string, identity: Identity): boolean { return name.startsWith(`${identity.serviceAccount === this.owner ? identity.namespace : "?"}/`); }
+    }
+    const identity: Identity = { trustDomain: "cluster.local", namespace: "app", serviceAccount: "default" };
+    const authenticate = () => Promise.resolve({ identity });
+    const own = { ...node, metadata: { ...node.metadata, NAMESPACE: "app" } };
+    const ask = (rig: Rig, subscribe: string[], unsubscribe: string[] = []) => {
+      const raw = rawStream(rig.port);
+      raw.stream.resume();
+      raw.write(encodeRequest({ node: own, typeUrl: ADDRESS_TYPE, subscribe, unsubscribe, initialVersions: new Map(), nonce: "", error: undefined }));
+      return raw;
+    };
+
+    for (const [what, subscribe] of [["another's by name", ["other/w"]], ["everything", ["*"]], ["everything by naming nothing", []]] as const)
+      it(`are refused to who asks for ${what}`, async () => {
+        const source = new Owned();
+        source.putAll([["app/w", "1"], ["other/w", "1"]]);
+        const raw = ask(await start([source], { authenticate }), [...subscribe]);
+        assert.equal((await raw.trailers)["grpc-status"], "7");
+        raw.close();
+      });
+    it("go to their owner, and are taken away with the ownership", async () => {
+      const source = new Owned();
+      source.putAll([["app/w", "1"]]);
+      const rig = await start([source], { authenticate });
+      const w = watch(rig.port, { types: [{ typeUrl: ADDRESS_TYPE, onDemand: true }], node: own });
+      assert.equal(await w.client.subscribe(ADDRESS_TYPE, "app/w"), "found");
+      source.owner = "somebody-else";
+      source.put("app/w", "2");
+      await w.until(() => !w.state.has("app/w"));
+    });
   });
 
   it("ends a stream that asks for too much or says nothing", async () => {

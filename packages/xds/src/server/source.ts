@@ -1,4 +1,5 @@
 // Owns the seam between the server and what it serves: one source per resource type, and the shared table kept from it.
+import type { Identity } from "@ambit/core";
 import { SetChecksum } from "../protocol/checksum.ts";
 import type { Truth } from "../protocol/delta-server.ts";
 import { encodeResourceField } from "../wire/encode.ts";
@@ -16,6 +17,8 @@ export interface ResourceSource {
   readonly typeUrl: string;
   /** False: resources go out without a version and are sent again in full on every reconnect (Authorization). */
   readonly versioned: boolean;
+  /** Who may have which resource; absent: every authenticated client all of them. Where it is present there is no wildcard. */
+  permits?(name: string, identity: Identity): boolean;
   all(): Iterable<ServedResource>;
   /** What answers an on-demand request: maybe several (a service and its workloads), maybe none. */
   get(nameOrAlias: string): readonly ServedResource[];
@@ -33,6 +36,22 @@ interface Entry {
 
 /** Name, version, Any header and lengths around the body: what a resource costs beyond its bytes, roughly. */
 const OVERHEAD_BYTES = 128;
+
+/** A table as one client may see it. */
+export function permitted(table: ResourceTable, identity: Identity): Truth {
+  const permits = table.source.permits?.bind(table.source);
+  if (permits === undefined) return table;
+  const may = (name: string): boolean => permits(name, identity);
+  return {
+    names: () => [...table.names()].filter(may),
+    versionOf: (name) => (may(name) ? table.versionOf(name) : undefined),
+    sizeOf: (name) => table.sizeOf(name),
+    resolve: (name) => table.resolve(name).filter(may),
+    onNode: (node) => table.onNode(node).filter(may),
+    // It is of everything, which nobody sees here.
+    checksum: () => undefined,
+  };
+}
 
 /** What one source holds now, shared by all streams: every resource is encoded at most once per version (twice with aliases). */
 export class ResourceTable implements Truth {

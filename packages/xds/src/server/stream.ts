@@ -2,11 +2,11 @@
 import { status, type ServerDuplexStream } from "@grpc/grpc-js";
 import type { Identity } from "@ambit/core";
 import type { Clock, Logger, Timer } from "@ambit/runtime";
-import { ServerSubscription, type ChunkLimits, type SubscriptionStatus } from "../protocol/delta-server.ts";
-import type { DeltaRequest } from "../protocol/messages.ts";
+import { ServerSubscription, type ChunkLimits, type SubscriptionStatus, type Truth } from "../protocol/delta-server.ts";
+import { WILDCARD, type DeltaRequest } from "../protocol/messages.ts";
 import { checkNode } from "../protocol/node.ts";
 import { encodeResponse } from "../wire/encode.ts";
-import type { ResourceTable } from "./source.ts";
+import { permitted, type ResourceTable } from "./source.ts";
 
 /** A client asks for its types one after the other: the first answers wait this long for the other questions, so that they go
  *  out in the order of the sources (policies before the workloads they guard) and not in that of the questions. */
@@ -40,6 +40,7 @@ export class ClientStream {
   readonly #identity: Identity;
   readonly #tables: readonly ResourceTable[];
   readonly #hooks: StreamHooks;
+  readonly #views = new Map<ResourceTable, Truth>();
   readonly #subscriptions = new Map<string, ServerSubscription>();
   readonly #connectedSince: number;
   readonly #clock: Clock;
@@ -79,7 +80,9 @@ export class ClientStream {
     const table = this.#table(req.typeUrl);
     const subscription = this.#subscriptions.get(req.typeUrl);
     if (table === undefined || subscription === undefined) return this.#unknown(req);
-    const outcome = subscription.request(req, table);
+    const forbidden = this.#forbidden(req, table);
+    if (forbidden !== undefined) return this.end(status.PERMISSION_DENIED, forbidden);
+    const outcome = subscription.request(req, this.#seen(table));
     switch (outcome.kind) {
       case "refused":
         return this.end(outcome.code === "invalid" ? status.INVALID_ARGUMENT : status.RESOURCE_EXHAUSTED, outcome.reason);
@@ -103,7 +106,7 @@ export class ClientStream {
 
   changed(table: ResourceTable, names: ReadonlySet<string>): void {
     if (this.#closed) return;
-    this.#subscriptions.get(table.source.typeUrl)?.change(names, table);
+    this.#subscriptions.get(table.source.typeUrl)?.change(names, this.#seen(table));
     this.#schedule();
   }
 
@@ -200,7 +203,7 @@ export class ClientStream {
         resources: [], controlPlane: this.#controlPlane() });
     for (const table of this.#tables) {
       const typeUrl = table.source.typeUrl;
-      const chunk = this.#subscriptions.get(typeUrl)?.next(table, this.#hooks.limits, table.version);
+      const chunk = this.#subscriptions.get(typeUrl)?.next(this.#seen(table), this.#hooks.limits, table.version);
       if (chunk === undefined) continue;
       this.#hooks.pushed(typeUrl, chunk.upserts.length, chunk.removed.length);
       this.#log.debug("push", { type: typeUrl, nonce: chunk.nonce, resources: chunk.upserts.length, removed: chunk.removed.length });
@@ -220,6 +223,25 @@ export class ClientStream {
     this.#schedule();
   }
 
+  /** Resources with an owner go to whoever asks for its own by name, and to nobody else. */
+  #forbidden(req: DeltaRequest, table: ResourceTable): string | undefined {
+    const { source } = table;
+    if (source.permits === undefined) return undefined;
+    const first = req.nonce === "" && this.#subscriptions.get(req.typeUrl)?.status().mode === "none";
+    // A first request that names nothing means everything, unless it says that it does not.
+    const wildcard = req.subscribe.includes(WILDCARD) || (first && req.subscribe.length === 0);
+    if (wildcard && !req.unsubscribe.includes(WILDCARD)) return `${req.typeUrl} is given by name only`;
+    const name = req.subscribe.find((n) => n !== WILDCARD && source.permits?.(n, this.#identity) === false);
+    return name === undefined ? undefined : `${req.typeUrl} ${name.slice(0, NAME_SHOWN_MAX)} is not for ${this.#identity.namespace}/${this.#identity.serviceAccount}`;
+  }
+
+  /** Made once per type: who may see a resource is asked again for each, because its owner may change. */
+  #seen(table: ResourceTable): Truth {
+    let seen = this.#views.get(table);
+    if (seen === undefined) this.#views.set(table, (seen = permitted(table, this.#identity)));
+    return seen;
+  }
+
   #table(typeUrl: string): ResourceTable | undefined {
     return this.#tables.find((t) => t.source.typeUrl === typeUrl);
   }
@@ -228,3 +250,4 @@ export class ClientStream {
 /** A client asks for a handful of types; more at once is noise or malice. */
 const UNKNOWN_OWED_MAX = 32;
 const TYPE_SHOWN_MAX = 200;
+const NAME_SHOWN_MAX = 200;

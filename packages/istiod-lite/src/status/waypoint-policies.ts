@@ -1,0 +1,25 @@
+// Owns what the status of a policy for waypoints says: who enforces it, and where it could not be attached. Pure; protocol.md §10.4.
+import { describeProblems } from "@ambit/core";
+import type { AttachedPolicy } from "../collections/waypoint/request-policy.ts";
+import { EVERY_WAYPOINT } from "../collections/waypoint/policy-target.ts";
+import { desiredForWaypoint, type DesiredCondition, type DesiredStatus, type WaypointPolicyKind } from "./conditions.ts";
+
+export function waypointPolicyStatus(kind: WaypointPolicyKind, p: AttachedPolicy<unknown>): DesiredStatus {
+  const slash = p.key.indexOf("/");
+  return desiredForWaypoint(kind, p.key.slice(0, slash), p.key.slice(slash + 1), [condition(kind, p)], p.problems);
+}
+
+function condition(kind: WaypointPolicyKind, p: AttachedPolicy<unknown>): DesiredCondition {
+  const type = "WaypointAccepted";
+  const misses = p.misses.map((m) => m.message).join("; ");
+  const first = p.misses[0];
+  const where = p.waypoints.map((w) => (w.startsWith(EVERY_WAYPOINT) ? `every waypoint of class ${w.slice(1)}` : `waypoint ${w}`)).join(", ");
+  const beside = misses === "" ? "" : `; ${misses}`;
+  if (p.problems.length > 0) {
+    const effect = p.waypoints.length === 0 ? "" : kind === "authorizationPolicies" || kind === "requestAuthentications" ? `, so ${where} denies everything that it is attached to` : ", so it is left out";
+    return { type, status: "False", reason: "Invalid", message: `not understood${effect}: ${describeProblems(p.problems)}${beside}` };
+  }
+  if (p.waypoints.length === 0) return { type, status: "False", reason: first?.reason ?? "AncestorNotBound", message: first === undefined ? "no targetRefs" : misses };
+  const remarks = p.remarks.map((r) => `; ${r}`).join("");
+  return { type, status: "True", reason: first === undefined ? "Accepted" : "PartiallyInvalid", message: `enforced by ${where}${beside}${remarks}` };
+}

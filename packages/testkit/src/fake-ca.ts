@@ -1,5 +1,5 @@
 // Owns a certificate authority for tests: its own root, SPIFFE leaves with ECDSA P-256 keys, all synchronous.
-import { createHash, generateKeyPairSync, randomBytes, sign, X509Certificate, type KeyObject } from "node:crypto";
+import { createHash, createPrivateKey, generateKeyPairSync, randomBytes, sign, X509Certificate, type KeyObject } from "node:crypto";
 import { formatIdentity, type Identity } from "@ambit/core";
 import { bits, boolTrue, context, integer, octets, oid, sequence, set, time, utf8 } from "./der.ts";
 
@@ -37,33 +37,51 @@ export interface FakeCa {
   issue(options: LeafOptions): FakeCert;
   /** A leaf for `ns/sa` in trust domain `cluster.local` (or another). */
   leaf(namespace: string, serviceAccount: string, trustDomain?: string): FakeCert;
+  /** An authority below this one; its certificate is in the chains of what it issues. */
+  sub(name: string): FakeCa;
+  /** A revocation list of this authority, PEM. `signedBy` another: a forged one. */
+  crl(revoked: readonly FakeCert[], signedBy?: FakeCa): string;
 }
 
 /** A new self-signed root; two calls give two authorities that do not trust each other. */
-export function fakeCa(name = "fake root"): FakeCa {
+export const fakeCa = (name = "fake root"): FakeCa => authority(name, undefined);
+
+interface Above { readonly subject: Buffer; readonly key: KeyObject; readonly chainPem: string; readonly root: FakeCa }
+
+function authority(name: string, above: Above | undefined): FakeCa {
   const keys = generateKeyPairSync("ec", { namedCurve: "P-256" });
   const subject = nameOf(name);
   const now = Date.now();
   const keyId = keyIdOf(keys.publicKey);
-  const root = certificate({ issuer: subject, subject, publicKey: keys.publicKey, signer: keys.privateKey,
+  const own = certificate({ issuer: above?.subject ?? subject, subject, publicKey: keys.publicKey, signer: above?.key ?? keys.privateKey,
     notBefore: now - HOUR_MS, notAfter: now + 24 * HOUR_MS,
     extensions: [extension("2.5.29.19", true, sequence(boolTrue)), extension("2.5.29.15", true, bits(Buffer.from([0x06]), 1)),
       extension("2.5.29.14", false, octets(keyId))] });
+  const chainPem = above === undefined ? "" : pem(own) + above.chainPem;
   const issue = (options: LeafOptions): FakeCert => {
     const leafKeys = generateKeyPairSync("ec", { namedCurve: "P-256" });
     const leaf = certificate({ issuer: subject, subject: sequence(), publicKey: leafKeys.publicKey, signer: keys.privateKey,
       notBefore: options.notBefore ?? now - 120_000, notAfter: options.notAfter ?? Date.now() + HOUR_MS, 
       extensions: [...leafExtensions(options), extension("2.5.29.35", false, sequence(context(0, false, keyId)))] });
     const certPem = pem(leaf);
-    return { certPem, chainPem: certPem, der: leaf, keyPem: leafKeys.privateKey.export({ type: "pkcs8", format: "pem" }).toString() };
+    return { certPem, chainPem: certPem + chainPem, der: leaf, keyPem: leafKeys.privateKey.export({ type: "pkcs8", format: "pem" }).toString() };
   };
-  return {
-    rootPem: pem(root),
-    rootDer: root,
-    rootKeyPem: keys.privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
+  const ca: FakeCa = {
+    rootPem: above?.root.rootPem ?? pem(own),
+    rootDer: above?.root.rootDer ?? own,
+    rootKeyPem: above?.root.rootKeyPem ?? keys.privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
     issue,
     leaf: (namespace, serviceAccount, trustDomain = "cluster.local") => issue({ identity: { trustDomain, namespace, serviceAccount } }),
+    sub: (below) => authority(below, { subject, key: keys.privateKey, chainPem, root: above?.root ?? ca }),
+    crl: (revoked, signedBy) => {
+      const entries = revoked.map((c) => sequence(integer(Buffer.from(new X509Certificate(c.der).serialNumber, "hex")), time(now)));
+      const tbs = sequence(integer(Buffer.from([1])), ECDSA_SHA256, subject, time(now - HOUR_MS), time(now + HOUR_MS), ...(entries.length === 0 ? [] : [sequence(...entries)]));
+      const key = signedBy === undefined ? keys.privateKey : createPrivateKey(signedBy.rootKeyPem);
+      const body = sequence(tbs, ECDSA_SHA256, bits(sign("sha256", tbs, key))).toString("base64").match(/.{1,64}/g) ?? [];
+      return `-----BEGIN X509 CRL-----\n${body.join("\n")}\n-----END X509 CRL-----\n`;
+    },
   };
+  return ca;
 }
 
 function leafExtensions(o: LeafOptions): Buffer[] {

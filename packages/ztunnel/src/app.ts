@@ -10,7 +10,8 @@ import { adminRoutes, watchDescriptors } from "./admin/routes.ts";
 import type { DumpedCertificate } from "./admin/dump.ts";
 import type { Config, ControlPlaneConfig } from "./config.ts";
 import { followControlPlane, followIdentities } from "./control.ts";
-import { createCaClient, createCertStore, type CertStore, createTlsContexts } from "@ambit/proxy/identity";
+import { createCaClient, createCertStore, createPeerTrust, openCrlFile, type CertStore, createTlsContexts } from "@ambit/proxy/identity";
+import { watchTrust } from "./trust-watch.ts";
 import { nameServers } from "./dns/forward.ts";
 import { PodManager } from "./pod/manager.ts";
 import { PodProxies } from "./pod/pod-proxies.ts";
@@ -23,7 +24,7 @@ import { createResolver } from "./proxy/resolver.ts";
 import { ProxyState } from "@ambit/proxy/state";
 import { TrafficMetrics } from "./telemetry/traffic-metrics.ts";
 
-export type Certificates = Pick<CertStore, "fetch" | "prefetch" | "forget" | "list" | "close">;
+export type Certificates = Pick<CertStore, "onRotate" | "fetch" | "prefetch" | "forget" | "list" | "close">;
 
 /** What a test may replace. */
 export interface Ports {
@@ -66,11 +67,14 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const caClient = createCaClient({ connect: caPlane, ttlMs: config.secretTtlMs, clock });
   const certificates = ports.certificates ?? createCertStore({ caClient, clock, random, log: log.child("identity"), metrics });
   const contexts = createTlsContexts((identity) => certificates.fetch(identity, "realtime"));
+  const crls = config.crlPath === undefined ? undefined : await openCrlFile({ path: config.crlPath, clock, log: log.child("identity") });
+  const trust = createPeerTrust({ crls: () => crls?.current ?? [], onRevoked: (reporter) => traffic.revoked(reporter) });
+  const stopTrust = watchTrust({ trust, crls, certificates, log: log.child("identity") });
   const wishes = (ids: Certificates) => ({ prefetch: (id: Identity) => ids.prefetch(id), forget: (id: Identity) => { ids.forget(id); contexts.forget(id); } });
   const askXds = (name: string): Promise<LookupAnswer> => xds?.subscribe(ADDRESS_TYPE, name) ?? Promise.resolve("timeout");
   const onDemand = config.onDemand ? createOnDemand({ ask: askXds, clusterId: config.clusterId, clock }) : undefined;
   const proxyPorts: ProxyPorts = {
-    config, onDemand, kernel, state, contexts, connections, clock, random, log: log.child("proxy"),
+    config, onDemand, kernel, state, contexts, trust, connections, clock, random, log: log.child("proxy"),
     needs: createNeeds({ state, clock, onDemand, resolve: createResolver(clock, () => traffic.onDemandDns.with({}).inc()) }),
     telemetry: { metrics: traffic, access: log.child("access"), clock },
   };
@@ -92,6 +96,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
     servers.push(await serveHttp("0.0.0.0", config.statsPort, pick(shared, "GET /metrics", "GET /stats/prometheus")));
     servers.push(await serveHttp("0.0.0.0", config.readinessPort, pick(shared, "GET /healthz/ready")));
   } catch (error) {
+    stopTrust();
     await Promise.all(servers.map((s) => s.close()));
     throw error;
   }
@@ -128,6 +133,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
       stopPolicies();
       stopIdentities();
       xds?.close();
+      stopTrust();
       certificates.close();
       caClient.close();
       xdsPlane.close();

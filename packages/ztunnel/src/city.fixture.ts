@@ -14,6 +14,7 @@ import { hostKernel, listenSeqpacket, type Channel, type ChannelServer, type Net
 import { createLogger, LogLevels, Metrics, seededRandom, systemClock } from "@ambit/runtime";
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE, createXdsServer, type ResourceSource, type ServedResource, type XdsServer } from "@ambit/xds";
 import { fakeCa } from "@ambit/testkit";
+import type { WorkloadCertificate } from "@ambit/proxy/identity";
 import { build, type BoundZtunnel, type Certificates } from "./app.ts";
 import { readConfig } from "./config.ts";
 import { addressBytes, at, ip, policyBytes, type WirePolicy, type WireService, type WireWorkload } from "@ambit/proxy/testing";
@@ -87,6 +88,7 @@ export class City {
   #agent: ChannelServer | undefined;
   #channel: Channel | undefined;
   readonly #known = new Set<Channel>();
+  readonly #rotated = new Set<(certificate: WorkloadCertificate) => void>();
   #acks: ((error: string) => void)[] = [];
   #waiters: (() => void)[] = [];
   zt: BoundZtunnel | undefined;
@@ -271,17 +273,25 @@ export class City {
 
   #turn(): Promise<void> { return new Promise((resolve) => this.#waiters.push(resolve)); }
 
+  readonly #leaves = new Map<string, WorkloadCertificate>();
+
   #certificates(): Certificates {
-    const made = new Map<string, { chainPem: string; keyPem: string; rootsPem: string }>();
     return {
-      fetch: (identity) => {
-        const key = `${identity.namespace}/${identity.serviceAccount}`;
-        const leaf = made.get(key) ?? { ...this.ca.leaf(identity.namespace, identity.serviceAccount), rootsPem: this.ca.rootPem };
-        made.set(key, leaf);
-        return Promise.resolve({ identity, notBefore: 0, notAfter: 0, serial: "", fingerprint: "", chainPem: leaf.chainPem, keyPem: leaf.keyPem, rootsPem: leaf.rootsPem });
-      },
+      fetch: (identity) => Promise.resolve(this.#leaves.get(identity.serviceAccount) ?? this.certify(identity.serviceAccount)),
+      onRotate: (listener) => { this.#rotated.add(listener); return () => void this.#rotated.delete(listener); },
       prefetch: () => undefined, forget: () => undefined, list: () => [], close: () => undefined,
     };
+  }
+
+  /** A new certificate for `ns/NAME`, with its bundle, as if it had been renewed. */
+  certify(name: string, ca = this.ca, rootsPem = ca.rootPem): WorkloadCertificate {
+    const identity = { trustDomain: "cluster.local", namespace: "ns", serviceAccount: name };
+    const { chainPem, keyPem } = ca.leaf("ns", name);
+    const made: WorkloadCertificate = { identity, notBefore: 0, notAfter: 0, serial: "", fingerprint: "", chainPem, keyPem, rootsPem };
+    const renewed = this.#leaves.has(name);
+    this.#leaves.set(name, made);
+    if (renewed) for (const tell of this.#rotated) tell(made);
+    return made;
   }
 
   async stop(): Promise<void> {

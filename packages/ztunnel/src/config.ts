@@ -24,6 +24,7 @@ export const SCHEMA = {
   authToken: env.string("AUTH_TOKEN", "/var/run/secrets/tokens/istio-token", "path or token"),
   onDemand: env.boolean("XDS_ON_DEMAND", false, "ask the control plane for addresses one by one, instead of being told all (no DNS capture then)"),
   secretTtlMs: env.duration("SECRET_TTL", 24 * 3_600_000, "requested life of a workload certificate"),
+  crlPath: env.string("CRL_PATH", "", "file of certificate revocation lists, PEM or DER; watched"),
   maxStreams: env.integer("POOL_MAX_STREAMS_PER_CONNECTION", 100, "streams at once in one tunnel", 1, 65_535),
   poolReleaseMs: env.duration("POOL_UNUSED_RELEASE_TIMEOUT", 300_000, "an unused tunnel is closed after this"),
   streamWindow: env.integer("HTTP2_STREAM_WINDOW_SIZE", 4 * 1024 * 1024, "bytes", 65_535, 2 ** 31 - 1),
@@ -46,7 +47,7 @@ export const SCHEMA = {
 /** Switches of the real ztunnel that we do not have: a value other than these is refused, never ignored. */
 export const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
   PROXY_MODE: ["shared"], ENABLE_PROXY: ["true"], FAKE_CA: ["false"], LOCAL_XDS: [], LOCAL_XDS_PATH: [],
-  TLS12_ENABLED: ["false"], COMPLIANCE_POLICY: [], CRL_PATH: [], UNSTABLE_ENABLE_SOCKS5: ["false"], LOCALHOST_APP_TUNNEL: ["true"],
+  TLS12_ENABLED: ["false"], COMPLIANCE_POLICY: [], UNSTABLE_ENABLE_SOCKS5: ["false"], LOCALHOST_APP_TUNNEL: ["true"],
   USER_TIMEOUT_ENABLED: ["false"], LOG_FORMAT: ["json"], PROXY_CONFIG: [],
 };
 
@@ -74,6 +75,7 @@ export interface Config {
   /** Addresses are asked for one by one. */
   readonly onDemand: boolean;
   readonly secretTtlMs: number;
+  readonly crlPath: string | undefined;
   readonly maxStreams: number;
   readonly poolReleaseMs: number;
   readonly streamWindow: number;
@@ -124,7 +126,7 @@ export function readConfig(source: Environment): Config {
     podName: e.podName, podNamespace: e.podNamespace, instanceIp: e.instanceIp || undefined, serviceAccount: e.serviceAccount,
     xds: { address: xdsAddress, roots: e.xdsRootCa, token: e.authToken, altHostname: e.altXdsHostname || undefined, headers: headers(source, "XDS_HEADER_") },
     ca: { address: e.caAddress || xdsAddress, roots: e.caRootCa, token: e.authToken, altHostname: e.altCaHostname || undefined, headers: headers(source, "CA_HEADER_") },
-    onDemand: e.onDemand, secretTtlMs: e.secretTtlMs, maxStreams: e.maxStreams, poolReleaseMs: e.poolReleaseMs,
+    onDemand: e.onDemand, secretTtlMs: e.secretTtlMs, crlPath: e.crlPath || undefined, maxStreams: e.maxStreams, poolReleaseMs: e.poolReleaseMs,
     streamWindow: e.streamWindow, connectionWindow: e.connectionWindow, frameSize: e.frameSize,
     originalSource: e.originalSource, responseBaggage: e.responseBaggage, logFilter: e.logFilter,
     drainMs: drainDeadline(e.terminationDeadline, e.terminationGraceS), nodeMetadata: metadata(source),

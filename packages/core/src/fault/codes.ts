@@ -30,6 +30,8 @@ export const FAULTS = {
   "bad-authority": row("reject", "CONNECT", 400, "the authority"),
   "identity-unavailable": row("fault", "IDENTITY_ERROR", 503, "the identity, the CA's error, the next attempt"),
   "identity-mismatch": row("fault", "TLS_FAILURE", undefined, "the expected set and what was presented"),
+  "cert-revoked": row("fault", "CERT_REVOKED", undefined, "which certificate, and its serial number"),
+  "trust-changed": row("fault", "TLS_FAILURE", undefined, "that the bundle changed"),
   "tls-handshake": row("fault", "TLS_FAILURE", undefined, "the TLS library's reason"),
   "h2-handshake": row("fault", "H2_HANDSHAKE_FAILURE", undefined, "the SETTINGS or GOAWAY code"),
   "connect-timeout": row("fault", "CONNECT", 503, "the next hop"),

@@ -46,7 +46,8 @@ export function readChain(chain: readonly string[], identity: Identity, keyPem: 
   });
 }
 
-function anchored(leaf: X509Certificate, intermediates: readonly X509Certificate[], roots: readonly X509Certificate[]): boolean {
+/** Does a path of `intermediates` lead from the leaf to one of the roots? */
+export function anchored(leaf: X509Certificate, intermediates: readonly X509Certificate[], roots: readonly X509Certificate[]): boolean {
   let at = leaf;
   for (let depth = 0; depth <= intermediates.length; depth++) {
     const current = at;
@@ -59,7 +60,8 @@ function anchored(leaf: X509Certificate, intermediates: readonly X509Certificate
   return false;
 }
 
-function certificates(text: string): X509Certificate[] | undefined {
+/** Every certificate of a PEM text; undefined if one of them cannot be parsed. */
+export function certificates(text: string): X509Certificate[] | undefined {
   try {
     return (text.match(CERTIFICATE) ?? []).map((pem) => new X509Certificate(pem));
   } catch {

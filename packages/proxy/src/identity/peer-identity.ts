@@ -1,13 +1,12 @@
 // Owns who a TLS peer is: the URI names of its certificate, read from the DER itself, and the checks against what we expect.
 import { formatIdentity, parseIdentity, sameIdentity, type Identity, type Result } from "@ambit/core";
 import { err } from "@ambit/core";
+import { elements, expectTag, hex } from "./der.ts";
 
 /** A certificate larger than this is not one of the mesh's. */
 const LEAF_MAX_BYTES = 64 * 1024;
 const SUBJECT_ALT_NAME = "551d11";
 const TAG = { sequence: 0x30, boolean: 0x01, octets: 0x04, oid: 0x06, extensions: 0xa3, uri: 0x86 } as const;
-
-interface Element { readonly tag: number; readonly body: Uint8Array }
 
 /** Exactly one URI name, and it is a SPIFFE id: with two, each side could believe another one. */
 export function identityOfLeaf(der: Uint8Array): Result<Identity, string> {
@@ -50,34 +49,8 @@ export function uriNames(der: Uint8Array): string[] {
   const [list] = elements(extensions.body);
   return elements(expectTag(list, TAG.sequence, "extensions")).flatMap((extension) => {
     const [id, ...rest] = elements(expectTag(extension, TAG.sequence, "extension"));
-    if (Buffer.from(expectTag(id, TAG.oid, "extension id")).toString("hex") !== SUBJECT_ALT_NAME) return [];
+    if (hex(expectTag(id, TAG.oid, "extension id")) !== SUBJECT_ALT_NAME) return [];
     const [names] = elements(expectTag(rest.find((e) => e.tag !== TAG.boolean), TAG.octets, "extension value"));
     return elements(expectTag(names, TAG.sequence, "subjectAltName")).filter((n) => n.tag === TAG.uri).map((n) => Buffer.from(n.body).toString("latin1"));
   });
-}
-
-function expectTag(element: Element | undefined, tag: number, what: string): Uint8Array {
-  if (element?.tag !== tag) throw new Error(`no ${what}`);
-  return element.body;
-}
-
-/** Definite lengths up to four octets; everything must fit. */
-function elements(bytes: Uint8Array): Element[] {
-  const out: Element[] = [];
-  for (let at = 0; at < bytes.length; ) {
-    const tag = bytes[at] ?? 0;
-    let length = bytes[at + 1] ?? 0x80;
-    let start = at + 2;
-    if (length >= 0x80) {
-      const octets = length & 0x7f;
-      if (octets === 0 || octets > 4) throw new Error("bad DER length");
-      length = 0;
-      for (let i = 0; i < octets; i++) length = length * 256 + (bytes[start + i] ?? 0);
-      start += octets;
-    }
-    if ((tag & 0x1f) === 0x1f || start + length > bytes.length) throw new Error("bad DER element");
-    out.push({ tag, body: bytes.subarray(start, start + length) });
-    at = start + length;
-  }
-  return out;
 }

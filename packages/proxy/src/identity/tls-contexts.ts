@@ -10,26 +10,30 @@ export interface CertBundle {
   readonly rootsPem: string;
 }
 
+/** The credentials, and what they were made of: peers are judged by its roots. */
+export interface TlsMaterial { readonly credentials: TlsCredentials; readonly bundle: CertBundle }
+
 export interface TlsContexts {
   /** Waits for a certificate if there is none yet. Rejects with `identity-unavailable`. */
-  credentials(identity: Identity): Promise<TlsCredentials>;
+  material(identity: Identity): Promise<TlsMaterial>;
   forget(identity: Identity): void;
 }
 
 /** `fetch` gives the current certificate, obtaining one if necessary. */
 export function createTlsContexts(fetch: (identity: Identity) => Promise<CertBundle>): TlsContexts {
-  const made = new Map<string, { readonly bundle: CertBundle; readonly credentials: TlsCredentials }>();
+  const made = new Map<string, TlsMaterial>();
   return {
-    async credentials(identity) {
+    async material(identity) {
       const uri = formatIdentity(identity);
       const bundle = await fetch(identity).catch((cause: unknown) => {
         throw new MeshError("identity-unavailable", `no certificate for ${uri}: ${errorText(cause)}`, { cause });
       });
       const known = made.get(uri);
-      if (known !== undefined && known.bundle.chainPem === bundle.chainPem && known.bundle.rootsPem === bundle.rootsPem) return known.credentials;
+      if (known !== undefined && known.bundle.chainPem === bundle.chainPem && known.bundle.rootsPem === bundle.rootsPem) return known;
       const credentials = createTlsCredentials({ chain: bundle.chainPem, key: bundle.keyPem, roots: bundle.rootsPem });
-      made.set(uri, { bundle, credentials });
-      return credentials;
+      const material = { bundle, credentials };
+      made.set(uri, material);
+      return material;
     },
     forget: (identity) => void made.delete(formatIdentity(identity)),
   };

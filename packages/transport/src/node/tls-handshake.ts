@@ -34,8 +34,8 @@ export function createTlsCredentials(pem: { readonly chain: string; readonly key
 
 export interface TlsOptions<T> {
   readonly credentials: TlsCredentials;
-  /** Judges the peer's leaf (DER), whose chain OpenSSL accepted already; its value is handed back as `peer`. An error text refuses the peer. */
-  readonly verify: (leaf: Uint8Array) => Result<T, string>;
+  /** Judges the peer's leaf (DER), whose chain OpenSSL accepted already; its value is handed back as `peer`. An error text (or fault) refuses the peer. */
+  readonly verify: (leaf: Uint8Array) => Result<T, string | MeshError>;
   /** Default `h2`, and the peer must agree. */
   readonly alpn?: string;
   readonly timeoutMs?: number;
@@ -102,7 +102,8 @@ function judge<T>(socket: tls.TLSSocket, options: TlsOptions<T>): Result<T, Mesh
   const alpn = options.alpn ?? "h2";
   if (socket.alpnProtocol !== alpn) return { ok: false, error: new MeshError("tls-handshake", `the peer does not speak ${alpn} (ALPN)`) };
   const verdict = options.verify(leaf.raw);
-  return verdict.ok ? verdict : { ok: false, error: new MeshError("identity-mismatch", verdict.error) };
+  if (verdict.ok) return verdict;
+  return { ok: false, error: verdict.error instanceof MeshError ? verdict.error : new MeshError("identity-mismatch", verdict.error) };
 }
 
 function handshakeFault(error: Error): MeshError {

@@ -1,5 +1,5 @@
 // Owns the last phase of every connection: bytes flow, are counted, and the end is recorded.
-import { MeshError } from "@ambit/core";
+import { MeshError, type FaultCode } from "@ambit/core";
 import { copyBidirectional, TunnelRefused, type Refusal } from "@ambit/hbone";
 import type { Clock, Fields } from "@ambit/runtime";
 import type { ByteStream } from "@ambit/transport";
@@ -22,9 +22,12 @@ export async function forward(o: {
     onBytes: (direction, octets) => (direction === "ab" ? record.received(octets) : record.sent(octets)),
   });
   // Resets and abrupt closes while bytes flow are the applications' own affair; being ended by us is not.
-  if (result.endedBy !== "abort" && !(result.error instanceof MeshError && result.error.code === "policy-revoked")) return record.finish({});
+  if (result.endedBy !== "abort" && !(result.error instanceof MeshError && OURS.has(result.error.code))) return record.finish({});
   recordEnding(record, result.error);
 }
+
+/** Ends that the mesh makes, at either side: they are told. */
+const OURS: ReadonlySet<FaultCode> = new Set<FaultCode>(["policy-revoked", "cert-revoked", "trust-changed"]);
 
 export function recordEnding(record: ConnectionRecord, error: unknown): void {
   if (error instanceof Ended && error.verdict !== undefined)

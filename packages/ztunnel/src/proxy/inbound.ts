@@ -55,6 +55,7 @@ export async function serveTunnel(pod: PodContext, socket: Socket): Promise<void
     });
   });
   pod.sessions.add(session);
+  using _watched = accepted.peer.watch((reason) => session.destroy(reason));
   arriving[Symbol.dispose]();
   await session.closed;
   pod.sessions.delete(session);
@@ -64,13 +65,17 @@ async function handshake(pod: PodContext, socket: Socket): ReturnType<typeof acc
   await ownWorkload(pod, pod.info);
   const workload = pod.state.view().workloadOfPod(pod.info);
   if (workload === undefined) throw new MeshError("unknown-source", `failed to fetch information about local workload: ${pod.info.namespace}/${pod.info.name} is not known`);
-  const credentials = await pod.contexts.credentials(workload.identity);
+  const { credentials, bundle } = await pod.contexts.material(workload.identity);
   const verify = verifyTrustDomain(workload.identity.trustDomain);
   return acceptTls<VerifiedPeer>(socket, {
     credentials, clock: pod.clock,
     verify: (leaf) => {
       const id = verify(leaf);
-      return id.ok ? { ok: true, value: { identity: id.value, fingerprint: fingerprintOf(leaf) } } : id;
+      if (!id.ok) return id;
+      const refusal = pod.trust.judge(leaf, bundle, "destination");
+      if (refusal !== undefined) return { ok: false, error: refusal };
+      const watch = (cut: (reason: MeshError) => void): Disposable => pod.trust.track({ leaf, local: workload.identity, reporter: "destination", cut }, bundle);
+      return { ok: true, value: { identity: id.value, fingerprint: fingerprintOf(leaf), watch } };
     },
   });
 }

@@ -1,11 +1,11 @@
 // Owns what a plan means on the wire: a plain socket, a stream in a pooled tunnel, or a tunnel of our own inside such a stream.
-import type { SocketAddress } from "@ambit/core";
+import type { Identity, SocketAddress } from "@ambit/core";
 import { formatAuthority, formatBaggage, formatForwarded, openLoneTunnel, parseBaggage, type OpenRequest } from "@ambit/hbone";
-import { verifyExpected } from "@ambit/proxy/identity";
-import { connectTls, fromSocket, toDuplex, type ByteStream } from "@ambit/transport";
+import { fromSocket, toDuplex, type ByteStream } from "@ambit/transport";
 import type { OutboundPlan } from "../plan/outbound.ts";
 import { baggageOf } from "../telemetry/baggage-of.ts";
 import type { ConnectionRecord } from "../telemetry/connection-record.ts";
+import { connectTrusted } from "./connect-trusted.ts";
 import { h2Limits, type PodContext } from "./pod-context.ts";
 
 export type Forwarding = Exclude<OutboundPlan, { kind: "deny" | "need" }>;
@@ -45,11 +45,12 @@ async function openInner(pod: PodContext, plan: Crossing, outer: ByteStream, req
   const { clock, signal } = { clock: pod.clock, signal: o.signal };
   const inside = toDuplex(outer);
   try {
-    const credentials = await pod.contexts.credentials(plan.source.identity);
-    const { stream, peer } = await connectTls(inside, { credentials, verify: verifyExpected(plan.inner), clock, signal });
+    const { identity } = plan.source;
+    let beyond: Identity | undefined;
+    const stream = await connectTrusted(pod, inside, { local: identity, expected: plan.inner, material: await pod.contexts.material(identity), signal, onPeer: (id) => { beyond = id; } });
     const opened = await openLoneTunnel(stream, { ...request, headers: { ...request.headers, "x-forwarded-network": pod.config.network } }, { clock, limits: h2Limits(pod.config) }, signal);
     const claims = parseBaggage(opened.responseHeaders.get("baggage") ?? "");
-    o.record.learn({ destinationIdentity: peer, destinationClaims: claims.ok ? claims.value : {} });
+    o.record.learn({ destinationIdentity: beyond, destinationClaims: claims.ok ? claims.value : {} });
     return opened.stream;
   } catch (error) {
     inside.destroy();

@@ -5,7 +5,6 @@ import { MeshError, type Identity, type SocketAddress } from "@ambit/core";
 import { createPool, type Pool, type TunnelSession } from "@ambit/hbone";
 import type { Kernel, Netns } from "@ambit/linux";
 import { Scope, type Clock, type Logger, type Random } from "@ambit/runtime";
-import { connectTls } from "@ambit/transport";
 import type { Config } from "../config.ts";
 import type { ProxyState, PodInfo } from "@ambit/proxy/state";
 import type { Telemetry } from "../telemetry/connection-record.ts";
@@ -14,7 +13,8 @@ import type { Connections } from "./connections.ts";
 import { createDial, type Dial } from "./dial.ts";
 import type { Needs } from "./needs.ts";
 import type { OnDemand } from "./on-demand.ts";
-import { verifyExpected, type TlsContexts } from "@ambit/proxy/identity";
+import type { PeerTrust, TlsContexts } from "@ambit/proxy/identity";
+import { connectTrusted } from "./connect-trusted.ts";
 
 /** Of the whole process. */
 export interface ProxyPorts {
@@ -24,6 +24,7 @@ export interface ProxyPorts {
   readonly needs: Needs;
   readonly onDemand: OnDemand | undefined;
   readonly contexts: TlsContexts;
+  readonly trust: PeerTrust;
   readonly connections: Connections;
   readonly telemetry: Telemetry;
   readonly clock: Clock;
@@ -54,10 +55,9 @@ export function createPodContext(ports: ProxyPorts, uid: string, info: PodInfo, 
   const dial: Dial = (to) => (over.signal.aborted ? Promise.reject(new MeshError("drained", "the pod left")) : enter(to));
   const pool = createPool({
     connect: async (key, signal) => {
-      const credentials = await contexts.credentials(key.source);
+      const material = await contexts.material(key.source);
       const socket = await dial({ to: key.nextHop, signal });
-      const { stream } = await connectTls(socket, { credentials, verify: verifyExpected(key.expected), clock, signal });
-      return stream;
+      return connectTrusted(ports, socket, { local: key.source, expected: key.expected, material, signal });
     },
     maxStreams: config.maxStreams, unusedReleaseMs: config.poolReleaseMs, clock, limits: h2Limits(config),
   });
@@ -90,4 +90,9 @@ export function refuse(socket: Socket): void {
 }
 
 export interface Ends { readonly peer: SocketAddress; readonly local: SocketAddress }
-export interface VerifiedPeer { readonly identity: Identity; readonly fingerprint: string }
+export interface VerifiedPeer {
+  readonly identity: Identity;
+  readonly fingerprint: string;
+  /** While it lives its trust is watched. */
+  watch(cut: (reason: MeshError) => void): Disposable;
+}

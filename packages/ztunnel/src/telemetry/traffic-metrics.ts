@@ -79,6 +79,7 @@ export interface TrafficCounters {
 export class TrafficMetrics {
   readonly #opened; readonly #closed; readonly #failed; readonly #received; readonly #sent; readonly #sockets;
   readonly onDemandDns; readonly xdsTerminations; readonly xdsMessages; readonly xdsBytes;
+  readonly #revoked;
   readonly #dnsRequests; readonly #dnsUpstream; readonly #dnsFailures; readonly #dnsDuration;
   readonly activeProxies; readonly pendingProxies; readonly proxiesStarted; readonly proxiesStopped;
 
@@ -90,6 +91,7 @@ export class TrafficMetrics {
     this.#sent = m.counter("istio_tcp_sent_bytes_total", "Bytes from the server towards the client.");
     this.#sockets = m.gauge("istio_tcp_sockets_open", "Open sockets of user connections.");
     this.onDemandDns = m.counter("istio_on_demand_dns_total", "DNS lookups of workloads that are known by hostname.");
+    this.#revoked = m.counter("istio_crl_policy_rejections_total", "Peers refused or cut because their certificate is revoked.");
     this.xdsTerminations = m.counter("istio_xds_connection_terminations_total", "Ended control plane streams.");
     this.xdsMessages = m.counter("istio_xds_message_total", "Pushes received.");
     this.xdsBytes = m.counter("istio_xds_message_bytes_total", "Resource bytes received.");
@@ -124,6 +126,10 @@ export class TrafficMetrics {
     const open = this.#sockets.with({ reporter });
     open.add(1);
     return { [Symbol.dispose]: () => open.add(-1) };
+  }
+
+  revoked(reporter: Reporter): void {
+    this.#revoked.with({ reporter }).inc();
   }
 
   request(type: string, protocol: "udp" | "tcp", source: Workload | undefined): Counter {

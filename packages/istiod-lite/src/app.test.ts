@@ -189,6 +189,19 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
     });
   });
 
+  it("follows mesh-wide settings while it runs, and keeps the last good ones", async () => {
+    const p = await proxy(await istiod());
+    const config = (mesh: string) => cluster.apply(JSON.stringify({ apiVersion: "v1", kind: "ConfigMap", metadata: { name: "istio", namespace: "istio-system" }, data: { mesh } }));
+    await config("trustDomain: example.org\ntrustDomainAliases: [cluster.local]\n");
+    await eventually("workloads have the new trust domain", () => p.workload(WEB)?.trustDomain === "example.org");
+    cluster.warnings.length = 0;
+    await config("trustDomain: other.org\nnoSuchSetting: 1\n");
+    await eventually("the refusal is logged", () => cluster.warnings.some((w) => w.includes("data.mesh.noSuchSetting")));
+    assert.equal(p.workload(WEB)?.trustDomain, "example.org");
+    await cluster.admin.delete(KINDS.configMaps, "istio-system", "istio");
+    await eventually("it is as the environment says again", () => p.workload(WEB)?.trustDomain === "");
+  });
+
   it("serves its last state while the API server is away, and follows again when it is back", async () => {
     const app = await istiod();
     const p = await proxy(app);

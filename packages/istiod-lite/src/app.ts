@@ -59,8 +59,12 @@ export async function build(o: AppOptions): Promise<App> {
     platform.close();
   };
   try {
-    const settings = { rootNamespace: config.namespace, trustDomain: config.trustDomain, clusterId: config.clusterId, clusterDomain: config.clusterDomain };
+    const settings = { rootNamespace: config.namespace, trustDomain: config.trustDomain, clusterId: config.clusterId, clusterDomain: config.clusterDomain, revision: config.revision };
     const mesh = buildMesh(settings);
+    mesh.scope.onChange((changes) => {
+      for (const { after } of changes)
+        if (after !== undefined) log.info("mesh settings", { trust_domain: after.trustDomain, aliases: after.trustDomainAliases.join(), revisions: after.revisions.join(), discovery_selectors: after.config.discoverySelectors.length, without_effect: after.config.withoutEffect.join() });
+    });
     const inbox = createInbox(mesh, log.child("sources"));
     const ticker = createTicker(clock);
     const common = commonRoutes({ readiness, metrics, levels: o.levels });
@@ -76,7 +80,7 @@ export async function build(o: AppOptions): Promise<App> {
     const certificate = await createServingCertificate({ authority: () => authority, dnsNames: servingNames(config.namespace, config.revision), clock, log: log.child("ca") });
     ending.push(() => certificate.close());
     const ca = createCaService({
-      authority: () => authority, clusterId: config.clusterId, trustDomains: [config.trustDomain],
+      authority: () => authority, clusterId: config.clusterId, get trustDomains() { return trustDomainsOf(mesh, config); },
       trustedNodeAccounts: new Set(config.trustedNodeAccounts.split(",").map((a) => a.trim()).filter((a) => a !== "")),
       reviewToken: onceReady(readiness, platform.reviewToken(mesh)), pods: podLookup(mesh), clock, log: log.child("ca"), metrics,
     });
@@ -119,6 +123,12 @@ export async function build(o: AppOptions): Promise<App> {
     throw error;
   }
 }
+
+/** The mesh's own first, then its aliases; ConfigMap istio may change them while we run. */
+const trustDomainsOf = (mesh: Mesh, config: Config): [string, ...string[]] => {
+  const scope = mesh.scope.get("mesh");
+  return [scope?.trustDomain ?? config.trustDomain, ...(scope?.trustDomainAliases ?? [])];
+};
 
 /** Until the pods are known nobody can be judged: that is not a no. */
 const onceReady = (readiness: Readiness, review: ReviewToken): ReviewToken => async (token, audience) =>

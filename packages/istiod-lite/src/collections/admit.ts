@@ -2,6 +2,7 @@
 import { err, ok, problem, type Problem, type Result } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
 import type { Sources } from "./graph.ts";
+import { meshConfigProblems } from "./mesh-config.ts";
 
 export type SourceName = keyof Sources;
 
@@ -53,7 +54,14 @@ function problemsOf(source: SourceName, object: unknown): Problem[] {
 
 const CLUSTER_SCOPED: readonly SourceName[] = ["namespaces", "nodes", "gatewayClasses"];
 
+const CONFIG_MAP: (o: Record_, out: Problem[]) => void = (o, out) => {
+  strings(o["data"], "data", out);
+  // One setting that is not understood keeps all of them as they were.
+  if (out.length === 0) out.push(...meshConfigProblems(o as KubeObject));
+};
+
 const SHAPES: Partial<Readonly<Record<SourceName, (o: Record_, out: Problem[]) => void>>> = {
+  meshConfigs: CONFIG_MAP,
   pods: (o, out) => {
     const spec = mapping(o["spec"], "spec", out, true);
     const status = mapping(o["status"], "status", out);

@@ -2,7 +2,8 @@
 import type { Collection, Context } from "@ambit/collections";
 import { parseIp, serviceKey, type Ip, type Workload } from "@ambit/core";
 import type { EndpointSlice } from "@ambit/kube";
-import { localNetwork, NO_LOCALITY, type NamespaceInfo } from "./namespaces.ts";
+import { NO_LOCALITY } from "./namespaces.ts";
+import { gatewayToNetwork, localOf, type GatewayInputs } from "./networks.ts";
 import { hostnameOf, type ServiceInfo } from "./services.ts";
 import { LABELS, type Settings } from "./settings.ts";
 
@@ -21,7 +22,6 @@ export interface ManualSlice {
 export interface SliceInputs {
   readonly settings: Settings;
   readonly services: Collection<ServiceInfo>;
-  readonly namespaces: Collection<NamespaceInfo>;
 }
 
 /** Slices of services with a selector say nothing that the pods do not: they are left out, and their churn with them. */
@@ -59,15 +59,16 @@ function portsOfSlice(service: ServiceInfo, slice: EndpointSlice): Map<number, n
 }
 
 /** Nothing is known of such an endpoint but its address: no identity, no tunnel, no policy. */
-export function sliceWorkloads(inputs: Pick<SliceInputs, "settings" | "namespaces">) {
+export function sliceWorkloads(inputs: GatewayInputs) {
   return (ctx: Context, slice: ManualSlice): Workload[] => {
     const { settings } = inputs;
-    const network = localNetwork(ctx, inputs.namespaces, settings);
+    const { network, trustDomain } = localOf(ctx, inputs);
+    const networkGateway = gatewayToNetwork(ctx, inputs, network);
     return slice.endpoints.map((e): Workload => ({
       uid: `${settings.clusterId}/discovery.k8s.io/EndpointSlice/${slice.namespace}/${slice.name}/${e.ips[0] ?? ""}`,
       name: slice.name, namespace: slice.namespace, addresses: e.ips, hostname: "", network, protocol: "tcp", nativeTunnel: false,
-      identity: { trustDomain: settings.trustDomain, namespace: slice.namespace, serviceAccount: "" },
-      waypoint: undefined, networkGateway: undefined, node: "", canonicalName: "", canonicalRevision: "", workloadType: "pod", workloadName: "",
+      identity: { trustDomain, namespace: slice.namespace, serviceAccount: "" },
+      waypoint: undefined, networkGateway, node: "", canonicalName: "", canonicalRevision: "", workloadType: "pod", workloadName: "",
       authorizationPolicies: [], healthy: e.healthy, clusterId: settings.clusterId, services: new Map([[slice.service, slice.ports]]),
       applicationTunnel: undefined, locality: NO_LOCALITY, hostNetwork: true, capacity: 1,
     }));

@@ -5,7 +5,8 @@ import { Reader } from "./decode.ts";
 import type { LabelMap } from "./settings.ts";
 
 export interface EndpointSpec {
-  readonly address: { readonly kind: "ip"; readonly ip: Ip } | { readonly kind: "hostname"; readonly hostname: string };
+  /** `none`: only the gateway of its network knows. */
+  readonly address: { readonly kind: "ip"; readonly ip: Ip } | { readonly kind: "hostname"; readonly hostname: string } | { readonly kind: "none" };
   /** Service port name → port here. */
   readonly ports: ReadonlyMap<string, number>;
   readonly labels: LabelMap;
@@ -63,7 +64,7 @@ export function decodeServiceEntry(o: KubeObject): Decoded<ServiceEntrySpec> {
     ? [] : (reader.texts(spec["subjectAltNames"], "spec.subjectAltNames") ?? []);
   if (selector !== undefined && endpoints.length > 0) reader.refuse("spec.workloadSelector", "must not be given together with endpoints");
   if (resolution === "NONE" && endpoints.length > 0) reader.refuse("spec.endpoints", "must not be given with resolution NONE");
-  if (resolution === "STATIC") endpoints.forEach((e, i) => { if (e.address.kind !== "ip") reader.refuse(`spec.endpoints[${i}].address`, "must be an IP address with resolution STATIC"); });
+  if (resolution === "STATIC") endpoints.forEach((e, i) => { if (e.address.kind === "hostname") reader.refuse(`spec.endpoints[${i}].address`, "must be an IP address with resolution STATIC"); });
   if (resolution.startsWith("DNS") && endpoints.length === 0 && selector === undefined)
     hosts.forEach((h, i) => { if (h.startsWith("*")) reader.refuse(`spec.hosts[${i}]`, `"${h}" cannot be resolved: use resolution NONE or DYNAMIC_DNS, or give endpoints`); });
   if (reader.problems.length > 0) return { ok: false, problems: reader.problems };
@@ -84,7 +85,8 @@ function entryPort(reader: Reader, value: unknown, path: string): EntryPort | un
 function endpoint(reader: Reader, value: unknown, path: string): EndpointSpec | undefined {
   const e = reader.object(value, path, ENDPOINT_FIELDS);
   if (e === undefined) return reader.refuse(path, "must be an object");
-  const address = addressOf(reader, e["address"], `${path}.address`);
+  const network = reader.text(e["network"], `${path}.network`) ?? "";
+  const address = (e["address"] ?? "") === "" && network !== "" ? { kind: "none" as const } : addressOf(reader, e["address"], `${path}.address`);
   const ports = new Map<string, number>();
   for (const [name, p] of Object.entries(reader.map(e["ports"], `${path}.ports`) ?? {})) {
     const port = reader.port(p, `${path}.ports.${name}`);
@@ -95,7 +97,7 @@ function endpoint(reader: Reader, value: unknown, path: string): EndpointSpec | 
   const [region = "", zone = "", subzone = ""] = (reader.text(e["locality"], `${path}.locality`) ?? "").split("/");
   if (address === undefined) return undefined;
   return {
-    address, ports, labels: reader.labels(e["labels"], `${path}.labels`) ?? {}, network: reader.text(e["network"], `${path}.network`) ?? "",
+    address, ports, labels: reader.labels(e["labels"], `${path}.labels`) ?? {}, network,
     locality: { region, zone, subzone },
     // A weight of 0 is how "not set" is written.
     capacity: typeof weight === "number" && weight > 0 ? weight : 1,

@@ -4,10 +4,11 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { loadAll } from "js-yaml";
 import { decodeWaypointConfig, encodeWaypointConfig } from "@ambit/core";
-import { KINDS, objectKey, type KubeObject } from "@ambit/kube";
+import { objectKey, type KubeObject } from "@ambit/kube";
 import { seededRandom } from "@ambit/runtime";
 import { goldenCases } from "@ambit/testkit";
 import { admit, type SourceName } from "./admit.ts";
+import { SOURCE_KINDS } from "./kinds.ts";
 import { buildMesh, type Mesh } from "./graph.ts";
 import { DEFAULT_SETTINGS } from "./settings.ts";
 import { encodeAddress, encodePolicy } from "../push/encode.ts";
@@ -19,7 +20,7 @@ const WEIRD: readonly unknown[] = [null, "", "*", "\u0000", 0, -1, 1e9, NaN, tru
 
 const kinds = Object.keys(buildMesh(DEFAULT_SETTINGS).sources) as SourceName[];
 const corpus = FOLDERS.flatMap((folder) => goldenCases(folder).flatMap((name) => loadAll(readFileSync(join(folder, name, "input.yaml"), "utf8")) as KubeObject[]))
-  .flatMap((object) => { const source = kinds.find((k) => KINDS[k].kind === object?.kind); return source === undefined ? [] : [{ source, object }]; });
+  .flatMap((object) => { const source = kinds.find((k) => SOURCE_KINDS[k].kind === object?.kind); return source === undefined ? [] : [{ source, object }]; });
 
 describe("the mesh under random objects", () => {
   it(`equals a mesh built from scratch, and never throws, over ${STEPS} batches (seed ${SEED})`, () => {

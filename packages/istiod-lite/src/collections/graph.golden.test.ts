@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { createRegistry, fromBinary, toJson } from "@bufbuild/protobuf";
 import { DurationSchema } from "@bufbuild/protobuf/wkt";
 import { formatCidr, cidrFromBytes, ipFromBytes } from "@ambit/core";
-import { KINDS, type KubeObject } from "@ambit/kube";
+import type { KubeObject } from "@ambit/kube";
 import { security, workload } from "@ambit/proto";
 import { checkGolden, goldenCases, type GoldenInput } from "@ambit/testkit";
+import { SOURCE_KINDS } from "./kinds.ts";
 import { admit, type SourceName } from "./admit.ts";
 import { buildMesh } from "./graph.ts";
 import { DEFAULT_SETTINGS, type Settings } from "./settings.ts";
@@ -27,7 +28,7 @@ function translate(input: GoldenInput): unknown {
   const refused: Record<string, unknown> = {};
   mesh.batch(() => {
     for (const source of Object.keys(mesh.sources) as SourceName[])
-      for (const object of input.take((d) => d["kind"] === KINDS[source].kind)) {
+      for (const object of input.take((d) => d["kind"] === SOURCE_KINDS[source].kind)) {
         const admitted = admit(source, object);
         if (admitted.ok) mesh.sources[source].set(admitted.value as never);
         else refused[(object as unknown as KubeObject).metadata?.name ?? "?"] = admitted.error;

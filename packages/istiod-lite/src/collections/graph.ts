@@ -1,14 +1,16 @@
 // Owns the wiring of the control plane as one value: sources on one side, Address and Authorization resources on the other.
-import { Graph, type Collection, type Index, type Source } from "@ambit/collections";
+import { Graph, type Collection, type Index, type Source, type Transformation } from "@ambit/collections";
 import { policyKey, type Policy, type Workload } from "@ambit/core";
 import type { EndpointSlice, KubeObject, Pod, Service as KubeService } from "@ambit/kube";
 import { serviceAddress, workloadAddress, type Address } from "./addresses.ts";
 import { manualSliceOf, sliceWorkloads } from "./endpoint-slices.ts";
 import { namespaceOf, nodeOf } from "./namespaces.ts";
+import { gatewayWorkload, localFrom, localOf, networkGatewayOf } from "./networks.ts";
 import { levelsOf, peerAuthOf, portPolicyOf, staticStrictOf } from "./peer-authentication.ts";
 import { podWorkload, type WorkloadInputs } from "./pods.ts";
 import { policyOf } from "./policies.ts";
 import { entryOf, entryServices, entryWorkloads, hostWinner, type EntryInfo } from "./service-entries.ts";
+import { isOurRevision, scopeOf, taggedRevision, type MeshScope } from "./scope.ts";
 import { serviceOf, type ServiceInfo } from "./services.ts";
 import type { Settings } from "./settings.ts";
 import { workloadEntryOf } from "./workload-entries.ts";
@@ -34,6 +36,8 @@ export interface Sources {
   readonly grpcRoutes: Source<KubeObject>;
   readonly tlsRoutes: Source<KubeObject>;
   readonly tcpRoutes: Source<KubeObject>;
+  /** ConfigMaps with mesh-wide settings; the one of our revision counts. */
+  readonly meshConfigs: Source<KubeObject>;
 }
 
 export interface Mesh {
@@ -44,6 +48,8 @@ export interface Mesh {
   readonly podsByAccount: Index<Pod>;
   /** What ztunnels are sent, under `namespace/name`. */
   readonly authorizations: Collection<Policy>;
+  /** Mesh-wide settings in force; one item, key "mesh". */
+  readonly scope: Collection<MeshScope>;
   /** For the allocation of addresses. */
   readonly serviceEntries: Collection<EntryInfo>;
   /** What each waypoint is told, under `namespace/name`. */
@@ -68,50 +74,64 @@ export function buildMesh(settings: Settings): Mesh {
     authorizationPolicies: source("AuthorizationPolicy"), peerAuthentications: source("PeerAuthentication"),
     serviceEntries: source("ServiceEntry"), workloadEntries: source("WorkloadEntry"),
     httpRoutes: source("HTTPRoute"), grpcRoutes: source("GRPCRoute"), tlsRoutes: source("TLSRoute"), tcpRoutes: source("TCPRoute"),
+    meshConfigs: source("MeshConfig"),
   };
   const byName = { key: (o: { name: string }) => o.name };
   const byKey = { key: (o: { key: string }) => o.key };
   const byPolicy = { key: policyKey };
 
-  const namespaces = g.derive("namespaces", sources.namespaces, byName, namespaceOf);
+  const mesh = g.source<{ key: string }>("mesh", byKey);
+  mesh.set({ key: "mesh" });
+  const tagged = g.index("services that name a tag", sources.services, taggedRevision);
+  const scope = g.derive("mesh scope", mesh, byKey, scopeOf(settings, sources.meshConfigs, sources.services, tagged));
+  const namespaces = g.derive("namespaces", sources.namespaces, byName, namespaceOf({ settings, scope }));
+  const local = g.derive("local", mesh, byKey, localFrom(settings, namespaces, scope));
+  const networkGateways = g.derive("network gateways", sources.gateways, byKey, networkGatewayOf(settings));
+  const gatewaysByNetwork = g.index("gateways by network", networkGateways, (n) => [n.network]);
+  /** Only what is in a namespace that is read. */
+  const within = <T extends KubeObject, O>(f: Transformation<T, O>): Transformation<T, O> => (ctx, o) => {
+    const space = ctx.fetchOne(namespaces, { key: o.metadata.namespace ?? "" });
+    return (space === undefined ? !localOf(ctx, { settings, local }).selective : space.discovered) ? f(ctx, o) : undefined;
+  };
+  /** And, of kinds that belong to control planes, only what is of our revision. */
+  const ours = <O>(f: Transformation<KubeObject, O>): Transformation<KubeObject, O> => within((ctx, o) => (isOurRevision(ctx, { scope }, o.metadata.labels) ? f(ctx, o) : undefined));
   const nodes = g.derive("nodes", sources.nodes, byName, nodeOf);
-  const waypoints = g.derive("waypoints", sources.gateways, byKey, waypointOf(sources.gatewayClasses));
+  const waypoints = g.derive("waypoints", sources.gateways, byKey, within(waypointOf(sources.gatewayClasses)));
   const waypointsByAccount = g.index("waypoints by service account", waypoints, accountOf);
 
-  const serviceInputs = { settings, namespaces, waypoints, waypointsByAccount };
-  const kubeServices = g.derive("kubernetes services", sources.services, byKey, serviceOf(serviceInputs));
+  const serviceInputs = { settings, scope, local, namespaces, waypoints, waypointsByAccount };
+  const kubeServices = g.derive("kubernetes services", sources.services, byKey, within(serviceOf(serviceInputs)));
   const kubeByHost = g.index("kubernetes services by host", kubeServices, (s) => [s.service.hostname]);
-  const entries = g.derive("service entries", sources.serviceEntries, byKey, entryOf(serviceInputs));
+  const entries = g.derive("service entries", sources.serviceEntries, byKey, ours(entryOf(serviceInputs)));
   const claims = g.derive("hosts of service entries", entries, { key: (s: ServiceInfo) => `${s.owner.name} ${s.key}` }, entryServices(serviceInputs));
   const claimsByHost = g.index("service entries by host", claims, (s) => [s.service.hostname]);
   const rivals = g.group("service entries by key", claims, (s) => [s.key]);
   const entryWinners = g.derive("services of service entries", rivals, byKey, hostWinner(kubeServices, kubeByHost, claims, claimsByHost));
   const services = g.join("services", [kubeServices, entryWinners]);
   const selectingServices = g.index("services by namespace", services, (s) => (s.selector === undefined ? [] : [s.service.namespace]));
-  const slices = g.derive("manual endpoint slices", sources.endpointSlices, byKey, manualSliceOf({ settings, services, namespaces }));
+  const slices = g.derive("manual endpoint slices", sources.endpointSlices, byKey, within(manualSliceOf({ settings, services })));
   const slicesByPod = g.index("slices by pod", slices, (s) => s.pods.map((p) => `${s.namespace}/${p.name}`));
 
-  const policies = g.derive("policies", sources.authorizationPolicies, byKey, policyOf(settings));
+  const policies = g.derive("policies", sources.authorizationPolicies, byKey, ours(policyOf(settings)));
   const policiesByAttachment = g.index("policies by attachment", policies, (p) => (p.attachment === undefined ? [] : [p.attachment.namespace]));
-  const peerAuths = g.derive("peer authentications", sources.peerAuthentications, byKey, peerAuthOf(settings));
+  const peerAuths = g.derive("peer authentications", sources.peerAuthentications, byKey, ours(peerAuthOf(settings)));
   const peerAuth = { settings, peerAuths, byLevel: g.index("peer authentications by level", peerAuths, levelsOf) };
 
-  const inputs: WorkloadInputs = { settings, namespaces, nodes, waypoints, waypointsByAccount, services, selectingServices, slices, slicesByPod, policies, policiesByAttachment, peerAuth };
+  const inputs: WorkloadInputs = { settings, local, networkGateways, gatewaysByNetwork, namespaces, nodes, waypoints, waypointsByAccount, services, selectingServices, slices, slicesByPod, policies, policiesByAttachment, peerAuth };
   const byUid = { key: (w: Workload) => w.uid };
-  const podWorkloads = g.derive("pod workloads", sources.pods, byUid, podWorkload(inputs));
-  const endpointWorkloads = g.derive("slice workloads", slices, byUid, sliceWorkloads({ settings, namespaces }));
+  const podWorkloads = g.derive("pod workloads", sources.pods, byUid, within(podWorkload(inputs)));
+  const endpointWorkloads = g.derive("slice workloads", slices, byUid, sliceWorkloads(inputs));
   const inlineWorkloads = g.derive("service entry workloads", entries, byUid, entryWorkloads(inputs));
-  const workloadEntries = g.derive("workload entries", sources.workloadEntries, byKey, workloadEntryOf(inputs));
+  const workloadEntries = g.derive("workload entries", sources.workloadEntries, byKey, ours(workloadEntryOf(inputs)));
   const entryWorkloadsOnly = g.derive("workload entry workloads", workloadEntries, byUid, (_ctx, e) => e.workload);
-  const workloads = g.join("workloads", [podWorkloads, endpointWorkloads, inlineWorkloads, entryWorkloadsOnly]);
+  const gatewayWorkloads = g.derive("network gateway workloads", networkGateways, byUid, gatewayWorkload(inputs));
+  const workloads = g.join("workloads", [gatewayWorkloads, podWorkloads, endpointWorkloads, inlineWorkloads, entryWorkloadsOnly]);
 
   const addresses = g.join<Address>("addresses", [
     g.derive("workload addresses", workloads, byName, (_ctx, w) => workloadAddress(w)),
     g.derive("service addresses", services, byName, (_ctx, s) => serviceAddress(s)),
   ]);
 
-  const mesh = g.source<{ key: string }>("mesh", byKey);
-  mesh.set({ key: "mesh" });
   const authorizations = g.join("authorizations", [
     g.derive("authorization policies", policies, byPolicy, (_ctx, p) => p.policy),
     g.derive("port level policies", peerAuths, byPolicy, portPolicyOf(peerAuth)),
@@ -129,7 +149,7 @@ export function buildMesh(settings: Settings): Mesh {
     ...forWaypoints.statuses,
   ]);
   return {
-    sources, podsByAccount, batch: (change) => g.batch(change), addresses, authorizations, serviceEntries: entries, statuses,
+    sources, podsByAccount, scope, batch: (change) => g.batch(change), addresses, authorizations, serviceEntries: entries, statuses,
     waypointConfigs: forWaypoints.configs, waypointOptions: forWaypoints.options,
   };
 }

@@ -1,12 +1,14 @@
 // Owns which kind of object feeds which source, and back: one table for watching, files, checks and `ambit why`.
 import { KINDS, type Kind, type KubeObject } from "@ambit/kube";
 import type { SourceName } from "./admit.ts";
+import { isMeshConfig } from "./mesh-config.ts";
 
 export const SOURCE_KINDS: Readonly<Record<SourceName, Kind>> = {
   pods: KINDS.pods, services: KINDS.services, namespaces: KINDS.namespaces, nodes: KINDS.nodes, endpointSlices: KINDS.endpointSlices,
   gateways: KINDS.gateways, gatewayClasses: KINDS.gatewayClasses, authorizationPolicies: KINDS.authorizationPolicies,
   peerAuthentications: KINDS.peerAuthentications, serviceEntries: KINDS.serviceEntries, workloadEntries: KINDS.workloadEntries,
   httpRoutes: KINDS.httpRoutes, grpcRoutes: KINDS.grpcRoutes, tlsRoutes: KINDS.tlsRoutes, tcpRoutes: KINDS.tcpRoutes,
+  meshConfigs: KINDS.configMaps,
 };
 
 /** By group and kind: others have a Service and a Gateway, too. Versions of a kind have one shape here. */
@@ -14,8 +16,11 @@ const BY_KIND: ReadonlyMap<string, SourceName> = new Map(Object.entries(SOURCE_K
 
 export const groupOf = (apiVersion: string): string => (apiVersion.includes("/") ? (apiVersion.split("/")[0] ?? "") : "");
 
-/** Undefined: a kind that the mesh does not read. */
-export const sourceOf = (o: KubeObject): SourceName | undefined => BY_KIND.get(`${groupOf(o.apiVersion ?? "")}/${o.kind ?? ""}`);
+/** Undefined: a kind that the mesh does not read, or a ConfigMap that is not about it. */
+export function sourceOf(o: KubeObject): SourceName | undefined {
+  const source = BY_KIND.get(`${groupOf(o.apiVersion ?? "")}/${o.kind ?? ""}`);
+  return source === "meshConfigs" && !isMeshConfig(o) ? undefined : source;
+}
 
 /** Objects in files may leave the namespace out; kubectl would put them into default. */
 export function placed(object: KubeObject, source: SourceName): KubeObject {

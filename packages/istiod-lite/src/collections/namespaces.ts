@@ -1,12 +1,15 @@
 // Owns what translations need of namespaces and nodes, so that the rest of those objects can change unheard.
 import type { KubeObject } from "@ambit/kube";
 import type { Locality } from "@ambit/core";
-import { ANNOTATIONS, LABELS, type LabelMap, type Settings } from "./settings.ts";
-import type { Collection, Context } from "@ambit/collections";
+import { isDiscovered, type ScopeInputs } from "./scope.ts";
+import { ANNOTATIONS, type LabelMap } from "./settings.ts";
+import type { Context } from "@ambit/collections";
 
 export interface NamespaceInfo {
   readonly name: string;
   readonly labels: LabelMap;
+  /** Objects in it are read. */
+  readonly discovered: boolean;
   /** Raw annotation value; empty when absent. */
   readonly trafficDistribution: string;
 }
@@ -18,9 +21,10 @@ export interface NodeInfo {
 
 export const NO_LOCALITY: Locality = { region: "", zone: "", subzone: "" };
 
-export const namespaceOf = (_ctx: Context, o: KubeObject): NamespaceInfo => ({
+export const namespaceOf = (inputs: ScopeInputs) => (ctx: Context, o: KubeObject): NamespaceInfo => ({
   name: o.metadata.name,
   labels: o.metadata.labels ?? {},
+  discovered: isDiscovered(ctx, inputs, o.metadata.name, o.metadata.labels ?? {}),
   trafficDistribution: o.metadata.annotations?.[ANNOTATIONS.trafficDistribution] ?? "",
 });
 
@@ -35,7 +39,3 @@ export const nodeOf = (_ctx: Context, o: KubeObject): NodeInfo => {
     },
   };
 };
-
-/** The cluster's own network: a label of the root namespace, "" when it has none. */
-export const localNetwork = (ctx: Context, namespaces: Collection<NamespaceInfo>, settings: Settings): string =>
-  ctx.fetchOne(namespaces, { key: settings.rootNamespace })?.labels[LABELS.network] ?? "";

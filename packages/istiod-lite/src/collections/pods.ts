@@ -3,14 +3,15 @@ import type { Collection, Context, Index } from "@ambit/collections";
 import { parseIp, type Ip, type Workload } from "@ambit/core";
 import type { Pod } from "@ambit/kube";
 import type { ManualSlice } from "./endpoint-slices.ts";
-import { localNetwork, NO_LOCALITY, type NodeInfo } from "./namespaces.ts";
+import { NO_LOCALITY, type NodeInfo } from "./namespaces.ts";
+import { gatewayToNetwork, localOf, type GatewayInputs } from "./networks.ts";
 import { strictPoliciesOf, type PeerAuthInputs } from "./peer-authentication.ts";
 import type { PolicyInfo } from "./policies.ts";
 import type { NamedPort, ServiceInfo } from "./services.ts";
 import { ANNOTATIONS, LABELS, selects, type LabelMap, type Settings } from "./settings.ts";
 import { addressOfBinding, bindWaypoint, type Waypoint, type WaypointInputs } from "./waypoints.ts";
 
-export interface WorkloadInputs extends WaypointInputs {
+export interface WorkloadInputs extends WaypointInputs, GatewayInputs {
   readonly settings: Settings;
   readonly nodes: Collection<NodeInfo>;
   readonly services: Collection<ServiceInfo>;
@@ -37,16 +38,17 @@ export function podWorkload(inputs: WorkloadInputs) {
     const serviceAccount = pod.spec.serviceAccountName || "default";
     const binding = gateway === undefined ? bindWaypoint(ctx, inputs, { namespace, labels, annotations, traffic: "workload", serviceAccount }) : undefined;
     const node = pod.spec.nodeName ?? "";
+    const local = localOf(ctx, inputs);
     const workloadName = labels["service.istio.io/workload-name"] ?? ownerName(pod);
     const nativeTunnel = hasNativeTunnel(labels);
     return {
       uid: `${settings.clusterId}//Pod/${namespace}/${name}`, name, namespace, addresses, hostname: "",
-      network: localNetwork(ctx, inputs.namespaces, settings),
+      network: local.network,
       protocol: nativeTunnel || annotations[ANNOTATIONS.redirection] === "enabled" ? "hbone" : "tcp",
       nativeTunnel,
-      identity: { trustDomain: settings.trustDomain, namespace, serviceAccount },
+      identity: { trustDomain: local.trustDomain, namespace, serviceAccount },
       waypoint: addressOfBinding(binding),
-      networkGateway: undefined, node,
+      networkGateway: gatewayToNetwork(ctx, inputs, local.network), node,
       ...canonical(labels, workloadName), workloadType: "pod", workloadName,
       authorizationPolicies: policiesSelecting(ctx, inputs, namespace, labels),
       healthy: isReady(pod) && pod.metadata.deletionTimestamp === undefined,

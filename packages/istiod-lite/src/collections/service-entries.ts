@@ -3,10 +3,13 @@ import type { Collection, Context, Group, Index } from "@ambit/collections";
 import { parseIp, serviceKey, type LoadBalancing, type Problem, type ServicePort, type Vip, type Workload } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
 import { decodeServiceEntry, type EndpointSpec, type ServiceEntrySpec } from "./entry-spec.ts";
-import { localNetwork, NO_LOCALITY } from "./namespaces.ts";
+import { NO_LOCALITY } from "./namespaces.ts";
+import { gatewayToNetwork, localOf, type GatewayInputs } from "./networks.ts";
 import { canonical, hasNativeTunnel, policiesSelecting, type WorkloadInputs } from "./pods.ts";
 import { appProtocol, distributionOf, ingressUseWaypoint, preferenceOf, waypointFields, type NamedPort, type Owner, type ServiceInfo, type ServiceInputs } from "./services.ts";
-import { ANNOTATIONS, LABELS, type LabelMap, type Settings } from "./settings.ts";
+import { entryVisibility } from "./scope.ts";
+import { ANNOTATIONS, LABELS, type LabelMap } from "./settings.ts";
+import type { EntryVisibility } from "./mesh-config.ts";
 import { addressOfBinding, bindWaypoint, type Binding } from "./waypoints.ts";
 
 export interface EntryInfo {
@@ -19,6 +22,8 @@ export interface EntryInfo {
   readonly spec: ServiceEntrySpec | undefined;
   readonly problems: readonly Problem[];
   readonly binding: Binding;
+  /** What the mesh says of entries in its namespace; undefined: nothing. */
+  readonly visibility: EntryVisibility | undefined;
   readonly ingressUseWaypoint: boolean;
   /** Host → addresses allocated to it. */
   readonly allocated: ReadonlyMap<string, readonly Vip[]>;
@@ -29,12 +34,13 @@ export function entryOf(inputs: ServiceInputs) {
     const { name, namespace = "", labels = {}, annotations = {} } = o.metadata;
     const decoded = decodeServiceEntry(o);
     const spec = decoded.ok ? decoded.spec : undefined;
+    const visibility = entryVisibility(ctx, inputs, ctx.fetchOne(inputs.namespaces, { key: namespace })?.labels ?? {});
     return {
       key: `${namespace}/${name}`, owner: { kind: "ServiceEntry", namespace, name, created: o.metadata.creationTimestamp ?? "" }, labels, annotations,
       spec, problems: decoded.ok ? [] : decoded.problems,
-      binding: bindWaypoint(ctx, inputs, { namespace, labels, annotations, traffic: "service" }),
+      binding: bindWaypoint(ctx, inputs, { namespace, labels, annotations, traffic: "service", ownNamespaceOnly: visibility === "namespace" }), visibility,
       ingressUseWaypoint: ingressUseWaypoint(ctx, inputs, namespace, labels),
-      allocated: spec === undefined || !wantsAllocation(spec, labels) ? new Map() : allocatedOf(o, localNetwork(ctx, inputs.namespaces, inputs.settings)),
+      allocated: spec === undefined || !wantsAllocation(spec, labels) ? new Map() : allocatedOf(o, localOf(ctx, inputs).network),
     };
   };
 }
@@ -62,9 +68,9 @@ function allocatedOf(o: KubeObject, network: string): Map<string, Vip[]> {
 export function entryServices(inputs: ServiceInputs) {
   return (ctx: Context, e: EntryInfo): ServiceInfo[] => {
     const { spec } = e;
-    if (spec === undefined) return [];
+    if (spec === undefined || e.visibility === "none") return [];
     const { namespace, name } = e.owner;
-    const network = localNetwork(ctx, inputs.namespaces, inputs.settings);
+    const { network } = localOf(ctx, inputs);
     const distribution = distributionOf(ctx, inputs, namespace, e.annotations);
     return spec.hosts.map((hostname): ServiceInfo => ({
       key: serviceKey(namespace, hostname),
@@ -72,7 +78,7 @@ export function entryServices(inputs: ServiceInputs) {
         name, namespace, hostname,
         vips: spec.addresses.length > 0 ? spec.addresses.map((cidr) => ({ network, cidr })) : (e.allocated.get(hostname) ?? []),
         ports: portMap(spec), subjectAltNames: spec.subjectAltNames, ...waypointFields(e.binding),
-        loadBalancing: balancingOf(spec, distribution), ipFamilies: "automatic", canonical: false, visibility: "public",
+        loadBalancing: balancingOf(spec, distribution), ipFamilies: "automatic", canonical: false, visibility: e.visibility === "namespace" ? "namespace" : "public",
       },
       ingressUseWaypoint: e.ingressUseWaypoint, selector: spec.selector, ports: namedPorts(spec), binding: e.binding, owner: e.owner,
     }));
@@ -85,7 +91,7 @@ export function hostWinner(kubeServices: Collection<ServiceInfo>, kubeByHost: In
     const winner = eldest(rivals.items);
     if (winner === undefined) return undefined;
     const host = winner.service.hostname;
-    const first = ctx.fetch(kubeServices, { index: [kubeByHost, host] }).length === 0 ? eldest(ctx.fetch(claims, { index: [claimsByHost, host] })) : undefined;
+    const first = ctx.fetch(kubeServices, { index: [kubeByHost, host] }).length === 0 ? eldest(ctx.fetch(claims, { index: [claimsByHost, host], where: (c) => c.service.visibility === "public" })) : undefined;
     return first?.key === winner.key && first.owner.name === winner.owner.name ? { ...winner, service: { ...winner.service, canonical: true } } : winner;
   };
 }
@@ -112,7 +118,7 @@ function balancingOf(spec: ServiceEntrySpec, distribution: string): LoadBalancin
 export function entryWorkloads(inputs: WorkloadInputs) {
   return (ctx: Context, e: EntryInfo): Workload[] => {
     const { spec } = e;
-    if (spec === undefined || spec.resolution === "NONE") return [];
+    if (spec === undefined || spec.resolution === "NONE" || e.visibility === "none") return [];
     // A host that another owner has is not ours to add endpoints to.
     const hosts = spec.hosts.filter((h) => {
       const owner = ctx.fetchOne(inputs.services, { key: serviceKey(e.owner.namespace, h) })?.owner;
@@ -131,11 +137,11 @@ const nameOnly = (hostname: string): EndpointSpec =>
 function inlineWorkload(ctx: Context, inputs: WorkloadInputs, e: EntryInfo, end: EndpointSpec, hosts: readonly string[]): Workload {
   const { settings } = inputs;
   const { namespace, name } = e.owner;
-  const at = end.address.kind === "ip" ? end.address.ip : end.address.hostname;
+  const at = end.address.kind === "ip" ? end.address.ip : end.address.kind === "hostname" ? end.address.hostname : end.network;
   const binding = bindWaypoint(ctx, inputs, { namespace, labels: end.labels, annotations: {}, traffic: "workload" });
   const ports = endpointPorts(namedPorts(e.spec ?? NO_SPEC), end);
   return {
-    ...externalWorkload(settings, namespace, name, end, network(ctx, inputs, end), e.labels, e.annotations),
+    ...externalWorkload(ctx, inputs, namespace, name, end, e.labels, e.annotations),
     uid: `${settings.clusterId}/networking.istio.io/ServiceEntry/${namespace}/${name}/${at}`,
     waypoint: addressOfBinding(binding),
     authorizationPolicies: policiesSelecting(ctx, inputs, namespace, e.labels),
@@ -144,10 +150,6 @@ function inlineWorkload(ctx: Context, inputs: WorkloadInputs, e: EntryInfo, end:
   };
 }
 const NO_SPEC: ServiceEntrySpec = { hosts: [], addresses: [], ports: [], resolution: "NONE", endpoints: [], selector: undefined, subjectAltNames: [] };
-
-/** Asked anew for each endpoint: one endpoint's network is not the next one's. */
-export const network = (ctx: Context, inputs: Pick<WorkloadInputs, "namespaces" | "settings">, end: EndpointSpec): string =>
-  (end.network === "" ? localNetwork(ctx, inputs.namespaces, inputs.settings) : end.network);
 
 /** The endpoint's own word for a port wins: by the service port's name, then by the name of its target. */
 export function endpointPorts(ports: readonly NamedPort[], end: EndpointSpec): Map<number, number> {
@@ -159,15 +161,18 @@ export function endpointPorts(ports: readonly NamedPort[], end: EndpointSpec): M
   return new Map([...out].sort(([a], [b]) => a - b));
 }
 
-/** What every workload outside a pod has in common. */
-export function externalWorkload(settings: Settings, namespace: string, name: string, end: EndpointSpec, net: string, labels: LabelMap, annotations: LabelMap) {
+/** What every workload outside a pod has in common. The network is asked anew for each endpoint: one endpoint's is not the next one's. */
+export function externalWorkload(ctx: Context, inputs: GatewayInputs, namespace: string, name: string, end: EndpointSpec, labels: LabelMap, annotations: LabelMap) {
+  const { settings } = inputs;
+  const local = localOf(ctx, inputs);
+  const net = end.network === "" ? local.network : end.network;
   const workloadName = labels["service.istio.io/workload-name"] ?? name;
   const nativeTunnel = hasNativeTunnel(labels);
   return {
     name, namespace, addresses: end.address.kind === "ip" ? [end.address.ip] : [], hostname: end.address.kind === "hostname" ? end.address.hostname : "", network: net,
     protocol: nativeTunnel || annotations[ANNOTATIONS.redirection] === "enabled" ? "hbone" : "tcp", nativeTunnel,
-    identity: { trustDomain: settings.trustDomain, namespace, serviceAccount: end.serviceAccount },
-    networkGateway: undefined, node: "", ...canonical(labels, workloadName), workloadType: "pod", workloadName,
+    identity: { trustDomain: local.trustDomain, namespace, serviceAccount: end.serviceAccount },
+    networkGateway: gatewayToNetwork(ctx, inputs, net), node: "", ...canonical(labels, workloadName), workloadType: "pod", workloadName,
     healthy: true, clusterId: settings.clusterId, locality: end.locality, hostNetwork: false, capacity: end.capacity,
   } as const satisfies Partial<Workload>;
 }

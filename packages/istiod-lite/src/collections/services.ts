@@ -2,7 +2,9 @@
 import { parseIp, serviceKey, type LoadBalancing, type Service, type ServicePort, type Vip } from "@ambit/core";
 import type { Collection, Context } from "@ambit/collections";
 import type { Service as KubeService, ServicePort as KubePort } from "@ambit/kube";
-import { localNetwork, type NamespaceInfo } from "./namespaces.ts";
+import type { NamespaceInfo } from "./namespaces.ts";
+import { localOf, type Local } from "./networks.ts";
+import type { MeshScope } from "./scope.ts";
 import { ANNOTATIONS, LABELS, type LabelMap, type Settings } from "./settings.ts";
 import { addressOfBinding, bindWaypoint, type Binding, type WaypointInputs } from "./waypoints.ts";
 
@@ -31,6 +33,8 @@ export interface Owner { readonly kind: "Service" | "ServiceEntry"; readonly nam
 
 export interface ServiceInputs extends WaypointInputs {
   readonly settings: Settings;
+  readonly local: Collection<Local>;
+  readonly scope: Collection<MeshScope>;
   readonly namespaces: Collection<NamespaceInfo>;
 }
 
@@ -44,7 +48,7 @@ export function serviceOf(inputs: ServiceInputs) {
     const hostname = hostnameOf(inputs.settings, namespace, name);
     const ports = (spec.ports ?? []).map((p): NamedPort => ({ name: p.name ?? "", port: p.port, target: targetOf(p), tcp: (p.protocol ?? "TCP") === "TCP" }));
     const binding = bindWaypoint(ctx, inputs, { namespace, labels, annotations, traffic: "service" });
-    const network = localNetwork(ctx, inputs.namespaces, inputs.settings);
+    const { network } = localOf(ctx, inputs);
     return {
       key: serviceKey(namespace, hostname),
       service: {

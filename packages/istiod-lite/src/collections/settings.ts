@@ -5,10 +5,12 @@ export interface Settings {
   readonly trustDomain: string;
   readonly clusterId: string;
   readonly clusterDomain: string;
+  /** Of this control plane: objects with another one in istio.io/rev are not ours. */
+  readonly revision: string;
 }
 
 /** Where nothing is set: Istio's own defaults. */
-export const DEFAULT_SETTINGS: Settings = { rootNamespace: "istio-system", trustDomain: "cluster.local", clusterId: "Kubernetes", clusterDomain: "cluster.local" };
+export const DEFAULT_SETTINGS: Settings = { rootNamespace: "istio-system", trustDomain: "cluster.local", clusterId: "Kubernetes", clusterDomain: "cluster.local", revision: "default" };
 
 export const LABELS = {
   dataplaneMode: "istio.io/dataplane-mode",

@@ -2,8 +2,10 @@
 import type { Collection, Context, Index } from "@ambit/collections";
 import { parseIp, type GatewayAddress } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
+import { Reader } from "./decode.ts";
+import { matchesSelector, readSelector, type LabelSelector } from "./label-selector.ts";
 import type { NamespaceInfo } from "./namespaces.ts";
-import { ANNOTATIONS, HBONE_PORT, LABELS, selects, type LabelMap, type Settings } from "./settings.ts";
+import { ANNOTATIONS, HBONE_PORT, LABELS, type LabelMap, type Settings } from "./settings.ts";
 
 type TrafficType = "service" | "workload";
 
@@ -23,11 +25,6 @@ export interface Waypoint {
   readonly inbound: ApplicationTunnel | undefined;
   /** Only workloads of this service account in its namespace, without a label of theirs. */
   readonly forServiceAccount: string | undefined;
-}
-
-interface LabelSelector {
-  readonly matchLabels: LabelMap;
-  readonly matchExpressions: readonly { readonly key: string; readonly operator: string; readonly values: readonly string[] }[];
 }
 
 type RefusalReason = "WaypointIsNotReady" | "AttachmentDenied" | "UnsupportedTrafficType" | "CrossNamespaceWaypointForbidden";
@@ -55,6 +52,8 @@ export interface Bindable {
   readonly traffic: TrafficType;
   /** Of a workload. */
   readonly serviceAccount?: string;
+  /** Nobody outside its namespace may see it: a waypoint elsewhere would. */
+  readonly ownNamespaceOnly?: boolean;
 }
 
 const NONE: Binding = { kind: "none" };
@@ -125,6 +124,8 @@ const labelled = (labels: LabelMap, name: string, namespace: string, own: string
 
 function resolve(ctx: Context, inputs: WaypointInputs, target: Bindable, named: Named, space: NamespaceInfo | undefined): { waypoint: string; address: GatewayAddress } | Refused {
   const key = `${named.namespace}/${named.name}`;
+  if (target.ownNamespaceOnly === true && named.namespace !== target.namespace)
+    return { reason: "CrossNamespaceWaypointForbidden", message: `waypoint ${key} is in another namespace, and the mesh keeps this entry to its own` };
   const waypoint = ctx.fetchOne(inputs.waypoints, { key });
   if (waypoint?.address === undefined) return { reason: "WaypointIsNotReady", message: `waypoint ${key} ${waypoint === undefined ? "does not exist" : "has no address yet"}` };
   if (!admitted(waypoint, target.namespace, space)) return { reason: "AttachmentDenied", message: `waypoint ${key} does not admit bindings from namespace ${target.namespace}` };
@@ -151,22 +152,8 @@ function admitted(waypoint: Waypoint, namespace: string, space: NamespaceInfo | 
     case "All": return true;
     case "None": return false;
     case "Same": return namespace === waypoint.namespace;
-    case "Selector": return matches(waypoint.admits.selector, space?.labels ?? {});
+    case "Selector": return matchesSelector(waypoint.admits.selector, space?.labels ?? {});
   }
-}
-
-function matches(selector: LabelSelector, labels: LabelMap): boolean {
-  if (!selects(selector.matchLabels, labels)) return false;
-  for (const { key, operator, values } of selector.matchExpressions) {
-    const value = labels[key];
-    const held = operator === "In" ? value !== undefined && values.includes(value)
-      : operator === "NotIn" ? value === undefined || !values.includes(value)
-      : operator === "Exists" ? value !== undefined
-      : operator === "DoesNotExist" ? value === undefined
-      : false; // An operator nobody defined admits nothing.
-    if (!held) return false;
-  }
-  return true;
 }
 
 const record = (v: unknown): Record<string, unknown> => (typeof v === "object" && v !== null && !Array.isArray(v) ? (v as Record<string, unknown>) : {});
@@ -193,15 +180,10 @@ function admissionOf(spec: Record<string, unknown>, inbound: ApplicationTunnel |
   const from = namespaces["from"] ?? "Same";
   if (from === "All" || from === "Same") return { from };
   if (from !== "Selector") return { from: "None" };
-  const selector = record(namespaces["selector"]);
-  return {
-    from, selector: {
-      matchLabels: Object.fromEntries(Object.entries(record(selector["matchLabels"])).map(([k, v]) => [k, String(v)])),
-      matchExpressions: list(selector["matchExpressions"]).map((e) => ({
-        key: String(e["key"] ?? ""), operator: String(e["operator"] ?? ""), values: Array.isArray(e["values"]) ? e["values"].map(String) : [],
-      })),
-    },
-  };
+  const reader = new Reader();
+  const selector = readSelector(reader, namespaces["selector"], "selector");
+  // One that is not understood admits nothing.
+  return reader.problems.length > 0 ? { from: "None" } : { from, selector };
 }
 
 /** `PROXY`, `PROXY/15088`, `NONE`, `NONE/80`; anything else binds nothing. */

@@ -4,7 +4,7 @@ import type { Problem, Workload } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
 import { decodeWorkloadEntry } from "./entry-spec.ts";
 import { gatewayOf, policiesSelecting, type WorkloadInputs } from "./pods.ts";
-import { endpointPorts, externalWorkload, network } from "./service-entries.ts";
+import { endpointPorts, externalWorkload } from "./service-entries.ts";
 import { selects, type LabelMap } from "./settings.ts";
 import { addressOfBinding, bindWaypoint, type Binding } from "./waypoints.ts";
 
@@ -32,7 +32,7 @@ export function workloadEntryOf(inputs: WorkloadInputs) {
     return {
       ...base, binding, problems: [],
       workload: {
-        ...externalWorkload(settings, namespace, name, spec, network(ctx, inputs, spec), labels, annotations),
+        ...externalWorkload(ctx, inputs, namespace, name, spec, labels, annotations),
         uid: `${settings.clusterId}/networking.istio.io/WorkloadEntry/${namespace}/${name}`,
         waypoint: addressOfBinding(binding),
         authorizationPolicies: policiesSelecting(ctx, inputs, namespace, labels),

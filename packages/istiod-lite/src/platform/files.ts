@@ -1,4 +1,4 @@
-// Owns the control plane's life without Kubernetes: objects, tokens and the authority are files; conditions go to the log (ADR 0026).
+// Owns the control plane's life without Kubernetes: objects, tokens and the authority are files; conditions go to the log (ADR 0028).
 import { stat } from "node:fs/promises";
 import type { Clock, Logger } from "@ambit/runtime";
 import type { Mesh } from "../collections/graph.ts";

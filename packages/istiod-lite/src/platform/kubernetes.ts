@@ -3,6 +3,7 @@ import { KubeClient, LeaderElection, type ClientConfig } from "@ambit/kube";
 import { newUuid, type Clock, type Logger } from "@ambit/runtime";
 import { keepWebhooks } from "../admission/webhook-writer.ts";
 import { decodeTokenReview, tokenReviewOf } from "../ca/token-review.ts";
+import { meshConfigName } from "../collections/scope.ts";
 import type { Config } from "../config.ts";
 import { runWaypoints } from "../gateways/controller.ts";
 import { obtainAuthority } from "../root-secret.ts";
@@ -22,7 +23,7 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
   return {
     obtainAuthority: () => obtainAuthority({ client, namespace: config.namespace, trustDomain: config.trustDomain, clock, log, signal: o.signal }),
     reviewToken: () => async (token, audience) => decodeTokenReview(await client.request("POST", TOKEN_REVIEWS, { body: tokenReviewOf(token, audience) }), audience),
-    watch: (inbox) => watchKubernetes({ client, inbox, clock, log: log.child("sources") }),
+    watch: (inbox) => watchKubernetes({ client, inbox, meshConfig: { namespace: config.namespace, name: meshConfigName(config.revision) }, clock, log: log.child("sources") }),
     writers: (mesh, rootsPem) => {
       const status = createStatusWriter({ client, desired: mesh.statuses, objects: mesh.sources, clock, log: log.child("status") });
       const allocator = createAllocator({ client, entries: mesh.serviceEntries, objects: mesh.sources.serviceEntries, clock, log: log.child("status") });

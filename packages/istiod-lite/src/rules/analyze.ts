@@ -3,6 +3,7 @@ import { objectKey, type KubeObject } from "@ambit/kube";
 import { admit, nameOf } from "../collections/admit.ts";
 import { buildMesh } from "../collections/graph.ts";
 import { groupOf, placed, SOURCE_KINDS, sourceOf } from "../collections/kinds.ts";
+import { decodeMeshConfig } from "../collections/mesh-config.ts";
 import type { Settings } from "../collections/settings.ts";
 import { FINDINGS, type Finding, type FindingKind } from "./findings.ts";
 import { remarksOnKeys } from "./keys.ts";
@@ -29,6 +30,10 @@ export function analyzeObjects(objects: readonly KubeObject[], settings: Setting
     if (!admitted.ok) return admitted.error.forEach((p) => say(FINDINGS.invalid, p.path, `${p.path} ${p.message}`));
     for (const field of ["labels", "annotations"] as const)
       for (const r of remarksOnKeys(admitted.value.metadata[field] ?? {})) say(FINDINGS.unknownKey, `metadata.${field}.${r.key}`, r.message);
+    if (source === "meshConfigs") {
+      const config = decodeMeshConfig(admitted.value);
+      for (const name of config.ok ? config.value.withoutEffect : []) say(FINDINGS.withoutEffect, "data.mesh", `${name} has no effect in this mesh`);
+    }
     // Its shape is admitted.
     mesh.sources[source].set((source === "gateways" ? presumedReady(admitted.value) : admitted.value) as never);
   }));

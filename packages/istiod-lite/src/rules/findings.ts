@@ -17,6 +17,8 @@ export const FINDINGS = {
   unknownKind: { code: "AMB0001", name: "KindNotRead", level: "Warning" },
   /** One object in two places: the first counts. */
   duplicate: { code: "AMB0002", name: "DuplicateObject", level: "Error" },
+  /** A mesh-wide setting of Istio's that changes nothing here. */
+  withoutEffect: { code: "AMB0003", name: "SettingWithoutEffect", level: "Info" },
 } as const satisfies Record<string, FindingKind>;
 
 export interface Finding extends FindingKind {

@@ -2,15 +2,15 @@ import assert from "node:assert/strict";
 import { createLogger, LogLevels } from "@ambit/runtime";
 import type { KubeObject } from "@ambit/kube";
 import { buildMesh } from "../collections/graph.ts";
+import { DEFAULT_SETTINGS } from "../collections/settings.ts";
 import { createInbox } from "./inbox.ts";
 
-const SETTINGS = { rootNamespace: "istio-system", trustDomain: "cluster.local", clusterId: "Kubernetes", clusterDomain: "cluster.local" };
 const service = (name: string, over: object = {}): KubeObject => ({ apiVersion: "v1", kind: "Service", metadata: { name, namespace: "app" }, spec: { clusterIP: "10.96.0.1", ports: [{ port: 80 }], ...over } });
 const turn = (): Promise<void> => new Promise((r) => setImmediate(r));
 
 describe("the inbox", () => {
   function rig() {
-    const mesh = buildMesh(SETTINGS);
+    const mesh = buildMesh(DEFAULT_SETTINGS);
     const lines: { msg: string; object: string; error: string }[] = [];
     const inbox = createInbox(mesh, createLogger("test", { levels: new LogLevels("info"), write: (l) => lines.push(JSON.parse(l) as (typeof lines)[number]) }));
     let batches = 0;

@@ -22,7 +22,16 @@ const CUSTOM = ALL.filter(([, kind]) => !isBuiltIn(kind));
 /** Served versions that have the same shape, best first. */
 const VERSIONS = ["v1", "v1beta1", "v1alpha3", "v1alpha2", "v1alpha1"];
 
-export function watchKubernetes(o: { client: KubeClient; inbox: Inbox; clock: Clock; log: Logger }): KubernetesSources {
+export interface KubernetesSourcesOptions {
+  readonly client: KubeClient;
+  readonly inbox: Inbox;
+  /** Where the one ConfigMap with mesh-wide settings is. */
+  readonly meshConfig: { readonly namespace: string; readonly name: string };
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export function watchKubernetes(o: KubernetesSourcesOptions): KubernetesSources {
   const options = { clock: o.clock, log: o.log, keep: keepNeeded };
   const running = new Map<SourceName, Reflector>();
   const stopping = new Set<Promise<void>>();
@@ -42,7 +51,7 @@ export function watchKubernetes(o: { client: KubeClient; inbox: Inbox; clock: Cl
   };
   /** `before`: the same kind in another version; its objects stay until the new list says otherwise, because policies must not flicker. */
   const start = (source: SourceName, kind: Kind, before?: Reflector): void => {
-    const reflector = new Reflector(o.client, kind, options).handle({
+    const reflector = new Reflector(o.client, kind, { ...options, ...(source === "meshConfigs" ? { namespace: o.meshConfig.namespace, fieldSelector: `metadata.name=${o.meshConfig.name}` } : {}) }).handle({
       onAdd: (object) => o.inbox.put(source, object),
       onUpdate: (object) => o.inbox.put(source, object),
       onDelete: (object) => o.inbox.remove(source, objectKey(object)),

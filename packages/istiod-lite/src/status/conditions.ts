@@ -43,7 +43,7 @@ export interface DesiredCondition {
 }
 
 const MANAGERS = {
-  service: { name: "istio-ambient-service", owns: ["istio.io/WaypointBound", "istio.io/WaypointMissing", "Accepted"] },
+  service: { name: "istio-ambient-service", owns: ["istio.io/WaypointBound", "istio.io/WaypointMissing", "istio.io/VisibilityApplied", "Accepted"] },
   workloadEntry: { name: "istio-ambient-workloadentry", owns: ["istio.io/WaypointBound", "Accepted"] },
   ztunnelPolicy: { name: "istio-ambient-ztunnel-policy", owns: ["ZtunnelAccepted"] },
   waypointPolicy: { name: "istio-ambient-waypoint-policy", owns: ["WaypointAccepted"] },
@@ -115,10 +115,19 @@ export function entryStatus(e: EntryInfo): DesiredStatus[] {
   const { spec } = e;
   const missing = spec !== undefined && e.binding.kind !== "bound" && spec.hosts.some((h) => h.startsWith("*")) && (spec.resolution === "DYNAMIC_DNS" || spec.resolution === "NONE");
   return [desired("serviceEntries", namespace, name, MANAGERS.service, spec === undefined ? [refusedEntry(e.problems)] : [
-    ...waypointBound(e.binding, e.ingressUseWaypoint),
+    ...waypointBound(e.binding, e.ingressUseWaypoint), ...visibilityApplied(e.visibility),
     ...(missing ? [{ type: "istio.io/WaypointMissing", status: "True", reason: "NoWaypointForWildcardService", message: "a service with a wildcard host needs a waypoint to be reached by name" } as const] : []),
   ], e.problems)];
 }
+
+const VISIBILITY = {
+  public: { reason: "Public", message: "visible to the whole mesh, as serviceEntryVisibility says" },
+  namespace: { reason: "Namespace", message: "visible in its own namespace only, as serviceEntryVisibility says" },
+  none: { reason: "None", message: "visible to nobody, as serviceEntryVisibility says" },
+} as const;
+/** Only where the mesh has the setting. */
+const visibilityApplied = (visibility: EntryInfo["visibility"]): DesiredCondition[] =>
+  (visibility === undefined ? [] : [{ type: "istio.io/VisibilityApplied", status: "True", ...VISIBILITY[visibility] }]);
 
 export const workloadEntryStatus = (e: WorkloadEntryInfo): DesiredStatus[] =>
   [desired("workloadEntries", e.namespace, e.name, MANAGERS.workloadEntry, e.workload === undefined ? [refusedEntry(e.problems)] : waypointBound(e.binding, false), e.problems)];

@@ -94,6 +94,26 @@ describe("copyBidirectional", () => {
     assert.deepEqual([(await early.result).endedBy, (await early.result).error], ["abort", reason]);
   });
 
+  it("ends both gently if asked to: both see an end, who goes on writing sees a reset", async () => {
+    for (const writes of [false, true]) {
+      const abort = new AbortController();
+      const { left, right, result } = await chain(rig, { signal: abort.signal, gently: (reason) => reason === "softly" });
+      const [l, r] = [new Recorder(left), new Recorder(right)];
+      abort.abort("softly");
+      await l.until((x) => x.ended);
+      await r.until((x) => x.ended);
+      while (writes && l.closes === 0) { // after an end, a socket learns of a reset by writing
+        left.write(Buffer.from("one more"));
+        await turns(1);
+      }
+      left.end();
+      right.end();
+      await Promise.all([l.closed, r.closed]);
+      assert.equal((await result).endedBy, "abort");
+      assert.deepEqual([l.error === undefined, r.octets], [!writes, 0]);
+    }
+  });
+
   it("delivers what a closed side sent, then resets a writer that goes on", async () => {
     const timers: { task: () => void }[] = [];
     const clock: Clock = { ...systemClock, after: (_ms, task) => { timers.push({ task }); return { cancel: () => {} }; } };

@@ -9,6 +9,8 @@ export interface CopyOptions {
   /** Ends both streams with the signal's reason. */
   readonly signal?: AbortSignal;
   readonly clock?: Clock;
+  /** True of the signal's reason: both streams get an end, not a reset. Who still writes then, or does not close, is reset. */
+  readonly gently?: (reason: unknown) => boolean;
   /** Called with each piece's length: for counters that are read while the copy runs. */
   readonly onBytes?: (direction: "ab" | "ba", octets: number) => void;
 }
@@ -117,9 +119,25 @@ class Copy {
     this.#endedBy ??= "abort";
     const reason: unknown = this.#options.signal?.reason;
     this.#error ??= reason instanceof Error ? reason : new StreamFault("io", String(reason));
+    if (this.#options.gently?.(reason) === true) return this.#endBoth();
     this.#a.stream.destroy(this.#error);
     this.#b.stream.destroy(this.#error);
   };
+
+  #endBoth(): void {
+    const error = this.#error;
+    const both = [this.#a, this.#b];
+    const cut = (): void => { for (const side of both) if (!side.closed) side.stream.destroy(error); };
+    for (const side of both) {
+      side.onData = cut;
+      if (side.closed) continue;
+      side.stream.end();
+      side.stream.resume();
+    }
+    this.#stopWaiting();
+    const timer = this.#clock.after(LINGER_MS, cut, { hold: true });
+    this.#stopWaiting = () => timer.cancel();
+  }
 
   #settle(): void {
     this.#stopWaiting();

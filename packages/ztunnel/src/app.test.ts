@@ -478,9 +478,33 @@ describe("ztunnel on network namespaces", function () {
       await drained;
       assert.equal(city.ztunnel, next);
     });
-    it("after its end nothing of the pods leaves in the clear", async () => {
+    it("connections that stay open end spread over the window, idle ones first, with an end rather than a reset", async () => {
       await city.ztunnel.drain();
+      await city.startZtunnel({ CONNECTION_TERMINATION_DEADLINE: "2s" });
+      await city.connectedAgain();
+      for (const pod of [client, server, bob]) assert.equal(await city.add(pod), "");
+      assert.equal(await city.snapshotSent(), "");
+      await city.line((l) => l["msg"] === "ready");
+      const began = performance.now();
+      const open = async (): Promise<{ socket: Socket; end: Promise<{ how: string; atMs: number }> }> => {
+        const socket = await city.dial(client, "10.96.0.1:80");
+        await firstLine(socket);
+        return { socket, end: ending(socket).then((how) => ({ how, atMs: performance.now() - began })) };
+      };
+      const idle = [await open(), await open(), await open()];
+      const busy = await open();
+      const talk = setInterval(() => busy.socket.write("x"), 20);
+      await city.ztunnel.drain();
+      clearInterval(talk);
+      const ends = (await Promise.all(idle.map((c) => c.end))).sort((a, b) => a.atMs - b.atMs);
+      const last = await busy.end;
+      assert.deepEqual(ends.map((e) => e.how), ["closed", "closed", "closed"]);
+      const [first, , third] = ends.map((e) => e.atMs);
+      assert.ok(first !== undefined && third !== undefined && third - first > 300, `idle ones ended at ${ends.map((e) => Math.round(e.atMs)).join(", ")} ms`);
+      assert.ok(last.atMs > third && last.atMs >= 1_500, `the busy one ended at ${Math.round(last.atMs)} ms`);
       city.zt = undefined;
+    });
+    it("after its end nothing of the pods leaves in the clear", async () => {
       await assert.rejects(city.dial(client, "10.77.0.3:8080"), { code: "ECONNREFUSED" });
       await assert.rejects(city.dial(outside, "10.77.0.2:8080"), { code: "ECONNREFUSED" });
     });

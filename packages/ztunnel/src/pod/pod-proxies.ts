@@ -8,6 +8,7 @@ import type { ForwardBudget } from "../dns/forward-options.ts";
 import { createForwarder } from "../dns/forward.ts";
 import { DnsServer } from "../dns/server.ts";
 import type { Connections } from "../proxy/connections.ts";
+import { drainConnections } from "../proxy/drain.ts";
 import { serveTunnel } from "../proxy/inbound.ts";
 import { servePlaintext } from "../proxy/inbound-passthrough.ts";
 import { serveOutbound } from "../proxy/outbound.ts";
@@ -92,15 +93,13 @@ export class PodProxies {
     });
   }
 
-  /** Stops accepting, lets what is under way finish until the deadline, then ends it. */
+  /** Stops accepting, lets what is under way finish, ends the rest spread over the time until the deadline. */
   async drain(deadlineMs: number, clock: Clock, connections: Connections): Promise<void> {
     const questions = [...this.#pods.values()].map((listeners) => listeners.drain());
     // Accepted a moment ago and still on the way to an upstream: draining the tunnels under these would refuse them.
     await Promise.all([...this.#pods.keys()].map((pod) => pod.arrivals.drain(Math.min(deadlineMs, ARRIVALS_WAIT_MS))));
     const tunnels = [...this.#pods.keys()].map((pod) => drainPod(pod, deadlineMs));
-    const timer = clock.after(deadlineMs, () => connections.endAll(), { hold: true });
-    await connections.whenIdle();
-    timer.cancel();
+    await drainConnections(connections, deadlineMs, clock);
     await Promise.all([...tunnels, ...questions]);
   }
 }

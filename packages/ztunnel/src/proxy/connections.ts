@@ -20,9 +20,12 @@ export interface LiveConnection {
 export class Ended extends MeshError {
   /** The verdict that ended it, if policy did. */
   readonly verdict: Denial | undefined;
-  constructor(verdict?: Denial) {
+  /** Both sides get an end rather than a reset; who goes on writing is reset. */
+  readonly gently: boolean;
+  constructor(verdict?: Denial, gently = false) {
     super(verdict === undefined ? "drained" : "policy-revoked", verdict === undefined ? DRAINED : POLICY_CHANGE);
     this.verdict = verdict;
+    this.gently = gently;
   }
 }
 
@@ -32,6 +35,10 @@ export interface Live extends Disposable {
   readonly ended: AbortSignal;
   /** Another upstream was chosen. */
   retarget(actualDst: SocketAddress, protocol: LiveConnection["protocol"]): void;
+  /** Bytes that were forwarded so far, both directions together. */
+  moved(): number;
+  /** From now on this says how many. */
+  measure(bytes: () => number): void;
 }
 
 export type Admission =
@@ -86,6 +93,11 @@ export class Connections {
     for (const entry of this.#entries) if (entry.live.connection.pod === pod) this.#end(entry);
   }
 
+  /** Connections that nobody has told to end. One that is told stays on the list until its last bytes are through. */
+  open(): { readonly live: Live; endGently(): void }[] {
+    return [...this.#entries].filter((e) => !e.abort.signal.aborted).map((e) => ({ live: e.live, endGently: () => e.abort.abort(new Ended(undefined, true)) }));
+  }
+
   endAll(): void {
     for (const entry of this.#entries) this.#end(entry);
   }
@@ -107,9 +119,11 @@ export class Connections {
   #register(connection: LiveConnection, check: Entry["check"]): Live {
     const abort = new AbortController();
     let now = connection;
+    let bytes = (): number => 0;
     const live: Live = {
       get connection() { return now; }, ended: abort.signal, [Symbol.dispose]: () => this.#remove(entry),
       retarget: (actualDst, protocol) => { now = { ...now, actualDst, protocol }; },
+      moved: () => bytes(), measure: (counter) => { bytes = counter; },
     };
     const entry: Entry = { live, abort, check };
     this.#entries.add(entry);

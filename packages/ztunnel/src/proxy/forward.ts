@@ -17,8 +17,9 @@ export async function forward(o: {
 }): Promise<void> {
   const { record } = o;
   record.opened();
+  o.live.measure(() => record.bytes);
   const result = await copyBidirectional(o.downstream, o.upstream, {
-    signal: o.live.ended, clock: o.clock,
+    signal: o.live.ended, clock: o.clock, gently: (reason) => reason instanceof Ended && reason.gently,
     onBytes: (direction, octets) => (direction === "ab" ? record.received(octets) : record.sent(octets)),
   });
   // Resets and abrupt closes while bytes flow are the applications' own affair; being ended by us is not.

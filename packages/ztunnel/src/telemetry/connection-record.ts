@@ -67,6 +67,11 @@ export class ConnectionRecord implements Disposable {
     this.#counters?.sent.inc(bytes);
   }
 
+  /** Forwarded so far, both directions together. */
+  get bytes(): number {
+    return this.#received + this.#sent;
+  }
+
   /** More for the access line. */
   note(fields: Fields): void {
     this.#notes = { ...this.#notes, ...fields };

@@ -15,16 +15,19 @@ const COMMAND_TIMEOUT_MS = 10_000;
 const OUTPUT_MAX_BYTES = 4 * 1024 * 1024;
 
 const ON = int32(1);
+const optionValue = int32(0);
 
 export const hostKernel: Kernel = {
   openNetns,
   adoptNetns,
   listen(ns, at, options) {
     const fd = boundSocket(ns, at, C.SOCK_STREAM, options);
+    listening(fd, options);
     const server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true });
     server.listen({ fd });
     return server;
   },
+  bindStream: (ns, at, options) => boundSocket(ns, at, C.SOCK_STREAM, options),
   bindDatagram(ns, at, options): DatagramSocket {
     const fd = boundSocket(ns, at, C.SOCK_DGRAM, options);
     const socket = createSocket(familyOf(at.ip) === 6 ? "udp6" : "udp4");
@@ -32,19 +35,19 @@ export const hostKernel: Kernel = {
     return socket;
   },
   dial(ns, to, options) {
-    const fd = insideNetns(ns, () => dialSocket(to, options));
+    const fd = hostKernel.openStream(ns, to, options);
     // manualStart: nothing is read before the caller listens. IP literals only, so happy eyeballs never makes a second handle.
     const socket = new Socket({ fd, allowHalfOpen: true, manualStart: true } as ConstructorParameters<typeof Socket>[0]);
     socket.connect({ host: to.ip, port: to.port, autoSelectFamily: false, noDelay: true });
     return socket;
   },
+  openStream: (ns, to, options) => insideNetns(ns, () => dialSocket(to, options)),
+  // A v4-mapped peer on a dual-stack socket is tracked as IPv4, so ask that first.
+  originalDestinationOf: (fd) => originalDestinationOf(fd, C.SOL_IP, C.SO_ORIGINAL_DST) ?? originalDestinationOf(fd, C.SOL_IPV6, C.IP6T_SO_ORIGINAL_DST),
   originalDestination(socket) {
     const fd = fdOf(socket);
-    if (fd !== undefined) {
-      // A v4-mapped peer on a dual-stack socket is tracked as IPv4, so ask that first.
-      const found = originalDestinationOf(fd, C.SOL_IP, C.SO_ORIGINAL_DST) ?? originalDestinationOf(fd, C.SOL_IPV6, C.IP6T_SO_ORIGINAL_DST);
-      if (found !== undefined) return found;
-    }
+    const found = fd === undefined ? undefined : hostKernel.originalDestinationOf(fd);
+    if (found !== undefined) return found;
     const ip = parseIp(socket.localAddress ?? "");
     return ip.ok && socket.localPort !== undefined ? { ip: ip.value, port: socket.localPort } : undefined;
   },
@@ -70,13 +73,21 @@ function boundSocket(ns: Netns | undefined, at: SocketAddress, type: number, opt
       }
       const address = encodeSockaddr(at);
       check(sys.bind(fd, address, address.length), "bind", `${at.ip} port ${at.port}`);
-      if (type === C.SOCK_STREAM) check(sys.listen(fd, options.backlog ?? BACKLOG), "listen");
       return fd;
     } catch (error) {
       sys.close(fd);
       throw error;
     }
   });
+}
+
+function listening(fd: number, options: ListenOptions): void {
+  try {
+    check(sys.listen(fd, options.backlog ?? BACKLOG), "listen");
+  } catch (error) {
+    sys.close(fd);
+    throw error;
+  }
 }
 
 function dialSocket(to: SocketAddress, options: DialOptions): number {
@@ -87,7 +98,7 @@ function dialSocket(to: SocketAddress, options: DialOptions): number {
     if (options.transparent === true) {
       if (v6) setOption(fd, C.SOL_IPV6, C.IPV6_TRANSPARENT);
       else setOption(fd, C.SOL_IP, C.IP_TRANSPARENT);
-      setOption(fd, C.SOL_IP, C.IP_FREEBIND);
+      if (v6) setOption(fd, C.SOL_IP, C.IP_FREEBIND); // of IPv4, IP_TRANSPARENT says as much
     }
     if (options.source !== undefined) {
       // The port is chosen at connect time, against the full four-tuple: binding early would exhaust ports.
@@ -102,9 +113,12 @@ function dialSocket(to: SocketAddress, options: DialOptions): number {
   }
 }
 
+const answer = Buffer.alloc(SOCKADDR_MAX);
+const answerSize = Buffer.alloc(4);
+
 function originalDestinationOf(fd: number, level: number, name: number): SocketAddress | undefined {
-  const address = Buffer.alloc(SOCKADDR_MAX);
-  return sys.getsockopt(fd, level, name, address, int32(SOCKADDR_MAX)) < 0 ? undefined : decodeSockaddr(address);
+  answerSize.writeInt32LE(SOCKADDR_MAX);
+  return sys.getsockopt(fd, level, name, answer, answerSize) < 0 ? undefined : decodeSockaddr(answer);
 }
 
 function fdOf(socket: Socket): number | undefined {
@@ -113,7 +127,8 @@ function fdOf(socket: Socket): number | undefined {
 }
 
 function setOption(fd: number, level: number, name: number, value = 1): void {
-  check(sys.setsockopt(fd, level, name, value === 1 ? ON : int32(value), 4), `setsockopt(${level},${name})`);
+  if (value !== 1) optionValue.writeInt32LE(value | 0);
+  if (sys.setsockopt(fd, level, name, value === 1 ? ON : optionValue, 4) < 0) check(-1, `setsockopt(${level},${name})`);
 }
 
 function int32(value: number): Buffer {

@@ -35,9 +35,15 @@ export interface Kernel {
   adoptNetns(fd: number): Netns;
   /** A listening server in `ns` (undefined: our own namespace). Connections arrive paused, half-open allowed, TCP_NODELAY set. */
   listen(ns: Netns | undefined, at: SocketAddress, options: ListenOptions): Server;
+  /** A bound stream descriptor in `ns`, not listening yet: for engines of their own. The caller closes it. */
+  bindStream(ns: Netns | undefined, at: SocketAddress, options: ListenOptions): number;
   bindDatagram(ns: Netns | undefined, at: SocketAddress, options: ListenOptions): DatagramSocket;
   /** Starts a connection from inside `ns`; the socket emits connect or error. */
   dial(ns: Netns | undefined, to: SocketAddress, options: DialOptions): Socket;
+  /** A stream descriptor made in `ns`, ready for connect(2). The caller closes it. */
+  openStream(ns: Netns | undefined, to: SocketAddress, options: DialOptions): number;
+  /** SO_ORIGINAL_DST of a descriptor, if it has one. */
+  originalDestinationOf(fd: number): SocketAddress | undefined;
   /** SO_ORIGINAL_DST, else the socket's own local address. */
   originalDestination(socket: Socket): SocketAddress | undefined;
   /** Applies an nft script atomically inside `ns`. Rejects with nft's own words. */

@@ -6,3 +6,4 @@ export { fromSocket, KEEPALIVE_IDLE_MS, type SocketStreamOptions } from "./node/
 export { toDuplex } from "./node/stream-duplex.ts";
 export { CONNECT_MS, dialTcp, listenTcp, type TcpListener } from "./node/tcp.ts";
 export { acceptTls, connectTls, createTlsCredentials, type TlsConnection, type TlsCredentials, type TlsOptions } from "./node/tls-handshake.ts";
+export { connectDescriptor, listenDescriptor, type ConnectSignal, type DescriptorListener, type TcpConnection } from "./node/tcp-connection.ts";

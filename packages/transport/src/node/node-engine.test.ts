@@ -1,12 +1,16 @@
+import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { LOOPBACK_V4 } from "@ambit/core";
+import { hostKernel } from "@ambit/linux";
 import { byteStreamCompliance, fakeCa, type StreamPair } from "@ambit/testkit";
 import { acceptTls, connectTls, createTlsCredentials } from "./tls-handshake.ts";
 import { fromSocket } from "./socket-stream.ts";
 import { toDuplex } from "./stream-duplex.ts";
+import { connectDescriptor, listenDescriptor, type TcpConnection } from "./tcp-connection.ts";
 
 async function sockets(): Promise<{ left: net.Socket; right: net.Socket; close: () => Promise<void> }> {
   const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true });
@@ -24,6 +28,22 @@ async function sockets(): Promise<{ left: net.Socket; right: net.Socket; close: 
 async function plain(): Promise<StreamPair> {
   const { left, right, close } = await sockets();
   return { left: fromSocket(left), right: fromSocket(right), close };
+}
+
+/** The engine for plain TCP: bound and connected by descriptors, as in another namespace. */
+async function handles(): Promise<StreamPair> {
+  let taken: (connection: TcpConnection) => void = () => undefined;
+  const accepted = new Promise<TcpConnection>((resolve) => (taken = resolve));
+  const listener = listenDescriptor(hostKernel.bindStream(undefined, { ip: LOOPBACK_V4, port: 0 }, {}), 16, taken, assert.fail);
+  const to = listener.local ?? assert.fail();
+  const left = await connectDescriptor(hostKernel.openStream(undefined, to, {}), to, { giveUp: undefined });
+  const right = await accepted;
+  assert.deepEqual([left.local, left.peer], [right.peer, right.local]);
+  return { left, right, close: () => {
+    left.destroy();
+    right.destroy();
+    listener.close();
+  } };
 }
 
 const ca = fakeCa();
@@ -66,6 +86,7 @@ async function unixSockets(): Promise<StreamPair> {
 /** The kernel's socket buffers on loopback grow to several megabytes. */
 const KERNEL_BUFFERS = 16 << 20;
 byteStreamCompliance("a TCP socket", plain, { resets: true, stalledMax: KERNEL_BUFFERS });
+byteStreamCompliance("a TCP handle", handles, { resets: true, stalledMax: KERNEL_BUFFERS });
 byteStreamCompliance("a Unix socket", unixSockets, { resets: false, stalledMax: KERNEL_BUFFERS });
 byteStreamCompliance("a TLS connection", secured, { resets: false, stalledMax: KERNEL_BUFFERS });
 byteStreamCompliance("TLS inside another stream", securedInside, { resets: false, stalledMax: KERNEL_BUFFERS });

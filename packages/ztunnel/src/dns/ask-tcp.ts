@@ -30,7 +30,7 @@ async function askTcpServer(o: ForwarderOptions, server: SocketAddress, query: U
   const timer = o.clock.after(limitMs, () => late.abort(new MeshError("dns-failed", `${formatSocketAddress(server)} did not answer within ${limitMs} ms`)), { hold: true });
   const signal = AbortSignal.any([late.signal, o.over]);
   try {
-    const socket = await o.dial({ to: server, signal });
+    const socket = (await o.dial({ to: server, signal })).toSocket();
     const onAbort = (): void => void socket.destroy();
     signal.addEventListener("abort", onAbort, { once: true });
     socket.on("error", () => undefined); // the loop below hears of it too; once we have our answer it is no news

@@ -2,7 +2,8 @@
 import { MeshError, type Ip } from "@ambit/core";
 import type { Kernel, Netns } from "@ambit/linux";
 import type { Clock } from "@ambit/runtime";
-import type { Dial } from "../proxy/dial.ts";
+import type { TcpConnection } from "@ambit/transport";
+import type { DialTo } from "../proxy/dial.ts";
 import { RCODE } from "./protocol/message.ts";
 
 export interface ForwarderOptions {
@@ -11,7 +12,7 @@ export interface ForwarderOptions {
   /** The pod is gone: its namespace must not be entered any more. */
   readonly over: AbortSignal;
   readonly mark: number;
-  readonly dial: Dial;
+  readonly dial: (o: DialTo) => Promise<Pick<TcpConnection, "toSocket">>;
   readonly servers: readonly Ip[];
   readonly budget: ForwardBudget;
   readonly clock: Clock;

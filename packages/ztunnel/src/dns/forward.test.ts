@@ -9,7 +9,7 @@ import { join } from "node:path";
 import type { Netns } from "@ambit/linux";
 import { systemClock, type Clock } from "@ambit/runtime";
 import { ManualClock, ip } from "@ambit/proxy/testing";
-import type { Dial } from "../proxy/dial.ts";
+import type { ForwarderOptions } from "./forward-options.ts";
 import { UDP_ATTEMPT_MS, UDP_ATTEMPTS } from "./ask-udp.ts";
 import { TCP_TOTAL_MS } from "./ask-tcp.ts";
 import type { ForwardBudget } from "./forward-options.ts";
@@ -30,7 +30,7 @@ class FakeDatagram extends EventEmitter {
   close(): void { this.closed = true; }
 }
 
-function rig(servers: readonly string[], more: { clock?: Clock; dial?: Dial; budget?: ForwardBudget } = {}) {
+function rig(servers: readonly string[], more: { clock?: Clock; dial?: ForwarderOptions["dial"]; budget?: ForwardBudget } = {}) {
   const clock = new ManualClock();
   const sockets: FakeDatagram[] = [];
   const bound: unknown[] = [];
@@ -148,14 +148,14 @@ describe("asking name servers over UDP", () => {
 describe("asking name servers over TCP", () => {
   let server: Server | undefined;
   afterEach(() => { server?.close(); });
-  async function serve(answer: (socket: Socket, query: Buffer) => void): Promise<Dial> {
+  async function serve(answer: (socket: Socket, query: Buffer) => void): Promise<ForwarderOptions["dial"]> {
     const s = (server = createServer((socket) => socket.on("error", () => undefined).on("data", (b: Buffer) => answer(socket, b.subarray(2)))));
     s.listen(0, "127.0.0.1");
     await once(s, "listening");
     return async () => {
       const socket = connect((s.address() as AddressInfo).port, "127.0.0.1");
       await once(socket, "connect");
-      return socket;
+      return { toSocket: () => socket };
     };
   }
   it("relays a reply that comes in pieces", async () => {

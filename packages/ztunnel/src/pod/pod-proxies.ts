@@ -1,8 +1,8 @@
 // Owns the pods that are served: each one's listeners, what goes through them, and how both end.
-import type { Socket } from "node:net";
 import type { Ip } from "@ambit/core";
 import type { Kernel, Netns } from "@ambit/linux";
 import { errorText, type Clock } from "@ambit/runtime";
+import type { TcpConnection } from "@ambit/transport";
 import type { Config } from "../config.ts";
 import type { ForwardBudget } from "../dns/forward-options.ts";
 import { createForwarder } from "../dns/forward.ts";
@@ -48,10 +48,10 @@ export class PodProxies {
   async start(uid: string, info: PodInfo, netns: Netns): Promise<RunningPod> {
     const { log } = this.#o.ports;
     const pod = createPodContext(this.#o.ports, uid, info, netns);
-    const run = (serve: (pod: PodContext, socket: Socket) => Promise<void>) => (socket: Socket): void => {
-      serve(pod, socket).catch((error: unknown) => {
+    const run = (serve: (pod: PodContext, connection: TcpConnection) => Promise<void>) => (connection: TcpConnection): void => {
+      serve(pod, connection).catch((error: unknown) => {
         log.error("defect: a connection failed in an unforeseen way", { pod: uid, error: errorText(error), stack: error instanceof Error ? error.stack : undefined });
-        socket.destroy();
+        connection.destroy();
       });
     };
     const listeners = await startListeners({

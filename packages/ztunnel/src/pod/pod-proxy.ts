@@ -3,18 +3,19 @@ import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import type { Socket as DatagramSocket } from "node:dgram";
 import type { Server, Socket } from "node:net";
-import { parseIp, UNSPECIFIED_V4, type Ip, type SocketAddress } from "@ambit/core";
+import { UNSPECIFIED_V4, type Ip, type SocketAddress } from "@ambit/core";
 import { insideNetns, SyscallError, type Kernel, type Netns } from "@ambit/linux";
 import { errorText, type Logger } from "@ambit/runtime";
+import { listenDescriptor, type TcpConnection } from "@ambit/transport";
 
 export const OUTBOUND_PORT = 15001;
 export const PLAINTEXT_PORT = 15006;
 export const TUNNEL_PORT = 15008;
 
 export interface Acceptors {
-  outbound(socket: Socket): void;
-  plaintext(socket: Socket): void;
-  tunnel(socket: Socket): void;
+  outbound(client: TcpConnection): void;
+  plaintext(client: TcpConnection): void;
+  tunnel(peer: TcpConnection): void;
 }
 
 /** DNS is served where it was asked for: one UDP and one TCP socket at each address. */
@@ -29,7 +30,7 @@ export interface DnsAcceptors {
 }
 
 export interface ListenersOptions {
-  readonly kernel: Pick<Kernel, "listen" | "bindDatagram">;
+  readonly kernel: Pick<Kernel, "bindStream" | "listen" | "bindDatagram">;
   readonly netns: Netns;
   readonly mark: number;
   readonly reusePort: boolean;
@@ -66,9 +67,7 @@ export async function startListeners(o: ListenersOptions): Promise<Listeners> {
     server.on("error", (error) => o.log.error("listener failed", { port, error: errorText(error) }));
   };
   try {
-    await serve(listen(o, OUTBOUND_PORT), OUTBOUND_PORT, (s) => o.accept.outbound(s));
-    await serve(listen(o, PLAINTEXT_PORT), PLAINTEXT_PORT, (s) => o.accept.plaintext(s));
-    await serve(listen(o, TUNNEL_PORT), TUNNEL_PORT, (s) => o.accept.tunnel(s));
+    open.push(listen(o, OUTBOUND_PORT, (c) => o.accept.outbound(c)), listen(o, PLAINTEXT_PORT, (c) => o.accept.plaintext(c)), listen(o, TUNNEL_PORT, (c) => o.accept.tunnel(c)));
     const { dns } = o;
     for (const [i, at] of dns?.listen.entries() ?? []) {
       const options = { reusePort: o.reusePort, mark: o.mark };
@@ -97,14 +96,21 @@ export async function startListeners(o: ListenersOptions): Promise<Listeners> {
 
 const UNSPECIFIED_V6 = "::" as Ip;
 
-function listen(o: ListenersOptions, port: number): Server {
+/** So many handshakes wait for us, and as many connections, while this thread is busy: at 200 a second a stall of 5 s. */
+const BACKLOG = 1024;
+
+function listen(o: ListenersOptions, port: number, accept: (connection: TcpConnection) => void): { close(): void } {
+  return listenDescriptor(bind(o, port), BACKLOG, accept, (error) => o.log.error("listener failed", { port, error: errorText(error) }));
+}
+
+function bind(o: ListenersOptions, port: number): number {
   const options = { transparent: true, reusePort: o.reusePort, mark: o.mark };
-  if (!o.ipv6) return o.kernel.listen(o.netns, { ip: UNSPECIFIED_V4, port }, options);
+  if (!o.ipv6) return o.kernel.bindStream(o.netns, { ip: UNSPECIFIED_V4, port }, options);
   try {
-    return o.kernel.listen(o.netns, { ip: UNSPECIFIED_V6, port }, options);
+    return o.kernel.bindStream(o.netns, { ip: UNSPECIFIED_V6, port }, options);
   } catch (error) {
     if (!lacksIpv6(error)) throw error;
-    return o.kernel.listen(o.netns, { ip: UNSPECIFIED_V4, port }, options);
+    return o.kernel.bindStream(o.netns, { ip: UNSPECIFIED_V4, port }, options);
   }
 }
 
@@ -125,10 +131,14 @@ function migrateBacklog(o: ListenersOptions): void {
   }
 }
 
-/** The two ends of an accepted socket; undefined when the peer is gone already. */
-export function endsOf(socket: Socket): { readonly peer: { ip: Ip; port: number }; readonly local: { ip: Ip; port: number } } | undefined {
-  const peer = parseIp(socket.remoteAddress ?? "");
-  const local = parseIp(socket.localAddress ?? "");
-  if (!peer.ok || !local.ok || socket.remotePort === undefined || socket.localPort === undefined) return undefined;
-  return { peer: { ip: peer.value, port: socket.remotePort }, local: { ip: local.value, port: socket.localPort } };
+/** The two ends of an accepted connection; undefined when the peer is gone already. */
+export function endsOf(connection: TcpConnection): { readonly peer: SocketAddress; readonly local: SocketAddress } | undefined {
+  const { peer, local } = connection;
+  return peer === undefined || local === undefined ? undefined : { peer, local };
+}
+
+/** Where the client meant to connect: what the redirection replaced, else the listener itself. */
+export function originalDestination(kernel: Pick<Kernel, "originalDestinationOf">, connection: TcpConnection): SocketAddress | undefined {
+  const { fd } = connection;
+  return (fd < 0 ? undefined : kernel.originalDestinationOf(fd)) ?? connection.local;
 }

@@ -1,12 +1,12 @@
 // Owns the connection to the application: with the client's own address where that is possible.
-import type { Socket } from "node:net";
 import { MeshError } from "@ambit/core";
 import { SyscallError } from "@ambit/linux";
+import type { TcpConnection } from "@ambit/transport";
 import type { ForwardPlan } from "../plan/inbound.ts";
 import type { PodContext } from "./pod-context.ts";
 
 /** Where the kernel does not let us keep the client's address, a local one is used and a warning says so. */
-export async function dialApplication(pod: PodContext, plan: ForwardPlan, signal: AbortSignal): Promise<Socket> {
+export async function dialApplication(pod: PodContext, plan: ForwardPlan, signal: AbortSignal): Promise<TcpConnection> {
   const source = pod.config.originalSource ? plan.source : undefined;
   try {
     return await pod.dial({ to: plan.nextHop, source, signal });

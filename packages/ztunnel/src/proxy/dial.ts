@@ -1,8 +1,7 @@
-// Owns connecting: a socket in a pod's namespace with our mark, bounded in time, its failures named.
-import type { Socket } from "node:net";
+// Owns connecting: a connection in a pod's namespace with our mark, bounded in time, its failures named.
 import { formatSocketAddress, MeshError, type Ip, type SocketAddress } from "@ambit/core";
 import type { Kernel, Netns } from "@ambit/linux";
-import { connectFault } from "@ambit/transport";
+import { connectFault, connectDescriptor, type ConnectSignal, type TcpConnection } from "@ambit/transport";
 import type { Clock } from "@ambit/runtime";
 import { HBONE_PORT } from "../plan/outbound.ts";
 
@@ -16,37 +15,37 @@ export interface DialTo {
   readonly signal?: AbortSignal | undefined;
 }
 
-export type Dial = (o: DialTo) => Promise<Socket>;
+export type Dial = (o: DialTo) => Promise<TcpConnection>;
 
-/** Rejects with MeshError; the socket is destroyed then. */
-export function createDial(kernel: Pick<Kernel, "dial">, netns: Netns, mark: number, clock: Clock): Dial {
-  return ({ to, source, signal }) => new Promise((resolve, reject) => {
-    let socket: Socket;
+/** Rejects with MeshError; the descriptor is closed then. */
+export function createDial(kernel: Pick<Kernel, "openStream">, netns: Netns, mark: number, clock: Clock, connect = connectDescriptor): Dial {
+  return async ({ to, source, signal }) => {
+    if (signal?.aborted === true) throw givenUp(to, signal);
+    let fd: number;
     try {
-      socket = kernel.dial(netns, to, { mark, ...(source === undefined ? {} : { source, transparent: true }) });
+      fd = kernel.openStream(netns, to, source === undefined ? { mark } : { mark, source, transparent: true });
     } catch (cause) {
-      return reject(new MeshError("connect-refused", `cannot open a socket to ${formatSocketAddress(to)}: ${textOf(cause)}`, { cause }));
+      throw new MeshError("connect-refused", `cannot open a socket to ${formatSocketAddress(to)}: ${textOf(cause)}`, { cause });
     }
-    const settle = (): void => {
+    const attempt: ConnectSignal = { giveUp: undefined };
+    const onAbort = (): void => attempt.giveUp?.(givenUp(to, signal));
+    const connecting = connect(fd, to, attempt);
+    const timer = clock.after(CONNECT_TIMEOUT_MS, () => attempt.giveUp?.(timedOut(to)), { hold: true });
+    signal?.addEventListener("abort", onAbort, { once: true });
+    try {
+      return await connecting;
+    } catch (cause) {
+      if (cause instanceof MeshError) throw cause;
+      throw connectFault(cause, formatSocketAddress(to)) ?? new MeshError("connect-refused", `${formatSocketAddress(to)}: ${textOf(cause)}`, { cause });
+    } finally {
       timer.cancel();
       signal?.removeEventListener("abort", onAbort);
-      socket.off("connect", onConnect).off("error", onError);
-    };
-    const fail = (error: MeshError): void => {
-      settle();
-      socket.on("error", () => undefined); // it is being thrown away: what else goes wrong with it is no news
-      socket.destroy();
-      reject(error);
-    };
-    const onConnect = (): void => { settle(); resolve(socket); };
-    const onError = (cause: Error): void => fail(connectFault(cause, formatSocketAddress(to)) ?? new MeshError("connect-refused", `${formatSocketAddress(to)}: ${textOf(cause)}`, { cause }));
-    const onAbort = (): void => fail(new MeshError("downstream-reset", `given up while connecting to ${formatSocketAddress(to)}`, { cause: signal?.reason }));
-    const timer = clock.after(CONNECT_TIMEOUT_MS, () => fail(timedOut(to)), { hold: true });
-    socket.on("connect", onConnect).on("error", onError);
-    signal?.addEventListener("abort", onAbort, { once: true });
-    if (signal?.aborted === true) onAbort();
-  });
+    }
+  };
 }
+
+const givenUp = (to: SocketAddress, signal: AbortSignal | undefined): MeshError =>
+  new MeshError("downstream-reset", `given up while connecting to ${formatSocketAddress(to)}`, { cause: signal?.reason });
 
 function timedOut(to: SocketAddress): MeshError {
   const where = `${formatSocketAddress(to)} did not answer within ${CONNECT_TIMEOUT_MS} ms`;

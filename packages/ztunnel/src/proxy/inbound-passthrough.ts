@@ -1,9 +1,8 @@
 // Owns plaintext connections that were captured on their way to a pod: policy without an identity, then bytes.
-import type { Socket } from "node:net";
 import { formatSocketAddress } from "@ambit/core";
-import { fromSocket, KEEPALIVE_IDLE_MS } from "@ambit/transport";
+import { KEEPALIVE_IDLE_MS, type TcpConnection } from "@ambit/transport";
 import { planPassthrough, peerWorkload, type InboundPlan } from "../plan/inbound.ts";
-import { endsOf } from "../pod/pod-proxy.ts";
+import { endsOf, originalDestination } from "../pod/pod-proxy.ts";
 import { ConnectionRecord, earlyDenial } from "../telemetry/connection-record.ts";
 import { describeDenial, describeDryRun } from "./connections.ts";
 import { dialApplication } from "./dial-application.ts";
@@ -11,17 +10,17 @@ import { forward, recordEnding } from "./forward.ts";
 import { refuse, type PodContext } from "./pod-context.ts";
 import { admitWhenKnown } from "./policy-watch.ts";
 
-export async function servePlaintext(pod: PodContext, socket: Socket): Promise<void> {
+export async function servePlaintext(pod: PodContext, client: TcpConnection): Promise<void> {
   using arriving = pod.arrivals.hold("plaintext");
   using _counted = pod.telemetry.metrics.socket("destination");
-  const ends = endsOf(socket);
-  const original = pod.kernel.originalDestination(socket);
-  if (ends === undefined || original === undefined) return void socket.destroy();
+  const ends = endsOf(client);
+  const original = originalDestination(pod.kernel, client);
+  if (ends === undefined || original === undefined) return client.destroy();
 
   const plan = await pod.needs.decide<InboundPlan>(pod.info, () =>
     planPassthrough(pod.state.view(), { pod: pod.info, source: ends.peer, original, network: pod.config.network }));
   if (plan.kind === "deny") {
-    refuse(socket);
+    refuse(client);
     return earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(original), "inbound", { code: plan.code, error: plan.message });
   }
 
@@ -34,19 +33,20 @@ export async function servePlaintext(pod: PodContext, socket: Socket): Promise<v
     pod: pod.uid, direction: "inbound", src: ends.peer, originalDst: formatSocketAddress(original), actualDst: plan.nextHop, protocol: "TCP",
   }, plan.workload, { ...plan.authz, peer: undefined });
   if ("denied" in admitted) {
-    refuse(socket);
+    refuse(client);
     return record.finish({ code: "policy-denied", ...describeDenial(admitted.denied) });
   }
   using live = admitted.live;
   record.note(describeDryRun(admitted.dryRun));
 
-  let application: Socket;
+  let application: TcpConnection;
   try {
     application = await dialApplication(pod, plan, live.ended);
   } catch (error) {
     recordEnding(record, error);
-    return refuse(socket);
+    return refuse(client);
   }
+  client.keepAlive(KEEPALIVE_IDLE_MS);
   arriving[Symbol.dispose]();
-  await forward({ downstream: fromSocket(socket, { keepAliveMs: KEEPALIVE_IDLE_MS }), upstream: fromSocket(application), live, record, clock: pod.clock, permit: admitted.permit });
+  await forward({ downstream: client, upstream: application, live, record, clock: pod.clock, permit: admitted.permit });
 }

@@ -1,11 +1,10 @@
 // Owns tunnels that peers open to a pod: the handshake with the pod's identity, then each CONNECT in named phases.
-import type { Socket } from "node:net";
 import { decisivePolicy, faultRow, formatSocketAddress, MeshError, type FaultCode } from "@ambit/core";
 import {
   formatBaggage, formatRefusal, parseBaggage, parseForwarded, parseTraceparent, REFUSAL_HEADER, serveTunnels, type PeerInfo, type Refusal, type TunnelRequest,
 } from "@ambit/hbone";
 import { errorText } from "@ambit/runtime";
-import { acceptTls, fromSocket } from "@ambit/transport";
+import { acceptTls, type ByteStream, type TcpConnection } from "@ambit/transport";
 import { peerWorkload, planInbound, type ForwardPlan, type InboundPlan } from "../plan/inbound.ts";
 import { endsOf } from "../pod/pod-proxy.ts";
 import { baggageOf } from "../telemetry/baggage-of.ts";
@@ -23,21 +22,23 @@ import { proxyHeader } from "./proxy-header.ts";
 export const HANDSHAKES_MAX = 1024;
 
 /** One TCP connection to 15008. */
-export async function serveTunnel(pod: PodContext, socket: Socket): Promise<void> {
-  const ends = endsOf(socket);
-  if (ends === undefined) return void socket.destroy();
+export async function serveTunnel(pod: PodContext, connection: TcpConnection): Promise<void> {
+  const ends = endsOf(connection);
+  if (ends === undefined) return connection.destroy();
   if (pod.handshakes.size >= HANDSHAKES_MAX) {
-    refuse(socket);
+    refuse(connection);
     return earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(ends.local), "inbound", { code: "overloaded", error: `${HANDSHAKES_MAX} TLS handshakes are under way already` });
   }
   using arriving = pod.arrivals.hold("tunnel");
   using _counted = pod.telemetry.metrics.socket("destination");
+  const socket = connection.toSocket();
+  socket.on("error", () => undefined); // the handshake hears of it too
   pod.handshakes.add(socket);
   let accepted: Awaited<ReturnType<typeof acceptTls<VerifiedPeer>>>;
   try {
     accepted = await handshake(pod, socket);
   } catch (error) {
-    refuse(socket);
+    if (!socket.destroyed) socket.resetAndDestroy();
     const code: FaultCode = error instanceof MeshError ? error.code : "tls-handshake";
     return earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(ends.local), "inbound", { code, error: failureText(error) });
   } finally {
@@ -61,7 +62,7 @@ export async function serveTunnel(pod: PodContext, socket: Socket): Promise<void
   pod.sessions.delete(session);
 }
 
-async function handshake(pod: PodContext, socket: Socket): ReturnType<typeof acceptTls<VerifiedPeer>> {
+async function handshake(pod: PodContext, socket: Parameters<typeof acceptTls>[0]): ReturnType<typeof acceptTls<VerifiedPeer>> {
   await ownWorkload(pod, pod.info);
   const workload = pod.state.view().workloadOfPod(pod.info);
   if (workload === undefined) throw new MeshError("unknown-source", `failed to fetch information about local workload: ${pod.info.namespace}/${pod.info.name} is not known`);
@@ -116,9 +117,9 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
   record.note(describeDryRun(admitted.dryRun));
 
   // Dial: 200 promises that the application is there.
-  let application: Socket;
+  let upstream: TcpConnection;
   try {
-    application = await dialApplication(pod, plan, AbortSignal.any([live.ended, request.signal]));
+    upstream = await dialApplication(pod, plan, AbortSignal.any([live.ended, request.signal]));
   } catch (error) {
     const code = error instanceof MeshError ? error.code : "connect-refused";
     refuseWith(code);
@@ -126,7 +127,6 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
   }
 
   // The promise, then bytes.
-  const upstream = fromSocket(application);
   writeProxyHeader(plan, upstream, ends, peer);
   const downstream = request.accept(pod.config.responseBaggage ? { baggage: formatBaggage(baggageOf(plan.workload)) } : {});
   await forward({ downstream, upstream, live, record, clock: pod.clock, permit: admitted.permit });
@@ -146,6 +146,6 @@ function sourceOf(pod: PodContext, request: TunnelRequest, ends: Ends): Pick<Rec
   };
 }
 
-function writeProxyHeader(plan: ForwardPlan, upstream: ReturnType<typeof fromSocket>, ends: Ends, peer: PeerInfo): void {
+function writeProxyHeader(plan: ForwardPlan, upstream: ByteStream, ends: Ends, peer: PeerInfo): void {
   if (plan.proxyHeader !== undefined) upstream.write(proxyHeader(ends.peer, plan.proxyHeader, peer.identity));
 }

@@ -1,7 +1,7 @@
 // Owns what a plan means on the wire: a plain socket, a stream in a pooled tunnel, or a tunnel of our own inside such a stream.
 import type { Identity, SocketAddress } from "@ambit/core";
 import { formatAuthority, formatBaggage, formatForwarded, openLoneTunnel, parseBaggage, type OpenRequest } from "@ambit/hbone";
-import { fromSocket, toDuplex, type ByteStream } from "@ambit/transport";
+import { toDuplex, type ByteStream } from "@ambit/transport";
 import type { OutboundPlan } from "../plan/outbound.ts";
 import { baggageOf } from "../telemetry/baggage-of.ts";
 import type { ConnectionRecord } from "../telemetry/connection-record.ts";
@@ -22,7 +22,7 @@ export interface OpenOptions {
 
 /** Rejects with MeshError or the signal's reason; nothing stays open then. */
 export async function openUpstream(pod: PodContext, plan: Forwarding, o: OpenOptions): Promise<ByteStream> {
-  if (plan.kind === "passthrough") return fromSocket(await pod.dial({ to: plan.nextHop, signal: o.signal }));
+  if (plan.kind === "passthrough") return pod.dial({ to: plan.nextHop, signal: o.signal });
   const request = requestOf(plan, o);
   const key = { source: plan.source.identity, expected: plan.kind === "tunnel" ? plan.expect : plan.outer, nextHop: plan.nextHop, sourceIp: o.client.ip };
   const { stream } = await pod.pool.open(key, request, o.signal);

@@ -1,35 +1,34 @@
 // Owns a connection that a pod opened: facts, plan, upstream, bytes.
-import type { Socket } from "node:net";
 import { formatSocketAddress, MeshError, type Identity, type SocketAddress, type WorkloadUid } from "@ambit/core";
 import { formatAuthority, formatTraceparent, newTraceparent, TunnelRefused } from "@ambit/hbone";
-import { fromSocket, KEEPALIVE_IDLE_MS, type ByteStream } from "@ambit/transport";
+import { KEEPALIVE_IDLE_MS, type ByteStream, type TcpConnection } from "@ambit/transport";
 import type { OutboundFacts } from "../facts.ts";
 import type { DenyPlan } from "../plan/need.ts";
 import { planOutbound, type OutboundPlan } from "../plan/outbound.ts";
 import { openUpstream, type Forwarding } from "./open-upstream.ts";
 import { mayTryAnother } from "../plan/retry.ts";
 import { ConnectionRecord, earlyDenial, type RecordFacts } from "../telemetry/connection-record.ts";
-import { endsOf } from "../pod/pod-proxy.ts";
+import { endsOf, originalDestination } from "../pod/pod-proxy.ts";
 import type { Live } from "./connections.ts";
 import { forward, recordEnding } from "./forward.ts";
 import { refuse, type PodContext } from "./pod-context.ts";
 
-export async function serveOutbound(pod: PodContext, socket: Socket): Promise<void> {
+export async function serveOutbound(pod: PodContext, client: TcpConnection): Promise<void> {
   using arriving = pod.arrivals.hold("outbound");
   using _counted = pod.telemetry.metrics.socket("source");
   // Facts. A failure here has too little context for more than a short line.
-  const ends = endsOf(socket);
-  const original = pod.kernel.originalDestination(socket);
+  const ends = endsOf(client);
+  const original = originalDestination(pod.kernel, client);
   if (ends === undefined || original === undefined) {
-    earlyDenial(pod.telemetry.access, socket.remoteAddress ?? "?", "?", "outbound", { code: "unknown-source", error: "the client left before its destination was known" });
-    return void socket.destroy();
+    earlyDenial(pod.telemetry.access, "?", "?", "outbound", { code: "unknown-source", error: "the client left before its destination was known" });
+    return client.destroy();
   }
   const facts: Omit<OutboundFacts, "gathered"> = { pod: pod.info, source: ends.peer, listener: ends.local, original, network: pod.config.network };
 
   // Plan. Nothing was dialled yet.
   const failed = new Set<WorkloadUid>();
   const first = await decide(pod, facts, failed);
-  if (first.kind === "deny") return deny(pod, socket, facts.source, original, first);
+  if (first.kind === "deny") return deny(pod, client, facts.source, original, first);
 
   // Upstream, then bytes. From here on there is one full access line.
   const trace = newTraceparent();
@@ -40,9 +39,10 @@ export async function serveOutbound(pod: PodContext, socket: Socket): Promise<vo
     pod: pod.uid, direction: "outbound", src: facts.source, originalDst: formatSocketAddress(original), actualDst: first.nextHop, protocol: PROTOCOL[first.kind],
   });
   const upstream = await openOneOf(pod, { facts, first, failed, record, live, traceparent: formatTraceparent(trace) });
-  if (upstream === undefined) return refuse(socket);
+  if (upstream === undefined) return refuse(client);
+  client.keepAlive(KEEPALIVE_IDLE_MS);
   arriving[Symbol.dispose]();
-  await forward({ downstream: fromSocket(socket, { keepAliveMs: KEEPALIVE_IDLE_MS }), upstream, live, record, clock: pod.clock, permit: "outbound" });
+  await forward({ downstream: client, upstream, live, record, clock: pod.clock, permit: "outbound" });
 }
 
 async function decide(pod: PodContext, facts: Omit<OutboundFacts, "gathered">, failed: ReadonlySet<WorkloadUid>): Promise<Forwarding | DenyPlan> {
@@ -106,8 +106,8 @@ function facingOf(plan: Forwarding): Pick<RecordFacts, "dst" | "hboneAddr" | "de
 const PROTOCOL = { passthrough: "TCP", tunnel: "HBONE", "double-tunnel": "DOUBLEHBONE" } as const;
 const nextHopIdentity = (plan: Forwarding): Identity | undefined => (plan.kind === "passthrough" ? undefined : plan.kind === "tunnel" ? plan.expect[0] : plan.outer[0]);
 
-function deny(pod: PodContext, socket: Socket, src: SocketAddress, dst: SocketAddress, plan: DenyPlan): void {
-  refuse(socket);
+function deny(pod: PodContext, client: TcpConnection, src: SocketAddress, dst: SocketAddress, plan: DenyPlan): void {
+  refuse(client);
   const source = pod.state.view().workloadOfPod(pod.info);
   if (source === undefined)
     return earlyDenial(pod.telemetry.access, formatSocketAddress(src), formatSocketAddress(dst), "outbound", { code: plan.code, error: plan.message });

@@ -1,10 +1,10 @@
 // Owns what the connections of one pod share: its namespace, its tunnels, and the process-wide parts they work with.
 import { createHash } from "node:crypto";
-import type { Socket } from "node:net";
 import { MeshError, type Identity, type SocketAddress } from "@ambit/core";
 import { createPool, type Pool, type TunnelSession } from "@ambit/hbone";
 import type { Kernel, Netns } from "@ambit/linux";
 import { Scope, type Clock, type Logger, type Random } from "@ambit/runtime";
+import type { TcpConnection } from "@ambit/transport";
 import type { Config } from "../config.ts";
 import type { ProxyState, PodInfo } from "@ambit/proxy/state";
 import type { Telemetry } from "../telemetry/connection-record.ts";
@@ -19,7 +19,7 @@ import { connectTrusted } from "./connect-trusted.ts";
 /** Of the whole process. */
 export interface ProxyPorts {
   readonly config: Pick<Config, "network" | "packetMark" | "originalSource" | "responseBaggage" | "maxStreams" | "poolReleaseMs" | "streamWindow" | "connectionWindow" | "frameSize">;
-  readonly kernel: Pick<Kernel, "dial" | "originalDestination">;
+  readonly kernel: Pick<Kernel, "openStream" | "originalDestinationOf">;
   readonly state: ProxyState;
   readonly needs: Needs;
   readonly onDemand: OnDemand | undefined;
@@ -43,7 +43,7 @@ export interface PodContext extends ProxyPorts {
   /** Tunnels that peers opened to this pod. */
   readonly sessions: Set<TunnelSession>;
   /** Peers that have not proved who they are yet. */
-  readonly handshakes: Set<Socket>;
+  readonly handshakes: Set<{ destroy(): void }>;
   /** Held by each connection from its accept until it has its upstream, its tunnel or its refusal: a drain lets these get there. */
   readonly arrivals: Scope;
 }
@@ -56,8 +56,8 @@ export function createPodContext(ports: ProxyPorts, uid: string, info: PodInfo, 
   const pool = createPool({
     connect: async (key, signal) => {
       const material = await contexts.material(key.source);
-      const socket = await dial({ to: key.nextHop, signal });
-      return connectTrusted(ports, socket, { local: key.source, expected: key.expected, material, signal });
+      const connection = await dial({ to: key.nextHop, signal });
+      return connectTrusted(ports, connection.toSocket(), { local: key.source, expected: key.expected, material, signal });
     },
     maxStreams: config.maxStreams, unusedReleaseMs: config.poolReleaseMs, clock, limits: h2Limits(config),
   });
@@ -85,9 +85,10 @@ export async function drainPod(pod: PodContext, deadlineMs: number): Promise<voi
 export const fingerprintOf = (der: Uint8Array): string => createHash("sha256").update(der).digest("hex");
 
 /** The client sees a reset: it must not mistake a refusal for an orderly end. */
-export function refuse(socket: Socket): void {
-  if (!socket.destroyed) socket.resetAndDestroy();
+export function refuse(connection: TcpConnection): void {
+  connection.destroy(REFUSED);
 }
+const REFUSED = new Error("refused");
 
 export interface Ends { readonly peer: SocketAddress; readonly local: SocketAddress }
 export interface VerifiedPeer {

@@ -39,3 +39,4 @@ export { authorizeRequest, type HttpAuthzFacts, type RequestAuthzFacts, type Req
 export { checkTemplate } from "./policy/match-values.ts";
 export { DEFAULT_TRAFFIC, trafficSettings } from "./route/traffic-defaults.ts";
 export { sameScope, type Place } from "./balance/rank-locality.ts";
+export { explainRequestVerdict } from "./policy/explain-request.ts";

@@ -7,3 +7,4 @@ export { HBONE_PORT, planUpstream, planWorkload, type NextHop, type UpstreamHint
 export { HashTables } from "./plan/balance/hash.ts";
 export type { Session, SessionSeal } from "./plan/session.ts";
 export { findTokens, tokenRulesFor, type TokenCandidate, type TokenRules } from "./plan/tokens.ts";
+export { explainRequest, type RequestExplanation, type RequestQuestion } from "./plan/explain.ts";

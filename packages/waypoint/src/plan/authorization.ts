@@ -1,6 +1,6 @@
 // Owns authorization at a waypoint: which policies apply to a request, what is asked of providers, and the answer that a denial becomes.
 import {
-  authorizeRequest, parseIp, fieldValue, type HttpRoute, type Ip, type PolicyTarget, type RequestDenial, type RequestPolicy, type RequestVerdict, type SocketAddress, type WaypointConfig,
+  authorizeRequest, parseIp, fieldValue, type HttpRoute, type Ip, type PolicyTarget, type RequestAuthzFacts, type RequestDenial, type RequestPolicy, type RequestVerdict, type SocketAddress, type WaypointConfig,
 } from "@ambit/core";
 import type { ConnectionFacts, RequestFacts } from "../facts.ts";
 import { denied } from "./reply.ts";
@@ -33,12 +33,13 @@ export interface Judged {
   readonly request: RequestFacts;
 }
 
-export function judgeRequest(config: WaypointConfig, policies: readonly RequestPolicy[], { path, fields, request }: Judged): RequestVerdict {
+export function judgeRequest(config: WaypointConfig, policies: readonly RequestPolicy[], { path, fields, request }: Judged): { readonly facts: RequestAuthzFacts; readonly verdict: RequestVerdict } {
   const { connection, method, authority, scheme, token } = request;
-  return authorizeRequest(policies, {
+  const facts: RequestAuthzFacts = {
     peer: connection.peer, sourceIp: connection.source.ip, remoteIp: remoteIp(config, request), destination: connection.address, sni: undefined,
     http: { method, authority, path, fields, scheme, tokens: token?.kind === "valid" ? token.tokens : [] },
-  });
+  };
+  return { facts, verdict: authorizeRequest(policies, facts) };
 }
 
 /** TCP: the parts of each policy that need no request. */

@@ -13,6 +13,7 @@ import { matchFactsOf } from "./match-facts.ts";
 import { backendUnknown, badRequest, connectRefused, localReply, noRoute, nothingWeighs, ruleFails, tokenRefused, upgradeRefused } from "./reply.ts";
 import type { Because, LocalReply, OutgoingHead, Remark, RequestPlan } from "./request-plan.ts";
 import { chooseRoute, clientNamespace, destinationKey, routesOf, type RouteChoice } from "./routes.ts";
+import { readSession, type SessionSeal } from "./session.ts";
 import { effectiveTimeouts, withTimeouts } from "./timeouts.ts";
 import { tokenFields, tokenRulesFor, type TokenRules } from "./tokens.ts";
 
@@ -21,9 +22,9 @@ const FORBIDDEN_UPGRADES = /^(?:h2c?|http\/.*|tls\/.*)$/i;
 
 type Forward = Extract<RequestPlan, { kind: "forward" }>;
 
-/** Uniform `random` in [0, 1) is drawn for faults, mirrors and weights, in this order. */
-export function planRequest(config: WaypointConfig, view: Pick<StateView, "service">, facts: RequestFacts, random: () => number): RequestPlan {
-  return new Planner(config, view, facts, random).plan();
+/** Uniform `random` in [0, 1) is drawn for faults, weights and mirrors, in this order. `seal` opens what clients carry of their session. */
+export function planRequest(config: WaypointConfig, view: Pick<StateView, "service">, facts: RequestFacts, random: () => number, seal?: SessionSeal): RequestPlan {
+  return new Planner(config, view, facts, random, seal).plan();
 }
 
 /** One request's planning: holds what every step needs and writes down each step's reason. */
@@ -32,13 +33,15 @@ class Planner {
   readonly #view: Pick<StateView, "service">;
   readonly #facts: RequestFacts;
   readonly #random: () => number;
+  readonly #seal: SessionSeal | undefined;
   readonly #because: Because[] = [];
   #remarks: readonly Remark[] = [];
   #origin: RouteOrigin | undefined;
   /** What external checks changed in the request, and what they add to its answer. */
   #toDownstream: readonly (readonly [string, string])[] = [];
 
-  constructor(config: WaypointConfig, view: Pick<StateView, "service">, facts: RequestFacts, random: () => number) {
+  constructor(config: WaypointConfig, view: Pick<StateView, "service">, facts: RequestFacts, random: () => number, seal: SessionSeal | undefined) {
+    this.#seal = seal;
     this.#config = config;
     this.#view = view;
     this.#facts = facts;
@@ -69,7 +72,7 @@ class Planner {
     this.#origin = route?.origin;
 
     const policies = policiesFor(this.#config.policies, this.#facts.connection, onRoute(route));
-    const verdict = judgeRequest(this.#config, policies, { path: target.path, fields, request: this.#facts });
+    const { verdict } = judgeRequest(this.#config, policies, { path: target.path, fields, request: this.#facts });
     this.#remarks = remarksOf(verdict);
     const checked = decideChecks(this.#config, verdict.checks, this.#facts.checks);
     if (checked.kind === "need") return { kind: "need", need: checked.need };
@@ -156,7 +159,7 @@ class Planner {
 
   #toBackend(route: HttpRoute, backends: readonly WeightedBackend[], head: OutgoingHead, target: RequestTarget, delayMs: number): RequestPlan {
     if (backends.length === 0) return this.#reply(backendUnknown("the rule has no backends"), delayMs);
-    const chosen = chooseBackend(backends, this.#random);
+    const chosen = this.#backendOfSession(route, backends) ?? chooseBackend(backends, this.#random);
     if (chosen === undefined) return this.#reply(nothingWeighs, delayMs);
     if (chosen.kind === "invalid") {
       this.#note("backend", chosen.why, "500");
@@ -170,6 +173,13 @@ class Planner {
     const applied = applyFilters(head, target, [route.filters, filters], route.match.path);
     if (!applied.ok) return this.#reply(ruleFails(applied.error), delayMs);
     return this.#forward({ kind: "service", backend }, applied.value, route, [route.filters, filters], filters.cors ?? route.filters.cors, delayMs);
+  }
+
+  /** A session holds on to its backend as long as that has any weight (GEP-1619: before weights). */
+  #backendOfSession({ session }: HttpRoute, backends: readonly WeightedBackend[]): WeightedBackend | undefined {
+    if (session === undefined || this.#seal === undefined || backends.length < 2) return undefined;
+    const known = readSession(session, this.#seal, this.#facts.fields, this.#facts.now);
+    return known && backends.find((b) => b.weight > 0 && b.kind === "service" && b.backend.service === known.service);
   }
 
   /** The answer to a preflight; undefined: it is none, or it is to be sent on. */

@@ -1,5 +1,5 @@
 // Owns which routes a request meets (level, port) and which of them it takes.
-import { matchRequest, serviceKey, type HttpRoute, type MatchFacts, type PortRoutes, type ServiceKey, type WaypointConfig } from "@ambit/core";
+import { failingDemand, matchRequest, serviceKey, type HttpRoute, type MatchFacts, type PortRoutes, type ServiceKey, type WaypointConfig } from "@ambit/core";
 import type { ConnectionFacts } from "../facts.ts";
 import type { Because } from "./request-plan.ts";
 
@@ -53,3 +53,14 @@ export function chooseRoute(routes: PortRoutes | undefined, facts: MatchFacts, b
 
 export const describeOrigin = ({ origin }: Pick<HttpRoute, "origin">): string =>
   `${origin.kind} ${origin.namespace}/${origin.name} rule ${origin.ruleName ?? origin.rule} match ${origin.match}`;
+
+/** Why each route before the chosen one was passed over. */
+export function explainMisses(routes: readonly HttpRoute[], facts: MatchFacts): string[] {
+  const lines: string[] = [];
+  for (const route of routes) {
+    const failing = failingDemand(route.match, facts);
+    if (failing === undefined) break;
+    lines.push(`${describeOrigin(route)} wants ${failing}`);
+  }
+  return lines;
+}

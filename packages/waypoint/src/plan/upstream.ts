@@ -1,6 +1,6 @@
 // Owns the choice where a request goes once its backend is known: one endpoint, and the hop to it. The facts that change by the moment are hints.
 import {
-  cookieValue, eligible, fieldValue, firstParameter, pickWeighted, sameIdentity, parseIdentity, trafficSettings,
+  cookieValue, DEFAULT_TRAFFIC, eligible, fieldValue, firstParameter, pickForClient, pickWeighted, sameIdentity, parseIdentity, trafficSettings,
   type Backend, type Candidate, type HashKey, type Identity, type Ip, type Service, type SessionPersistence, type SocketAddress, type TrafficSettings, type WaypointConfig, type Workload,
 } from "@ambit/core";
 import type { StateView } from "@ambit/proxy/state";
@@ -54,7 +54,7 @@ export type UpstreamPlan =
   | { readonly kind: "need"; readonly hostname: string };
 
 /** A service's endpoint. `random` is uniform in [0, 1). */
-export function planUpstream(view: Pick<StateView, "service" | "endpoints" | "members">, config: WaypointConfig, backend: Backend, hints: UpstreamHints, random: () => number): UpstreamPlan {
+export function planUpstream(view: Pick<StateView, "service" | "endpoints" | "members">, config: Pick<WaypointConfig, "traffic" | "workloadLabels">, backend: Backend, hints: UpstreamHints, random: () => number): UpstreamPlan {
   const because: Because[] = [];
   const service = view.service(backend.service);
   if (service === undefined) return { kind: "none", reply: backendUnknown(`${backend.service} is not known`), because };
@@ -69,7 +69,7 @@ export function planUpstream(view: Pick<StateView, "service" | "endpoints" | "me
   const well = withoutEjected(near, settings, hints);
   because.push({ step: "endpoints", saw: `${view.members(backend.service).length} in all, ${able.length} able, ${near.length} near enough`, chose: `${well.length} to choose from` });
 
-  const chosen = chosenBySession(well, backend, hints) ?? chosenByBalancer(well, backend, settings, hints, random);
+  const chosen = chosenBySession(well, backend, hints) ?? chosenByBalancer(well, service, backend, settings, hints, random);
   if (chosen === undefined) return { kind: "none", reply: noHealthyUpstream, because };
   because.push({ step: "endpoint", saw: settings.balancer.kind, chose: `${chosen.candidate.workload.uid} port ${chosen.candidate.port}` });
   return finish(chosen, service, settings, hints, because);
@@ -96,7 +96,7 @@ function hopTo(workload: Workload, ip: Ip, port: number, service: Service | unde
   return { kind: "tunnel", at: { ip, port: HBONE_PORT }, target: { ip, port }, expect: [workload.identity, ...more] };
 }
 
-function inSubset({ workload }: Candidate, { service, subset }: Backend, config: WaypointConfig): boolean {
+function inSubset({ workload }: Candidate, { service, subset }: Backend, config: Pick<WaypointConfig, "traffic" | "workloadLabels">): boolean {
   const wanted = subset === undefined ? undefined : config.traffic.get(service)?.subsets.get(subset)?.labels;
   if (wanted === undefined) return true;
   const labels = config.workloadLabels.get(workload.uid) ?? {};
@@ -121,10 +121,13 @@ function chosenBySession(candidates: readonly Candidate[], backend: Backend, { s
   return candidate && { candidate, answerFields: [] };
 }
 
-function chosenByBalancer(candidates: readonly Candidate[], backend: Backend, settings: TrafficSettings, hints: UpstreamHints, random: () => number): Choice | undefined {
+function chosenByBalancer(candidates: readonly Candidate[], service: Service, backend: Backend, settings: TrafficSettings, hints: UpstreamHints, random: () => number): Choice | undefined {
   const { balancer, warmup } = settings;
   const weightOf = ({ workload }: Candidate): number => workload.capacity * warmShare(warmup, hints.memberSince(workload.uid), hints.now);
   const capacityOf = ({ workload }: Candidate): number => workload.capacity;
+  // Kubernetes' own affinity, where no rule for traffic says otherwise.
+  const affinity = settings === DEFAULT_TRAFFIC && service.clientAffinityMs !== undefined;
+  if (affinity) return withSession(pickForClient(candidates, capacityOf, (c) => c.workload.uid, hints.sourceIp), [], backend, hints);
   let candidate: Candidate | undefined;
   let answerFields: readonly string[] = [];
   switch (balancer.kind) {
@@ -138,9 +141,13 @@ function chosenByBalancer(candidates: readonly Candidate[], backend: Backend, se
       break;
     }
   }
+  return withSession(candidate, answerFields, backend, hints);
+}
+
+function withSession(candidate: Candidate | undefined, answerFields: readonly string[], { service }: Backend, { session, now }: UpstreamHints): Choice | undefined {
   if (candidate === undefined) return undefined;
-  if (hints.session !== undefined) answerFields = [...answerFields, ...rememberSession(hints.session.rule, hints.session.seal, { service: backend.service, workload: candidate.workload.uid }, hints.now)];
-  return { candidate, answerFields };
+  const remembered = session === undefined ? [] : rememberSession(session.rule, session.seal, { service, workload: candidate.workload.uid }, now);
+  return { candidate, answerFields: [...answerFields, ...remembered] };
 }
 
 function pickByHash(candidates: readonly Candidate[], { service, port, subset }: Backend, { algorithm }: Extract<TrafficSettings["balancer"], { kind: "consistent-hash" }>, tables: HashTables, value: string): Candidate | undefined {

@@ -1,6 +1,6 @@
 // Composition root of the control plane: sources → collections → push, beside it the authority; returns what is bound and how it ends.
 import { loadClientConfig, type ClientConfig } from "@ambit/kube";
-import { commonRoutes, json, LogLevels, Metrics, Readiness, serveHttp, systemClock, type BoundServer, type Clock, type Logger, type Routes } from "@ambit/runtime";
+import { commonRoutes, json, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom, type BoundServer, type Clock, type Logger, type Routes } from "@ambit/runtime";
 import { createXdsServer, type XdsServer } from "@ambit/xds";
 import { serveAdmission } from "./admission/server.ts";
 import { createCaService } from "./ca/service.ts";
@@ -8,6 +8,9 @@ import { createServingCertificate, servingNames } from "./ca/serving.ts";
 import type { ReviewToken } from "./ca/token-review.ts";
 import { buildMesh, type Mesh } from "./collections/graph.ts";
 import type { Config } from "./config.ts";
+import { fetchDocument } from "./jwks/fetch.ts";
+import { addressGuard } from "./jwks/guard.ts";
+import { keepKeys } from "./jwks/keeper.ts";
 import { onFiles } from "./platform/files.ts";
 import { onKubernetes } from "./platform/kubernetes.ts";
 import { podLookup } from "./pod-lookup.ts";
@@ -102,6 +105,9 @@ export async function build(o: AppOptions): Promise<App> {
     const debug = await bind("127.0.0.1", config.debugPort, { ...common, ...debugRoutes(mesh, xds, config) });
     serving();
 
+    const guard = addressGuard(config.jwksBlocked, config.jwksAllowed);
+    const keys = keepKeys({ wanted: mesh.keys.wantedKeys, fetched: mesh.keys.fetchedKeys, fetch: (uri, signal) => fetchDocument(uri, { guard, signal }), clock, random: systemRandom, log: log.child("jwks") });
+    ending.push(() => keys.stop());
     const writers = platform.writers(mesh, () => authority.rootsPem);
     ending.push(() => writers.stop());
     const sources = platform.watch(inbox);

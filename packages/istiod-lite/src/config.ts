@@ -25,6 +25,8 @@ export const SCHEMA = {
   debugPort: port("DEBUG_PORT", 15000, "dumps and log levels, on localhost only"),
   /** -1: off. */
   httpsPort: env.integer("HTTPS_PORT", 15017, "the admission webhook over TLS; -1: off", -1, 65_535),
+  jwksBlocked: env.string("BLOCKED_CIDRS_IN_JWKS_URIS", "", "comma list of blocks from which no keys of issuers are fetched, beyond this machine's own and link-local ones"),
+  jwksAllowed: env.string("AMBIT_JWKS_ALLOWED_CIDRS", "", "comma list of blocks that are fetched from although they are blocked"),
   logFilter: env.string("AMBIT_LOG", "info", "log level, or scope=level,…"),
 };
 

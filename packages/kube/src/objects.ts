@@ -64,6 +64,7 @@ export const KINDS = {
   customResourceDefinitions: kind("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false),
   authorizationPolicies: kind("security.istio.io", "v1", "authorizationpolicies", "AuthorizationPolicy"),
   peerAuthentications: kind("security.istio.io", "v1", "peerauthentications", "PeerAuthentication"),
+  requestAuthentications: kind("security.istio.io", "v1", "requestauthentications", "RequestAuthentication"),
   serviceEntries: kind("networking.istio.io", "v1", "serviceentries", "ServiceEntry"),
   workloadEntries: kind("networking.istio.io", "v1", "workloadentries", "WorkloadEntry"),
   gatewayClasses: kind("gateway.networking.k8s.io", "v1", "gatewayclasses", "GatewayClass", false),

@@ -38,6 +38,7 @@ export interface Sources {
   readonly tcpRoutes: Source<KubeObject>;
   /** ConfigMaps with mesh-wide settings; the one of our revision counts. */
   readonly meshConfigs: Source<KubeObject>;
+  readonly requestAuthentications: Source<KubeObject>;
 }
 
 export interface Mesh {
@@ -56,6 +57,8 @@ export interface Mesh {
   readonly waypointConfigs: Collection<WaypointResource>;
   /** What MeshConfig says to waypoints. */
   readonly waypointOptions: WaypointOutputs["options"];
+  /** Keys of issuers: which are to be fetched, and where they go. */
+  readonly keys: Pick<WaypointOutputs, "wantedKeys" | "fetchedKeys">;
   /** Conditions as they should stand, per object and field manager. */
   readonly statuses: Collection<DesiredStatus>;
 }
@@ -75,6 +78,7 @@ export function buildMesh(settings: Settings): Mesh {
     serviceEntries: source("ServiceEntry"), workloadEntries: source("WorkloadEntry"),
     httpRoutes: source("HTTPRoute"), grpcRoutes: source("GRPCRoute"), tlsRoutes: source("TLSRoute"), tcpRoutes: source("TCPRoute"),
     meshConfigs: source("MeshConfig"),
+    requestAuthentications: source("RequestAuthentication"),
   };
   const byName = { key: (o: { name: string }) => o.name };
   const byKey = { key: (o: { key: string }) => o.key };
@@ -150,6 +154,6 @@ export function buildMesh(settings: Settings): Mesh {
   ]);
   return {
     sources, podsByAccount, scope, batch: (change) => g.batch(change), addresses, authorizations, serviceEntries: entries, statuses,
-    waypointConfigs: forWaypoints.configs, waypointOptions: forWaypoints.options,
+    waypointConfigs: forWaypoints.configs, waypointOptions: forWaypoints.options, keys: forWaypoints,
   };
 }

@@ -1,6 +1,7 @@
 // Owns what the status of a policy for waypoints says: who enforces it, and where it could not be attached. Pure; protocol.md §10.4.
 import { describeProblems } from "@ambit/core";
-import type { AttachedPolicy } from "../collections/waypoint/request-policy.ts";
+import type { KubeObject } from "@ambit/kube";
+import { isTargeted, type AttachedPolicy } from "../collections/waypoint/request-policy.ts";
 import { EVERY_WAYPOINT } from "../collections/waypoint/policy-target.ts";
 import { desiredForWaypoint, type DesiredCondition, type DesiredStatus, type WaypointPolicyKind } from "./conditions.ts";
 
@@ -23,3 +24,9 @@ function condition(kind: WaypointPolicyKind, p: AttachedPolicy<unknown>): Desire
   const remarks = p.remarks.map((r) => `; ${r}`).join("");
   return { type, status: "True", reason: first === undefined ? "Accepted" : "PartiallyInvalid", message: `enforced by ${where}${beside}${remarks}` };
 }
+
+/** Of a kind that only waypoints read: without targetRefs nothing in ambient enforces it. */
+export const untargetedStatus = (kind: WaypointPolicyKind, o: KubeObject): DesiredStatus | undefined =>
+  isTargeted(o) ? undefined : desiredForWaypoint(kind, o.metadata.namespace ?? "", o.metadata.name, [{
+    type: "WaypointAccepted", status: "False", reason: "AncestorNotBound", message: "nothing enforces it: waypoints read what is attached to them, a Service or a route by targetRefs",
+  }], []);

@@ -1,9 +1,8 @@
 // Owns which routes a service's ports have: levels, ports, and the one kind that wins (gateway-conformance.md §4).
 import type { Context, Collection, Index } from "@ambit/collections";
-import type { PortRoutes, ServicePort, ServiceRoutes } from "@ambit/core";
+import { compareGrpcRoutes, compareHttpRoutes, compareTcpRoutes, type PortRoutes, type ServicePort, type ServiceRoutes } from "@ambit/core";
 import type { ServiceInfo } from "../services.ts";
 import { parentKey, type ParentRef } from "./parents.ts";
-import { inPrecedence } from "./precedence.ts";
 import type { Objection, RouteInfo, RouteKind } from "./routes.ts";
 
 export interface Attachments {
@@ -80,8 +79,8 @@ function levelRoutes(claims: readonly Claim[], objections: Map<string, Objection
     winners.set(port, kind);
     const routes = [...new Set(here.map((c) => c.route))].filter((r) => r.kind === kind);
     out.set(port, kind === "TLSRoute" || kind === "TCPRoute"
-      ? { kind: kind === "TLSRoute" ? "tls" : "tcp", routes: oldestFirst(routes).flatMap((r) => r.tcp) }
-      : { kind: kind === "GRPCRoute" ? "grpc" : "http", routes: inPrecedence(routes.flatMap((r) => r.http)), fallThrough: false });
+      ? { kind: kind === "TLSRoute" ? "tls" : "tcp", routes: routes.flatMap((r) => r.tcp).sort(compareTcpRoutes) }
+      : { kind: kind === "GRPCRoute" ? "grpc" : "http", routes: routes.flatMap((r) => r.http).sort(kind === "GRPCRoute" ? compareGrpcRoutes : compareHttpRoutes), fallThrough: false });
   }
   for (const c of claims) {
     const rival = c.ports.map((p) => winners.get(p)).find((k) => k !== c.route.kind);
@@ -90,6 +89,3 @@ function levelRoutes(claims: readonly Claim[], objections: Map<string, Objection
   }
   return out;
 }
-
-const oldestFirst = (routes: readonly RouteInfo[]): RouteInfo[] =>
-  routes.toSorted((a, b) => a.createdAt - b.createdAt || (a.key < b.key ? -1 : 1));

@@ -1,5 +1,5 @@
 // Owns reading of the scalars that routes and traffic policies share: whole numbers, durations, shares, header names.
-import type { Fraction } from "@ambit/core";
+import { compileRegex, type Fraction } from "@ambit/core";
 import type { Reader } from "../decode.ts";
 
 /** A week in milliseconds: no timeout of a request is longer, and 32-bit timers stay far away. */
@@ -25,6 +25,14 @@ export function gatewayDuration(reader: Reader, value: unknown, path: string): n
   return bounded(reader, sum(text), path);
 }
 
+/** Go's and protobuf's way: the same with fractions (`1.5s`, `0.25s`). Milliseconds, rounded to the nearest. */
+export function istioDuration(reader: Reader, value: unknown, path: string): number | undefined {
+  const text = reader.text(value, path);
+  if (text === undefined) return undefined;
+  if (!/^([0-9]{1,9}(\.[0-9]{1,9})?(h|ms|m|s)){1,4}$/.test(text)) return reader.refuse(path, `"${text.slice(0, 40)}" is not a duration such as 5s or 1.5s`);
+  return bounded(reader, Math.round(sum(text)), path);
+}
+
 const sum = (text: string): number =>
   [...text.matchAll(/([0-9.]+)(h|ms|m|s)/g)].reduce((total, [, n, unit]) => total + Number(n) * (UNIT_MS[unit ?? ""] ?? 0), 0);
 const bounded = (reader: Reader, ms: number, path: string): number | undefined => (ms > DURATION_MAX_MS ? reader.refuse(path, "is longer than a week") : ms);
@@ -45,9 +53,8 @@ export function headerName(reader: Reader, value: unknown, path: string, pseudo:
   return TOKEN.test(name) ? name : reader.refuse(path, `"${name.slice(0, 40)}" is not the name of a header`);
 }
 
-/** Characters of a regular expression: what the CRDs allow. */
-const REGEX_MAX = 4_096;
+/** The pattern, when it is one (RE2 syntax). */
 export function regex(reader: Reader, text: string, path: string): string | undefined {
-  if (text.length > REGEX_MAX) return reader.refuse(path, `a regular expression of more than ${REGEX_MAX} characters`);
-  return text;
+  const compiled = compileRegex(text);
+  return compiled.ok ? text : reader.refuse(path, compiled.error);
 }

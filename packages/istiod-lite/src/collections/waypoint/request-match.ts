@@ -1,5 +1,5 @@
 // Owns one `from`, `to` or `when` entry of an L7 policy, read whole (l7-authz.md §2).
-import { parseCidr, type Cidr, type ConditionKey, type Either, type PathPattern, type PolicyCondition, type PolicyOperation, type PolicySource, type ServiceAccountMatch, type StringMatch } from "@ambit/core";
+import { checkTemplate, parseCidr, type Cidr, type ConditionKey, type Either, type PathPattern, type PolicyCondition, type PolicyOperation, type PolicySource, type ServiceAccountMatch, type StringMatch } from "@ambit/core";
 import type { Fields, Reader } from "../decode.ts";
 import { expandTrustDomains } from "./trust-domain.ts";
 
@@ -102,16 +102,10 @@ export function stringMatch(reader: Reader, text: string, path: string): StringM
   return match;
 }
 
-/** Literal characters of a template: RFC 3986 pchar. */
-const SEGMENT = /^(?:[A-Za-z0-9\-._~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})*$/;
-
 function pathPattern(reader: Reader, text: string, path: string): PathPattern {
   if (!text.includes("{*}") && !text.includes("{**}")) return stringMatch(reader, text, path);
-  const segments = text.split("/").slice(1);
-  const rest = segments.indexOf("{**}");
-  if (!text.startsWith("/")) reader.refuse(path, `"${text}": a template starts with "/"`);
-  if (segments.some((s) => s !== "{*}" && s !== "{**}" && (/[{}*]/.test(s) || !SEGMENT.test(s)))) reader.refuse(path, `"${text}": an operator of a template is a whole segment`);
-  if (rest !== -1 && segments.slice(rest + 1).some((s) => s === "{*}" || s === "{**}")) reader.refuse(path, `"${text}": {**} is the last operator of a template`);
+  const wrong = checkTemplate(text);
+  if (wrong !== undefined) reader.refuse(path, wrong);
   return { kind: "template", value: text };
 }
 

@@ -34,6 +34,7 @@ function translate(input: GoldenInput): unknown {
       Object.fromEntries(Object.entries(shown(encodeWaypointConfig(c.config))).filter(([k, v]) => k === "services" || JSON.stringify(v) !== JSON.stringify(USUAL[k])))])),
     conditions: Object.fromEntries(mesh.statuses.list().filter((s) => !s.key.startsWith("services/")).flatMap((s): [string, unknown][] =>
       s.parents !== undefined ? [[s.key, s.parents]] : s.conditions.length > 0 ? [[s.key, s.conditions]] : [])),
+    ...(mesh.keys.wantedKeys.size === 0 ? {} : { wantedKeys: mesh.keys.wantedKeys.list() }),
     ...(Object.keys(refused).length === 0 ? {} : { refused }),
   };
 }

@@ -8,11 +8,12 @@ import { attachmentsOf } from "./attach.ts";
 import { configOf, type WaypointResource } from "./config.ts";
 import { DEFAULT_OPTIONS, type MeshOptions } from "./mesh-options.ts";
 import { parentKey } from "./parents.ts";
+import { requestAuthenticationOf, type FetchedKeys, type WantedKeys } from "./request-authentication.ts";
 import { requestPolicyOf } from "./request-policy.ts";
 import { routeOf, type RouteInfo } from "./routes.ts";
 import { boundTo, waypointGatewayOf } from "./scope.ts";
 import { routeStatus } from "../../status/routes.ts";
-import { waypointPolicyStatus } from "../../status/waypoint-policies.ts";
+import { untargetedStatus, waypointPolicyStatus } from "../../status/waypoint-policies.ts";
 import type { DesiredStatus } from "../../status/conditions.ts";
 
 export interface WaypointSources {
@@ -22,6 +23,7 @@ export interface WaypointSources {
   readonly grpcRoutes: Collection<KubeObject>;
   readonly tlsRoutes: Collection<KubeObject>;
   readonly tcpRoutes: Collection<KubeObject>;
+  readonly requestAuthentications: Collection<KubeObject>;
 }
 
 export interface WaypointInputs {
@@ -36,6 +38,9 @@ export interface WaypointOutputs {
   readonly configs: Collection<WaypointResource>;
   /** What MeshConfig says; key `mesh`. Without it Istio's defaults hold. */
   readonly options: Source<{ readonly key: "mesh"; readonly options: MeshOptions }>;
+  /** Which keys of issuers are to be fetched, and where they go. */
+  readonly wantedKeys: Collection<WantedKeys>;
+  readonly fetchedKeys: Source<FetchedKeys>;
   readonly statuses: readonly Collection<DesiredStatus>[];
 }
 
@@ -66,13 +71,21 @@ export function wireWaypoints(o: WaypointInputs): WaypointOutputs {
     ...targets, trustDomains: (ctx) => [settings.trustDomain, ...optionsOf(ctx).trustDomainAliases] }));
   const policiesByWaypoint = g.index("request policies by waypoint", policies, (p) => p.waypoints);
 
+  const fetchedKeys = g.source<FetchedKeys>("keys of issuers", byKey);
+  const authentications = g.derive("request authentications", sources.requestAuthentications, byKey, requestAuthenticationOf(targets, fetchedKeys));
+  const authenticationsByWaypoint = g.index("request authentications by waypoint", authentications, (p) => p.waypoints);
+  // Nobody's tokens are checked with keys of a policy that no waypoint enforces.
+  const wantedKeys = g.derive("wanted keys", authentications, byKey, (_ctx, a) => (a.waypoints.length === 0 ? [] : a.wanted));
+
   const configs = g.derive("waypoint configurations", gateways, byKey, configOf({
-    settings, options: optionsOf, services, servicesByWaypoint, attachments, policies, policiesByWaypoint }));
+    settings, options: optionsOf, services, servicesByWaypoint, attachments, policies, policiesByWaypoint, authentications, authenticationsByWaypoint }));
   return {
-    configs, options,
+    configs, options, wantedKeys, fetchedKeys,
     statuses: [
       g.derive("route statuses", routes, byKey, routeStatus({ services, servicesByOwner, attachments, gateways })),
       g.derive("request policy statuses", policies, byKey, (_ctx, p) => waypointPolicyStatus("authorizationPolicies", p)),
+      g.derive("request authentication statuses", authentications, byKey, (_ctx, p) => waypointPolicyStatus("requestAuthentications", p)),
+      g.derive("statuses of untargeted request authentications", sources.requestAuthentications, byKey, (_ctx, o) => untargetedStatus("requestAuthentications", o)),
     ],
   };
 }

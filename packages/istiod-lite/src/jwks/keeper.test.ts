@@ -1,0 +1,108 @@
+import assert from "node:assert/strict";
+import { Graph } from "@ambit/collections";
+import { createLogger, LogLevels, type Clock, type Timer } from "@ambit/runtime";
+import type { FetchedKeys, WantedKeys } from "../collections/waypoint/request-authentication.ts";
+import { keepKeys } from "./keeper.ts";
+
+const KEYS = (kid: string): string => JSON.stringify({ keys: [{ kid }] });
+const wanted = (over: Partial<WantedKeys> = {}): WantedKeys => ({ key: "jwks https://a/keys", uri: "https://a/keys", discovery: false, timeoutMs: 5_000, ...over });
+const log = createLogger("test", { levels: new LogLevels("error"), write: () => undefined });
+
+/** Moves by hand; what is due runs in order. */
+class ManualClock implements Clock {
+  #now = 0;
+  #timers = new Set<{ at: number; task: () => void }>();
+  now = (): number => this.#now;
+  monotonic = (): number => this.#now;
+  after(ms: number, task: () => void): Timer {
+    const timer = { at: this.#now + ms, task };
+    this.#timers.add(timer);
+    return { cancel: () => void this.#timers.delete(timer) };
+  }
+  every = (): Timer => { throw new Error("not used here"); };
+  sleep = (): Promise<void> => { throw new Error("not used here"); };
+  get pending(): number { return this.#timers.size; }
+  advance(ms: number): void {
+    this.#now += ms;
+    for (const t of [...this.#timers].filter((x) => x.at <= this.#now)) { this.#timers.delete(t); t.task(); }
+  }
+}
+const settle = async (): Promise<void> => { for (let i = 0; i < 20; i++) await Promise.resolve(); };
+
+describe("keys of issuers", () => {
+  const DAY = 24 * 3_600_000;
+  function rig() {
+    const g = new Graph();
+    const source = g.source<WantedKeys>("wanted", { key: (w) => w.key });
+    const fetched = g.source<FetchedKeys>("fetched", { key: (k) => k.key });
+    const clock = new ManualClock();
+    const asked: string[] = [];
+    let answer: (uri: string, signal: AbortSignal) => Promise<string> = () => Promise.resolve(KEYS("one"));
+    const keeper = keepKeys({ wanted: source, fetched, clock, random: () => 0.5, log, fetch: (uri, signal) => { asked.push(uri); return answer(uri, signal); } });
+    return { source, fetched, clock, asked, keeper, answers: (a: typeof answer) => { answer = a; }, jwks: () => fetched.get(wanted().key)?.jwks };
+  }
+
+  it("are fetched when wanted, refreshed every 20 minutes, and forgotten with the last policy", async () => {
+    const r = rig();
+    r.source.set(wanted());
+    await settle();
+    assert.equal(r.jwks(), KEYS("one"));
+    r.answers(() => Promise.resolve(KEYS("two")));
+    r.clock.advance(20 * 60_000);
+    await settle();
+    assert.equal(r.jwks(), KEYS("two"));
+    r.source.delete(wanted().key);
+    assert.equal(r.fetched.size, 0);
+    r.clock.advance(DAY);
+    await settle();
+    assert.equal(r.asked.length, 2);
+    await r.keeper.stop();
+  });
+  it("stay for a week while their issuer is away, which is asked ever more rarely", async () => {
+    const r = rig();
+    r.source.set(wanted());
+    await settle();
+    r.answers(() => Promise.reject(new Error("away")));
+    for (let i = 0; i < 6 * 24; i++) { r.clock.advance(3_600_000); await settle(); }
+    assert.equal(r.jwks(), KEYS("one"));
+    assert.ok(r.asked.length < 6 * 24 + 20, `${r.asked.length}`);
+    for (let i = 0; i < 2 * 24; i++) { r.clock.advance(3_600_000); await settle(); }
+    assert.deepEqual(r.fetched.get(wanted().key), { key: wanted().key, jwks: undefined, error: "away" });
+    await r.keeper.stop();
+  });
+  it("that cannot be had say why", async () => {
+    const r = rig();
+    r.answers(() => Promise.resolve("<html>"));
+    r.source.set(wanted());
+    await settle();
+    assert.match(r.fetched.get(wanted().key)?.error ?? "", /no JSON Web Key Set/);
+    await r.keeper.stop();
+  });
+  it("are found through discovery", async () => {
+    const r = rig();
+    r.answers((uri) => Promise.resolve(uri.endsWith("openid-configuration") ? JSON.stringify({ jwks_uri: "https://b/certs" }) : KEYS("b")));
+    r.source.set(wanted({ discovery: true, uri: "https://a/.well-known/openid-configuration" }));
+    await settle();
+    assert.deepEqual([r.asked.at(-1), r.jwks()], ["https://b/certs", KEYS("b")]);
+    await r.keeper.stop();
+  });
+  it("are given up in time, and on stop", async () => {
+    const r = rig();
+    const never = (_uri: string, signal: AbortSignal): Promise<string> => new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason as Error)));
+    r.answers(never);
+    r.source.set(wanted());
+    r.clock.advance(5_000);
+    await settle();
+    assert.match(r.fetched.get(wanted().key)?.error ?? "", /no answer within 5000 ms/);
+    r.clock.advance(10_000);
+    await r.keeper.stop();
+    assert.equal(r.clock.pending, 0);
+  });
+  it("are fetched eight at a time", async () => {
+    const r = rig();
+    r.answers(() => new Promise(() => undefined));
+    for (let i = 0; i < 20; i++) r.source.set(wanted({ key: `k${i}`, uri: `https://a/${i}` }));
+    await settle();
+    assert.equal(r.asked.length, 8);
+  });
+});

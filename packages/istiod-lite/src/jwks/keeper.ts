@@ -1,0 +1,115 @@
+// Owns the keys of issuers: fetched when a policy first wants them, refreshed, kept while an issuer is away, forgotten with the last policy.
+import type { Collection, Source } from "@ambit/collections";
+import { backoffDelay, errorText, type Clock, type Logger, type Random, type Timer } from "@ambit/runtime";
+import { isKeySet, type FetchedKeys, type WantedKeys } from "../collections/waypoint/request-authentication.ts";
+
+/** Istio's: often enough for a rotation that keeps the old key for an hour. */
+const REFRESH_MS = 20 * 60_000;
+/** After failures; the first ones may be a service that is only starting. */
+const BACKOFF = { initialMs: 1_000, maxMs: 60 * 60_000 };
+/** An issuer that was away for longer than this is no issuer any more: its keys are dropped and its tokens fail. */
+const KEEP_MS = 7 * 24 * 3_600_000;
+/** Fetches under way at once. */
+const CONCURRENCY = 8;
+/** Sources of keys that are followed; those beyond, by name, wait. A mesh has a handful of issuers. */
+const FOLLOWED_MAX = 1_024;
+
+interface Followed { wanted: WantedKeys; timer: Timer | undefined; failures: number; goodAt: number | undefined }
+
+export interface KeyKeeper { stop(): Promise<void> }
+
+/** `fetch` downloads one document; the keeper bounds it in time. Never on the path of a push: what is there is pushed, what comes later is a change. */
+export function keepKeys(o: {
+  wanted: Collection<WantedKeys>; fetched: Source<FetchedKeys>; fetch: (uri: string, signal: AbortSignal) => Promise<string>; clock: Clock; random: Random; log: Logger;
+}): KeyKeeper {
+  const followed = new Map<string, Followed>();
+  const queue = new Set<string>();
+  const running = new Map<string, { abort: AbortController; done: Promise<void> }>();
+  let stopped = false;
+
+  const pump = (): void => {
+    for (const key of queue) {
+      if (stopped || running.size >= CONCURRENCY) return;
+      if (running.has(key)) continue;
+      queue.delete(key);
+      const f = followed.get(key);
+      if (f === undefined) continue;
+      const abort = new AbortController();
+      running.set(key, { abort, done: once(f, abort).finally(() => { running.delete(key); pump(); }) });
+    }
+  };
+  const once = async (f: Followed, abort: AbortController): Promise<void> => {
+    const { key, timeoutMs } = f.wanted;
+    const limit = o.clock.after(timeoutMs, () => abort.abort(new Error(`no answer within ${timeoutMs} ms`)));
+    try {
+      const jwks = await download(f.wanted, abort.signal);
+      if (followed.get(key) !== f) return;
+      f.failures = 0;
+      f.goodAt = o.clock.now();
+      o.fetched.set({ key, jwks, error: undefined });
+      later(f, REFRESH_MS);
+    } catch (error) {
+      if (followed.get(key) !== f) return;
+      const text = errorText(error);
+      const expired = f.goodAt === undefined || o.clock.now() - f.goodAt > KEEP_MS;
+      if (expired) o.fetched.set({ key, jwks: undefined, error: text });
+      const delay = backoffDelay(BACKOFF, f.failures++, o.random);
+      o.log.warn("keys not fetched, will try again", { keys: key, error: text, retry_ms: Math.round(delay), using: expired ? "none" : "the last good ones" });
+      later(f, delay);
+    } finally {
+      limit.cancel();
+    }
+  };
+  const download = async (w: WantedKeys, signal: AbortSignal): Promise<string> => {
+    const text = await o.fetch(w.discovery ? discovered(await o.fetch(w.uri, signal)) : w.uri, signal);
+    if (!isKeySet(text)) throw new Error("the answer is no JSON Web Key Set");
+    return text;
+  };
+  const later = (f: Followed, ms: number): void => {
+    f.timer = o.clock.after(ms, () => { queue.add(f.wanted.key); pump(); });
+  };
+  const follow = (): void => {
+    if (stopped) return;
+    const wanted = new Map(o.wanted.list().slice(0, FOLLOWED_MAX).map((w) => [w.key, w]));
+    for (const [key, f] of followed) {
+      if (wanted.has(key)) continue;
+      f.timer?.cancel();
+      followed.delete(key);
+      queue.delete(key);
+      running.get(key)?.abort.abort(new Error("nobody wants it any more"));
+      o.fetched.delete(key);
+    }
+    for (const [key, w] of wanted) {
+      const known = followed.get(key);
+      if (known !== undefined) { known.wanted = w; continue; }
+      followed.set(key, { wanted: w, timer: undefined, failures: 0, goodAt: undefined });
+      queue.add(key);
+    }
+    pump();
+  };
+  const unwatch = o.wanted.onChange(follow);
+  follow();
+  return {
+    stop: async () => {
+      stopped = true;
+      unwatch();
+      for (const f of followed.values()) f.timer?.cancel();
+      followed.clear();
+      for (const r of running.values()) r.abort.abort(new Error("stopping"));
+      await Promise.all([...running.values()].map((r) => r.done));
+    },
+  };
+}
+
+/** OpenID Connect Discovery §4: where the keys are. */
+function discovered(text: string): string {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new Error("the discovery document is not JSON");
+  }
+  const uri = typeof value === "object" && value !== null && "jwks_uri" in value ? value.jwks_uri : undefined;
+  if (typeof uri !== "string" || !/^https?:\/\//i.test(uri)) throw new Error("the discovery document names no jwks_uri");
+  return uri;
+}

@@ -1,6 +1,6 @@
 // Owns a lab for a test file: started once, with the mesh, taken down at the end; and the few ways tests look into it.
 import { execFile } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -100,6 +100,23 @@ export class TestLab {
         return false;
       }
     });
+  }
+
+  /** Power off and on: every process of the node ends in one moment; its pods' networks, its /run and its kernel's tables are gone. */
+  async reboot(node: string): Promise<void> {
+    const root = join(this.#folder, "s", "nodes", node, "root");
+    const networks = await this.run(undefined, "sh", "-c", `stat -L -c %i /run/netns/${node} ${root}/run/netns/*`);
+    const inodes = new Set(networks.trim().split("\n").map(BigInt));
+    const doomed = readdirSync("/proc").filter((p) => /^\d+$/.test(p)).map(Number).filter((pid) => {
+      try {
+        return inodes.has(statSync(`/proc/${pid}/ns/net`, { bigint: true }).ino) && this.#isInside(pid);
+      } catch {
+        return false; // It ended meanwhile.
+      }
+    });
+    for (const pid of doomed) process.kill(pid, "SIGKILL");
+    await this.run(undefined, "sh", "-c", `for n in ${root}/run/netns/*; do umount -l $n; rm $n; done; rm -rf ${root}/run/istio-cni/* ${root}/run/ztunnel/*`);
+    await this.run(node, "nft", "flush", "ruleset");
   }
 
   #isInside(pid: number): boolean {

@@ -3,17 +3,21 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { KINDS, type Pod } from "@ambit/kube";
-import { documents, namespaceOf } from "../e2e/client-log.fixture.ts";
+import { documents, namespaceOf, saidBy, samplePod, serviceOf, type Said } from "../e2e/client-log.fixture.ts";
 import { isEnrolled, isReady, TestLab } from "../e2e/lab.fixture.ts";
 
 const PROGRAM = join(import.meta.dirname, "../e2e/programs/streams.ts");
 const PODS = 200;
+const RESTARTS = 10;
+const RESTART_EVERY_MS = 60_000;
+/** A client at 200 a second fills a log file of 10 MB in minutes. */
+const LOOK_EVERY_MS = 5_000;
 const BULK_BYTES = 10_000_000_000;
 /** A tunnel's windows and the copy buffers of a handful of chunks, with the garbage collector's slack. */
 const GROWTH_MAX_MB = 160;
 
 describe("soak", function () {
-  this.timeout(900_000);
+  this.timeout(1_500_000);
   let lab: TestLab;
   before(async () => { lab = await TestLab.start(); });
   after(() => lab.stop());
@@ -37,6 +41,35 @@ describe("soak", function () {
     await lab.until<Pod>(KINDS.pods, "many", (pods) => pods.length === PODS && pods.every((p) => isReady(p) && isEnrolled(p)), 300_000);
     console.log(JSON.stringify({ pods: PODS, up_s: up / 1000, all_enrolled_s: enrolled / 1000, restarted_enrolled_s: (Date.now() - again) / 1000, ztunnel_mb: rss(lab, "ztunnel/src/main.ts") }));
     await lab.kubectl("delete", "namespace", "many", "--timeout=120s");
+  });
+
+  it(`${RESTARTS} graceful restarts of every ztunnel, one a minute, at 200 new connections a second: none is refused`, async () => {
+    await lab.apply(documents(namespaceOf("life", true), serviceOf("server", "life"), samplePod({ name: "server", namespace: "life", node: "node-2", args: ["serve"] })));
+    await lab.ready("life", { enrolled: true });
+    await lab.apply(samplePod({ name: "client", namespace: "life", node: "node-1", args: ["client", "--url", "http://server.life:8080/", "--every", "5"] }));
+    await lab.ready("life", { enrolled: true, count: 2 });
+    // The kubelet rotates logs: they are read as they come.
+    const bad: Said[] = [];
+    let seen = 0;
+    let last = Date.now();
+    const look = async (): Promise<void> => {
+      const fresh = (await saidBy(lab, "life", "client")).filter((s) => s.kind === "request" && s.t > last);
+      seen += fresh.length;
+      bad.push(...fresh.filter((s) => s.ok !== true));
+      last = fresh.at(-1)?.t ?? last;
+    };
+    for (let i = 0; i < RESTARTS; i++) {
+      const begin = Date.now();
+      await lab.kubectl("-n", "istio-system", "rollout", "restart", "daemonset/ztunnel");
+      while (Date.now() - begin < RESTART_EVERY_MS) {
+        await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
+        await look();
+      }
+    }
+    console.log(JSON.stringify({ restarts: RESTARTS, connections: seen, failed: bad.length }));
+    assert.deepEqual(bad.slice(0, 5), []);
+    assert.ok(seen > RESTARTS * 5_000, `${seen} connections were made`);
+    await lab.kubectl("delete", "namespace", "life", "--timeout=60s");
   });
 
   it("10 GB through one stream, memory bounded", async () => {

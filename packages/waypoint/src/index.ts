@@ -4,6 +4,8 @@ export type { Because, LocalReply, OutgoingHead, Remark, RequestNeed, RequestPla
 export type {
   AttemptOutcome, BodyPeek, FinalPlan, ForwardPlan, HttpOptions, HttpSession, RequestRecord, Served, UpstreamChoice, UpstreamEndpoint, UpstreamGoal, UpstreamsOptions,
 } from "./http/options.ts";
+export { serveHttp } from "./http/serve.ts";
+export { createHttpUpstreams } from "./http/upstream/http-upstreams.ts";
 export type { HttpUpstreams } from "./http/upstream/upstreams.ts";
 export { planRequest } from "./plan/request.ts";
 export { choosePortProtocol, planTcp, type TcpPlan } from "./plan/tcp.ts";

@@ -133,7 +133,7 @@ export class Receiver<C> implements FrameSink {
     if ("malformed" in result) return this.#refuse(id, ErrorCode.PROTOCOL_ERROR);
     const stream = this.#table.add(id, result.head.method === "CONNECT", undefined);
     if (!stream.connect) stream.promised = result.head.contentLength;
-    this.#events.onRequest?.(stream, fields);
+    this.#events.onRequest?.(stream, fields, endStream);
     if (endStream && !stream.closed) this.#endRemote(stream);
   }
 
@@ -148,7 +148,7 @@ export class Receiver<C> implements FrameSink {
     }
     stream.answered = true;
     if (!stream.connect && !stream.bodiless && !BODILESS.has(status)) stream.promised = contentLength;
-    this.#events.onResponse?.(stream, status, fields);
+    this.#events.onResponse?.(stream, status, fields, endStream);
     if (endStream && !stream.closed) this.#endRemote(stream);
   }
 

@@ -1,0 +1,137 @@
+// Owns one attempt: what was asked and written before it had a connection, and that its events come once and in order.
+import type { Fields } from "@ambit/http";
+import type { UpstreamEndpoint } from "../options.ts";
+import type { Attempt, AttemptEvents, AttemptFailure, AttemptRequest } from "./upstreams.ts";
+
+/** One request on a connection. */
+export interface Link {
+  readonly sent: boolean;
+  readonly stale: boolean;
+  write(bytes: Uint8Array): boolean;
+  end(trailers: Fields): void;
+  pause(): void;
+  resume(): void;
+  /** No events follow. */
+  abandon(): void;
+}
+
+export class UpstreamAttempt implements Attempt {
+  readonly endpoint: UpstreamEndpoint;
+  readonly request: AttemptRequest;
+  readonly fresh: boolean;
+  readonly #events: AttemptEvents;
+  readonly #onOver: (attempt: UpstreamAttempt) => void;
+  #link: Link | undefined;
+  #last: { readonly sent: boolean; readonly stale: boolean } | undefined;
+  #over = false;
+  /** Written before there was a connection: one piece, as `write` said that it is enough. */
+  #early: Uint8Array[] = [];
+  #earlyEnd: Fields | undefined;
+  #paused = false;
+  #answered = false;
+
+  constructor(endpoint: UpstreamEndpoint, request: AttemptRequest, fresh: boolean, events: AttemptEvents, onOver: (attempt: UpstreamAttempt) => void) {
+    this.endpoint = endpoint;
+    this.request = request;
+    this.fresh = fresh;
+    this.#events = events;
+    this.#onOver = onOver;
+  }
+
+  get over(): boolean {
+    return this.#over;
+  }
+
+  get sent(): boolean {
+    return this.#answered || ((this.#link ?? this.#last)?.sent ?? false);
+  }
+
+  get stale(): boolean {
+    return !this.#answered && ((this.#link ?? this.#last)?.stale ?? false);
+  }
+
+  write(bytes: Uint8Array): boolean {
+    if (this.#over) return true;
+    if (this.#link !== undefined) return this.#link.write(bytes);
+    this.#early.push(bytes);
+    return false;
+  }
+
+  end(trailers: Fields): void {
+    if (this.#over) return;
+    if (this.#link === undefined) this.#earlyEnd = trailers;
+    else this.#link.end(trailers);
+  }
+
+  pause(): void {
+    this.#paused = true;
+    this.#link?.pause();
+  }
+
+  resume(): void {
+    this.#paused = false;
+    this.#link?.resume();
+  }
+
+  abandon(): void {
+    if (this.#over) return;
+    this.#link?.abandon();
+    this.#finish();
+  }
+
+  // ---- from the pool and the connection ----------------------------------------------------------------------------------------------------------
+
+  /** The head is out: what waited follows. */
+  began(link: Link): void {
+    this.#link = link;
+    if (this.#paused) link.pause();
+    const early = this.#early;
+    this.#early = [];
+    let room = true;
+    for (const piece of early) room = link.write(piece);
+    if (this.#earlyEnd !== undefined) link.end(this.#earlyEnd);
+    else if (early.length > 0 && room) this.#events.onWritable();
+  }
+
+  writable(): void {
+    if (!this.#over) this.#events.onWritable();
+  }
+
+  informational(status: number, fields: Fields): void {
+    if (!this.#over) this.#events.onInformational(status, fields);
+  }
+
+  answer(status: number, fields: Fields, kind: "body" | "empty" | "upgraded"): void {
+    this.#answered = true;
+    if (!this.#over) this.#events.onAnswer(status, fields, kind);
+  }
+
+  data(bytes: Uint8Array): void {
+    if (!this.#over) this.#events.onData(bytes);
+  }
+
+  trailers(fields: Fields): void {
+    if (!this.#over) this.#events.onTrailers(fields);
+  }
+
+  /** The whole answer came. The rest of the request may still be written until `abandon`, so the link stays. */
+  ended(): void {
+    if (this.#over) return;
+    this.#finish();
+    this.#events.onEnd();
+  }
+
+  failed(failure: AttemptFailure): void {
+    if (this.#over) return;
+    this.#finish();
+    this.#events.onFailed(failure);
+  }
+
+  #finish(): void {
+    this.#over = true;
+    if (this.#link !== undefined) this.#last = { sent: this.#link.sent, stale: this.#link.stale };
+    this.#link = undefined;
+    this.#early = [];
+    this.#onOver(this);
+  }
+}

@@ -1,0 +1,158 @@
+// Owns one HTTP/2 connection to an endpoint: many attempts at once.
+import { ErrorCode, errorCodeName, type Fields, type H2Stream, type Limits } from "@ambit/http";
+import type { Clock } from "@ambit/runtime";
+import type { ByteStream } from "@ambit/transport";
+import { H2Body } from "../h2-body.ts";
+import { H2Shell, type H2Owner } from "../h2-shell.ts";
+import type { Link, UpstreamAttempt } from "./attempt.ts";
+
+/** Octets an upstream may send on one stream, and on all, before the clients took them. */
+const UPSTREAM_LIMITS: Partial<Limits> = { streamWindow: 256 << 10, connectionWindow: 1 << 20, maxFrameSize: 16 << 10, maxHeaderListSize: 60 << 10, outputMax: 256 << 10 };
+
+export interface H2UpstreamEvents {
+  /** There may be room for another attempt, or nothing left under way. */
+  onChange(connection: H2Upstream): void;
+  /** Once: it takes no attempts any more. */
+  onGone(connection: H2Upstream): void;
+}
+
+export class H2Upstream {
+  /** Requests so far. */
+  served = 0;
+  /** Monotonic milliseconds, set by the pool while nothing is under way. */
+  idleSince = 0;
+  readonly #shell: H2Shell;
+  #retired = false;
+
+  constructor(stream: ByteStream, clock: Clock, events: H2UpstreamEvents) {
+    this.#shell = new H2Shell("client", stream, { clock, limits: UPSTREAM_LIMITS }, { onChange: () => events.onChange(this), onClosed: () => events.onGone(this) });
+  }
+
+  get usable(): boolean {
+    return !this.#retired && !this.#shell.over && this.#shell.h2.canOpen;
+  }
+
+  /** The peer's settings came. */
+  get settled(): boolean {
+    return this.#shell.h2.settled;
+  }
+
+  get active(): number {
+    return this.#shell.h2.openStreams;
+  }
+
+  get over(): boolean {
+    return this.#shell.over;
+  }
+
+  /** Only while `usable`. */
+  start(attempt: UpstreamAttempt): void {
+    const { method, target, authority, fields, body, upgrade } = attempt.request;
+    if (upgrade !== undefined && !this.#shell.h2.peerExtendedConnect)
+      return queueMicrotask(() => attempt.failed({ kind: "reset", by: "protocol", refused: true, why: "the upstream does not take extended CONNECT (RFC 8441)" }));
+    const { scheme } = attempt.endpoint;
+    const head = upgrade === undefined ? [":method", method, ":scheme", scheme, ":authority", authority, ":path", target]
+      : [":method", "CONNECT", ":protocol", upgrade, ":scheme", scheme, ":authority", authority, ":path", target];
+    for (const text of fields) head.push(text);
+    if (typeof body === "number") head.push("content-length", String(body));
+    const request = new Request(this.#shell, attempt, this.served > 0);
+    this.served++;
+    const stream = this.#shell.h2.request(head, body === "none" && upgrade === undefined, request);
+    if (stream === undefined) return queueMicrotask(() => attempt.failed({ kind: "reset", by: "connection", refused: true, why: "the connection takes no more streams" }));
+    request.began(stream);
+    this.#shell.touch();
+    attempt.began(request);
+  }
+
+  /** No new attempts; closes when those under way are over. */
+  retire(): void {
+    if (this.#retired) return;
+    this.#retired = true;
+    this.#shell.drain();
+  }
+
+  close(): void {
+    this.#retired = true;
+    this.#shell.close();
+  }
+}
+
+class Request implements H2Owner, Link {
+  sent = false;
+  stale: boolean;
+  readonly #shell: H2Shell;
+  readonly #attempt: UpstreamAttempt;
+  #body: H2Body | undefined;
+  #upgraded = false;
+  #ended = false;
+
+  constructor(shell: H2Shell, attempt: UpstreamAttempt, reused: boolean) {
+    this.#shell = shell;
+    this.#attempt = attempt;
+    this.stale = reused;
+  }
+
+  began(stream: H2Stream<H2Owner>): void {
+    this.#body = new H2Body(this.#shell, stream);
+    this.sent = true;
+  }
+
+  write(bytes: Uint8Array): boolean {
+    return this.#body?.write(bytes) ?? true;
+  }
+
+  end(trailers: Fields): void {
+    this.#ended = true;
+    this.#body?.end(this.#upgraded ? [] : trailers);
+  }
+
+  pause(): void {
+    this.#body?.pause();
+  }
+
+  resume(): void {
+    this.#body?.resume();
+  }
+
+  abandon(): void {
+    this.#body?.reset(ErrorCode.CANCEL);
+  }
+
+  onInformational(status: number, fields: Fields): void {
+    this.stale = false;
+    this.#attempt.informational(status, fields.slice(2));
+  }
+
+  onResponse(status: number, fields: Fields, endStream: boolean): void {
+    this.stale = false;
+    // A 2xx to an extended CONNECT is what 101 is in HTTP/1.
+    this.#upgraded = this.#attempt.request.upgrade !== undefined && status >= 200 && status < 300;
+    this.#attempt.answer(status, fields.slice(2), this.#upgraded ? "upgraded" : endStream ? "empty" : "body");
+  }
+
+  onTrailers(fields: Fields): void {
+    this.#attempt.trailers(fields);
+  }
+
+  onData(bytes: Uint8Array): void {
+    this.#attempt.data(bytes);
+    this.#body?.received(bytes.length);
+  }
+
+  onEnd(): void {
+    const unfinished = !this.#ended && this.#attempt.request.body !== "none";
+    this.#attempt.ended();
+    if (unfinished || (this.#upgraded && !this.#ended)) this.#body?.reset(ErrorCode.CANCEL); // nobody wants the rest
+    else this.#body?.resume(); // the connection's credit of what was held back
+  }
+
+  onReset(code: number, processed: boolean, lost: boolean): void {
+    this.#body?.resume();
+    this.#attempt.failed({ kind: "reset", by: lost ? "connection" : code === ErrorCode.PROTOCOL_ERROR ? "protocol" : "remote", refused: !processed,
+      why: lost ? "the upstream closed the connection" : `the upstream reset the stream: ${errorCodeName(code)}` });
+  }
+
+  onWritable(): void {
+    if (this.#body?.flush() === true) this.#attempt.writable();
+  }
+}

@@ -1,0 +1,113 @@
+// Owns every connection to every endpoint: one pool a key, one set of limits a destination.
+import type { Timer } from "@ambit/runtime";
+import { KeptOctets } from "../body-buffer.ts";
+import type { UpstreamEndpoint, UpstreamsOptions } from "../options.ts";
+import { TimerWheel } from "../timer-wheel.ts";
+import { UpstreamAttempt } from "./attempt.ts";
+import { DestinationLimits } from "./limits.ts";
+import { EndpointPool } from "./pool.ts";
+import type { Attempt, AttemptEvents, AttemptRequest, HttpUpstreams, Shared } from "./upstreams.ts";
+
+/** How often idle connections are looked at: idle timeouts are of seconds to an hour. */
+const SWEEP_MS = 1000;
+
+export function createHttpUpstreams(o: UpstreamsOptions): HttpUpstreams {
+  return new Upstreams(o);
+}
+
+class Upstreams implements HttpUpstreams {
+  readonly shared: Shared;
+  readonly #o: UpstreamsOptions;
+  readonly #pools = new Map<string, EndpointPool>();
+  readonly #limits = new Map<string, DestinationLimits>();
+  readonly #sweeps: Timer;
+  #drained: (() => void) | undefined;
+
+  constructor(o: UpstreamsOptions) {
+    this.#o = o;
+    this.shared = { wheel: new TimerWheel(o.clock), kept: new KeptOctets(), mirrors: 0 };
+    this.#sweeps = o.clock.every(SWEEP_MS, () => this.#sweep());
+  }
+
+  active(key: string): number {
+    return this.#pools.get(key)?.active ?? 0;
+  }
+
+  attempt(endpoint: UpstreamEndpoint, request: AttemptRequest, events: AttemptEvents, fresh: boolean): Attempt {
+    const limits = this.#limitsOf(endpoint);
+    const pool = this.#poolOf(endpoint, limits);
+    let counted = false;
+    const attempt = new UpstreamAttempt(endpoint, request, fresh, events, (over) => {
+      pool.left(over);
+      if (!counted) return;
+      counted = false;
+      limits.requests--;
+      pool.active--;
+      this.#onRoom(undefined);
+    });
+    if (!limits.mayRequest(endpoint)) {
+      queueMicrotask(() => attempt.failed({ kind: "overflow", limit: "requests" }));
+      return attempt;
+    }
+    counted = true;
+    limits.requests++;
+    pool.active++;
+    if (!pool.take(attempt)) queueMicrotask(() => attempt.failed({ kind: "overflow", limit: "pending" }));
+    return attempt;
+  }
+
+  retry(endpoint: UpstreamEndpoint): (() => void) | undefined {
+    const limits = this.#limitsOf(endpoint);
+    if (!limits.mayRetry(endpoint)) return undefined;
+    limits.retries++;
+    let over = false;
+    return () => {
+      if (!over) limits.retries--;
+      over = true;
+    };
+  }
+
+  forget(key: string): void {
+    this.#pools.get(key)?.forget();
+  }
+
+  async drain(deadlineMs: number): Promise<void> {
+    const done = new Promise<void>((resolve) => (this.#drained = resolve));
+    const timer = this.#o.clock.after(deadlineMs, () => { for (const pool of this.#pools.values()) pool.destroy(); }, { hold: true });
+    for (const pool of this.#pools.values()) pool.forget();
+    this.#onRoom(undefined);
+    await done;
+    timer.cancel();
+    this.#sweeps.cancel();
+  }
+
+  #limitsOf(endpoint: UpstreamEndpoint): DestinationLimits {
+    let limits = this.#limits.get(endpoint.cluster);
+    if (limits === undefined) this.#limits.set(endpoint.cluster, (limits = new DestinationLimits()));
+    return limits;
+  }
+
+  #poolOf(endpoint: UpstreamEndpoint, limits: DestinationLimits): EndpointPool {
+    let pool = this.#pools.get(endpoint.key);
+    if (pool === undefined) this.#pools.set(endpoint.key, (pool = new EndpointPool(endpoint, this.#o, limits, () => this.#onRoom(limits))));
+    return pool;
+  }
+
+  /** A connection or an attempt ended: others of the destination may have waited for it. */
+  #onRoom(limits: DestinationLimits | undefined): void {
+    if (limits !== undefined && limits.pending > 0) for (const pool of this.#pools.values()) if (pool.limits === limits) pool.wake();
+    if (this.#drained === undefined) return;
+    for (const pool of this.#pools.values()) if (!pool.empty) return;
+    this.#drained();
+  }
+
+  #sweep(): void {
+    const now = this.#o.clock.monotonic();
+    for (const [key, pool] of this.#pools) {
+      pool.sweep(now);
+      if (pool.empty) this.#pools.delete(key);
+    }
+    const used = new Set([...this.#pools.values()].map((pool) => pool.limits));
+    for (const [cluster, limits] of this.#limits) if (limits.empty && !used.has(limits)) this.#limits.delete(cluster);
+  }
+}

@@ -1,0 +1,38 @@
+// Owns the limits of one destination (Istio's connectionPool): connections, requests, waiting requests, retries.
+import type { UpstreamEndpoint } from "../options.ts";
+
+/** Bounds of the process where a destination says none: connections, and requests that wait for one. */
+const CONNECTIONS_MAX = 10_000;
+const PENDING_MAX = 10_000;
+
+export class DestinationLimits {
+  connections = 0;
+  /** Attempts that are under way, waiting ones included. */
+  requests = 0;
+  pending = 0;
+  retries = 0;
+
+  mayRequest(endpoint: UpstreamEndpoint): boolean {
+    return this.requests < (endpoint.pool.maxRequests ?? Number.POSITIVE_INFINITY);
+  }
+
+  mayWait(endpoint: UpstreamEndpoint): boolean {
+    return this.pending < (endpoint.pool.maxPendingRequests ?? PENDING_MAX);
+  }
+
+  mayConnect(endpoint: UpstreamEndpoint): boolean {
+    return this.connections < (endpoint.pool.maxConnections ?? CONNECTIONS_MAX);
+  }
+
+  /** A budget, where there is one, wins over the plain limit. */
+  mayRetry(endpoint: UpstreamEndpoint): boolean {
+    const budget = endpoint.retryBudget;
+    if (budget === undefined) return this.retries < (endpoint.pool.maxRetries ?? Number.POSITIVE_INFINITY);
+    return this.retries < Math.max(budget.minConcurrency, Math.floor((budget.percent / 100) * this.requests));
+  }
+
+  /** Nothing counts: it need not be kept. */
+  get empty(): boolean {
+    return this.connections === 0 && this.requests === 0 && this.retries === 0;
+  }
+}

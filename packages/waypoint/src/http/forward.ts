@@ -188,7 +188,7 @@ export class Forward implements AttemptEvents {
     this.failureText = failureText(failure);
     if (this.#retry(failure, attempt)) return;
     this.#attempt = undefined;
-    this.#x.localReply(failureReply(failure, first(this.#x.facts.fields, "grpc-timeout") !== undefined));
+    this.#x.localReply(failureReply(failure, this.#plan.timeouts.deadline));
   }
 
   /** A kept connection that its server closed while our request was on the way: once more on a new one, which counts as the same attempt. */
@@ -268,7 +268,7 @@ export class Forward implements AttemptEvents {
     this.#attempt = undefined;
     attempt?.abandon();
     if (attempt !== undefined) this.#report(this.#answering ? { kind: "answered", status: this.#status, fields: this.#answerHead, grpcStatus: this.#grpcStatus, whole: false } : { kind: "timeout" }, attempt);
-    const late = failureReply({ kind: "abandoned" }, first(this.#x.facts.fields, "grpc-timeout") !== undefined);
+    const late = failureReply({ kind: "abandoned" }, this.#plan.timeouts.deadline);
     if (this.#answering) this.#x.broken("UT", late.details);
     else this.#x.localReply(late);
   }

@@ -32,7 +32,7 @@ export function forwardPlan(facts: RequestFacts, more: Partial<ForwardPlan> = {}
   return {
     kind: "forward", origin: undefined, to: { kind: "service", backend: { service: "shop/web.shop.svc.cluster.local", port: 80, subset: undefined } },
     head: { method: facts.method, authority: facts.authority, target: facts.target, fields: facts.fields }, answer: [], cors: undefined,
-    timeouts: { requestMs: undefined, attemptMs: undefined }, retry: { retries: 0, on: [], statuses: [], backoffMs: 1, backoffMaxMs: 5 }, mirrors: [], delayMs: 0, session: undefined,
+    timeouts: { requestMs: undefined, attemptMs: undefined, deadline: false }, retry: { retries: 0, on: [], statuses: [], backoffMs: 1, backoffMaxMs: 5 }, mirrors: [], delayMs: 0, session: undefined,
     remarks: [], because: [], ...more,
   };
 }

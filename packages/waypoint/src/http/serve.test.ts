@@ -260,7 +260,7 @@ for (const up of ["http1", "http2"] as const)
     });
 
     it("ends attempts and requests in time", async () => {
-      await make({ plan: (facts) => forwardPlan(facts, { timeouts: { requestMs: facts.target === "/request" ? 60 : undefined, attemptMs: facts.target === "/request" ? undefined : 60 } }) });
+      await make({ plan: (facts) => forwardPlan(facts, { timeouts: { requestMs: facts.target === "/request" ? 60 : undefined, attemptMs: facts.target === "/request" ? undefined : 60, deadline: facts.grpc } }) });
       app.handler = () => {};
       for (const [path, details] of [["/request", "response_timeout"], ["/attempt", "upstream_per_try_timeout"]] as const) {
         const answer = await ask(rig.port, { path });

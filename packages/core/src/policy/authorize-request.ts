@@ -1,5 +1,5 @@
 // Owns the L7 authorization decision: policies and what is known of a request (or of a TCP connection) in, a verdict that says why out.
-// Semantics: Istio's AuthorizationPolicy at a waypoint; where a value leaves room, an ALLOW reads it narrowly and everything else widely (ADR 0026).
+// Semantics: Istio's AuthorizationPolicy at a waypoint; where a value leaves room, an ALLOW reads it narrowly and everything else widely (ADR 0031).
 import { principalOf, type Identity } from "../identity/spiffe.ts";
 import { cidrContains, type Cidr } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";

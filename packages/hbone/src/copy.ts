@@ -1,5 +1,5 @@
 // Owns copying between two byte streams: back-pressure, half-close, resets, counters, and how it all ends.
-import { systemClock, type Clock } from "@ambit/runtime";
+import { systemClock, type Clock, type StopSignal } from "@ambit/runtime";
 import { StreamFault, type ByteStream, type ByteStreamHandler } from "@ambit/transport";
 
 /** When one side is gone and all it sent is delivered, the other has so long to close. */
@@ -7,7 +7,7 @@ const LINGER_MS = 5_000;
 
 export interface CopyOptions {
   /** Ends both streams with the signal's reason. */
-  readonly signal?: AbortSignal;
+  readonly signal?: StopSignal;
   readonly clock?: Clock;
   /** True of the signal's reason: both streams get an end, not a reset. Who still writes then, or does not close, is reset. */
   readonly gently?: (reason: unknown) => boolean;

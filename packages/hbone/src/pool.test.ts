@@ -128,7 +128,7 @@ describe("the tunnel pool", () => {
     const abort = new AbortController();
     const opening = rig.pool().open(keyFor(port), TO, abort.signal);
     const request = await requested;
-    const gone = once(request.signal, "abort");
+    const gone = new Promise<void>((resolve) => request.signal.addEventListener("abort", resolve));
     abort.abort(new Error("client went away"));
     await assert.rejects(opening, /client went away/);
     await gone;

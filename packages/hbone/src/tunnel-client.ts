@@ -2,7 +2,7 @@
 import { STATUS_CODES } from "node:http";
 import { MeshError } from "@ambit/core";
 import { ErrorCode, errorCodeName, type Fields, type H2Stream, type Limits } from "@ambit/http";
-import type { Clock } from "@ambit/runtime";
+import type { Clock, StopSignal } from "@ambit/runtime";
 import type { ByteStream } from "@ambit/transport";
 import { parseRefusal, REFUSAL_HEADER, type Refusal } from "./refusal.ts";
 import { TunnelConnection, type StreamOwner } from "./tunnel-connection.ts";
@@ -90,7 +90,7 @@ export class TunnelClient {
   }
 
   /** Rejects with TunnelRefused, NotProcessed or another MeshError, or with the signal's reason. Only while `hasRoom`. */
-  open(request: OpenRequest, signal?: AbortSignal): Promise<OpenedTunnel> {
+  open(request: OpenRequest, signal?: StopSignal): Promise<OpenedTunnel> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted === true) return reject(signal.reason);
       const fields = [":method", "CONNECT", ":authority", request.authority, ...Object.entries(request.headers).flat()];
@@ -118,11 +118,11 @@ class PendingOpen implements StreamOwner {
   readonly #tunnel: TunnelConnection;
   readonly #resolve: (opened: OpenedTunnel) => void;
   readonly #reject: (error: unknown) => void;
-  readonly #signal: AbortSignal | undefined;
+  readonly #signal: StopSignal | undefined;
   #stream: H2Stream<StreamOwner> | undefined;
   #stop: () => void = () => {};
 
-  constructor(tunnel: TunnelConnection, resolve: (opened: OpenedTunnel) => void, reject: (error: unknown) => void, signal: AbortSignal | undefined) {
+  constructor(tunnel: TunnelConnection, resolve: (opened: OpenedTunnel) => void, reject: (error: unknown) => void, signal: StopSignal | undefined) {
     this.#tunnel = tunnel;
     this.#resolve = resolve;
     this.#reject = reject;

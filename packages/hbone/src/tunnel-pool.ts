@@ -1,7 +1,7 @@
 // Owns which tunnel is reused: tunnels by key, one being made per key at a time, streams counted while they are open.
 import { formatIdentity, formatSocketAddress, MeshError, type Identity, type SocketAddress } from "@ambit/core";
 import type { Limits } from "@ambit/http";
-import { systemClock, type Clock } from "@ambit/runtime";
+import { systemClock, type Clock, throwIfStopped, type StopSignal } from "@ambit/runtime";
 import type { ByteStream } from "@ambit/transport";
 import { NotProcessed, TunnelClient, type OpenedTunnel, type OpenRequest } from "./tunnel-client.ts";
 
@@ -46,7 +46,7 @@ export interface Pool {
    * A stream to `authority` through a tunnel for `key`. Rejects with a MeshError (`tunnel-timeout`, `connect-timeout`, `connect-refused`, `tls-handshake`,
    * `identity-mismatch`, `h2-handshake`, `upstream-reset`, `drained`, or a TunnelRefused with its status) or with the signal's reason.
    */
-  open(key: PoolKey, request: OpenRequest, signal?: AbortSignal): Promise<OpenedTunnel>;
+  open(key: PoolKey, request: OpenRequest, signal?: StopSignal): Promise<OpenedTunnel>;
   /** Takes tunnels out of use; open streams go on, unless a reason to cut them is given. */
   closeWhere(matches: (key: PoolKey) => boolean, cut?: MeshError): void;
   /** Closes tunnels without open streams. */
@@ -86,9 +86,9 @@ class TunnelPool implements Pool {
     this.#releaseMs = options.unusedReleaseMs ?? UNUSED_RELEASE_MS;
   }
 
-  async open(key: PoolKey, request: OpenRequest, signal?: AbortSignal): Promise<OpenedTunnel> {
+  async open(key: PoolKey, request: OpenRequest, signal?: StopSignal): Promise<OpenedTunnel> {
     for (let tries = 1; ; ) {
-      signal?.throwIfAborted();
+      throwIfStopped(signal);
       const entry = this.#entry(key);
       // Found and used in one step, so that nobody else takes the room in between.
       const opening = tunnelWithRoom(entry)?.open(request, signal);
@@ -213,7 +213,7 @@ function timeoutFault(key: PoolKey, limitMs: number): MeshError {
 }
 
 /** Waits for `work`, or rejects with the signal's reason; `work` goes on for others. */
-function abortable<T>(work: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+function abortable<T>(work: Promise<T>, signal: StopSignal | undefined): Promise<T> {
   if (signal === undefined) return work;
   return new Promise((resolve, reject) => {
     const onAbort = (): void => reject(signal.reason);

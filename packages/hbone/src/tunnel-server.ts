@@ -1,7 +1,7 @@
 // Owns the serving end of tunnels: CONNECT requests in, accepted as byte streams or refused with a status.
 import type { MeshError } from "@ambit/core";
 import { ErrorCode, fieldValue, type Fields, type H2Stream, type Limits } from "@ambit/http";
-import { systemClock, type Clock } from "@ambit/runtime";
+import { systemClock, type Clock, Stop, type StopSignal } from "@ambit/runtime";
 import type { ByteStream } from "@ambit/transport";
 import { parseAuthority, type Authority } from "./authority.ts";
 import type { PeerInfo } from "./peer-info.ts";
@@ -17,7 +17,7 @@ export interface TunnelRequest {
   readonly headers: ReadonlyMap<string, string>;
   readonly peer: PeerInfo;
   /** Aborted when the peer gives up before the answer. */
-  readonly signal: AbortSignal;
+  readonly signal: StopSignal;
   /** Answers 200. */
   accept(headers?: Readonly<Record<string, string>>): ByteStream;
   refuse(status: number, headers?: Readonly<Record<string, string>>): void;
@@ -89,7 +89,7 @@ class PendingRequest implements TunnelRequest {
   readonly #stream: TunnelStream;
   readonly #fields: Fields;
   #headers: ReadonlyMap<string, string> | undefined;
-  #abort: AbortController | undefined;
+  #abort: Stop | undefined;
   #gone = false;
   #answered = false;
 
@@ -111,10 +111,10 @@ class PendingRequest implements TunnelRequest {
     return (this.#headers ??= headerMap(this.#fields));
   }
 
-  get signal(): AbortSignal {
-    this.#abort ??= new AbortController();
-    if (this.#gone && !this.#abort.signal.aborted) this.#abort.abort(new Error("the peer gave up the tunnel request"));
-    return this.#abort.signal;
+  get signal(): StopSignal {
+    this.#abort ??= new Stop();
+    if (this.#gone) this.#abort.abort(new Error("the peer gave up the tunnel request"));
+    return this.#abort;
   }
 
   accept(headers: Readonly<Record<string, string>> = {}): ByteStream {

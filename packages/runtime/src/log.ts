@@ -1,4 +1,5 @@
 // Owns log lines: JSON to stdout with fixed keys (time, level, scope, msg) and facts as fields.
+import { writeLine } from "./line-writer.ts";
 
 export const LEVELS = ["error", "warn", "info", "debug", "trace"] as const;
 export type Level = (typeof LEVELS)[number];
@@ -71,12 +72,12 @@ export interface LogOptions {
 /** One line per record, whatever the fields hold: if one cannot be serialised, the line names the fields instead. */
 export function createLogger(scope: string, options: LogOptions = {}): Logger {
   const levels = options.levels ?? new LogLevels();
-  const write = options.write ?? ((line: string) => void process.stdout.write(line));
+  const write = options.write ?? writeLine;
   const now = options.now ?? (() => Date.now());
   const emit = (level: Level, msg: string, fields?: Fields) => {
     if (!levels.enabled(scope, level)) return;
-    const head = { time: new Date(now()).toISOString(), level, scope, msg };
-    write(`${line({ ...head, ...options.fields, ...fields }) ?? line({ ...head, unserialisable: Object.keys({ ...options.fields, ...fields }).join(", ") }) ?? ""}\n`);
+    const head = { time: timeText(now()), level, scope, msg };
+    write(`${line(Object.assign({ ...head }, options.fields, fields)) ?? line({ ...head, unserialisable: Object.keys({ ...options.fields, ...fields }).join(", ") }) ?? ""}\n`);
   };
   return {
     error: (msg, fields) => emit("error", msg, fields),
@@ -90,13 +91,32 @@ export function createLogger(scope: string, options: LogOptions = {}): Logger {
   };
 }
 
+/** Many lines have the same millisecond. */
+let lastMs = NaN;
+let lastText = "";
+
+function timeText(ms: number): string {
+  if (ms === lastMs) return lastText;
+  lastMs = ms;
+  return (lastText = new Date(ms).toISOString());
+}
+
 /** Undefined for what JSON cannot say: cycles, a throwing toJSON. */
 function line(record: Fields): string | undefined {
   try {
-    return JSON.stringify(record, replacer);
+    return isPlain(record) ? JSON.stringify(record) : JSON.stringify(record, replacer);
   } catch {
     return undefined;
   }
+}
+
+/** A replacer costs more than all the rest: lines of texts and numbers do without. */
+function isPlain(record: Fields): boolean {
+  for (const name in record) {
+    const type = typeof record[name];
+    if (type !== "string" && type !== "number" && type !== "boolean" && type !== "undefined") return false;
+  }
+  return true;
 }
 
 function replacer(_key: string, value: unknown): unknown {

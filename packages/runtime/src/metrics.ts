@@ -7,7 +7,7 @@ export interface Counter { inc(by?: number): void }
 export interface Gauge { set(value: number): void; add(by: number): void }
 export interface Histogram { observe(value: number): void }
 
-interface Series { readonly labels: Labels; value: number; touchedMs: number; buckets?: number[]; count?: number }
+interface Series { readonly labels: Labels; value: number; touchedMs: number; buckets?: number[]; count?: number; expired?: boolean }
 interface Family {
   readonly name: string; readonly help: string; readonly type: "counter" | "gauge" | "histogram";
   readonly bounds?: readonly number[]; readonly series: Map<string, Series>;
@@ -30,7 +30,7 @@ export class Metrics {
     const family = this.#family(name, help, "counter");
     return { with: (labels) => {
       const s = this.#series(family, labels);
-      return { inc: (by = 1) => { s.value += by; s.touchedMs = this.#now(); } };
+      return { inc: (by = 1) => { s.value += by; this.#touch(family, s); } };
     } };
   }
 
@@ -38,7 +38,7 @@ export class Metrics {
     const family = this.#family(name, help, "gauge");
     return { with: (labels) => {
       const s = this.#series(family, labels);
-      return { set: (v) => { s.value = v; s.touchedMs = this.#now(); }, add: (by) => { s.value += by; s.touchedMs = this.#now(); } };
+      return { set: (v) => { s.value = v; this.#touch(family, s); }, add: (by) => { s.value += by; this.#touch(family, s); } };
     } };
   }
 
@@ -50,7 +50,7 @@ export class Metrics {
       s.count ??= 0;
       return { observe: (v) => {
         for (let i = 0; i < bounds.length; i++) if (v <= (bounds[i] ?? Infinity)) buckets[i] = (buckets[i] ?? 0) + 1;
-        s.value += v; s.count = (s.count ?? 0) + 1; s.touchedMs = this.#now();
+        s.value += v; s.count = (s.count ?? 0) + 1; this.#touch(family, s);
       } };
     } };
   }
@@ -63,7 +63,10 @@ export class Metrics {
   /** Drops series whose labels match and that nobody touched since `sinceMs` (epoch). */
   expire(matches: (labels: Labels) => boolean, sinceMs: number): void {
     for (const family of this.#families.values())
-      for (const [key, s] of family.series) if (s.touchedMs < sinceMs && matches(s.labels)) family.series.delete(key);
+      for (const [key, s] of family.series) if (s.touchedMs < sinceMs && matches(s.labels)) {
+        family.series.delete(key);
+        s.expired = true;
+      }
   }
 
   /** Names stand as they were declared: some of Istio's counters end in `_total`, some do not, and OpenMetrics would make them all. */
@@ -91,6 +94,21 @@ export class Metrics {
     const family: Family = { name, help, type, series: new Map(), ...(bounds ? { bounds } : {}) };
     this.#families.set(name, family);
     return family;
+  }
+
+  /** Whoever holds a series that expired and counts again brings it back. */
+  #touch(family: Family, s: Series): void {
+    s.touchedMs = this.#now();
+    if (s.expired !== true) return;
+    const key = labelText(s.labels);
+    const other = family.series.get(key);
+    if (other === undefined) {
+      s.expired = false;
+      family.series.set(key, s);
+      return;
+    }
+    other.value += s.value;
+    s.value = 0;
   }
 
   #series(family: Family, labels: Labels): Series {

@@ -13,10 +13,15 @@ export const LOOPBACK_V4: Ip = "127.0.0.1" as Ip;
 
 /** Accepts dotted quad (no leading zeros) and IPv6 text; a v4-mapped IPv6 address becomes its IPv4. No zone ids. */
 export function parseIp(text: string): Result<Ip, string> {
-  const bytes = text.includes(":") ? bytesOfV6(text) : bytesOfV4(text);
+  // What a dual-stack socket says of an IPv4 peer; what is valid dotted quad is canonical as it is.
+  const v4 = text.startsWith(V4_MAPPED) ? text.slice(V4_MAPPED.length) : text;
+  if (!v4.includes(":") && (v4 === text || v4.includes("."))) return bytesOfV4(v4) === undefined ? err(`"${text}" is not an IP address`) : ok(v4 as Ip);
+  const bytes = bytesOfV6(text);
   if (bytes === undefined) return err(`"${text}" is not an IP address`);
   return ok(textOf(bytes));
 }
+
+const V4_MAPPED = "::ffff:";
 
 /** 4 or 16 bytes; any other length is refused. */
 export function ipFromBytes(bytes: Uint8Array): Result<Ip, string> {
@@ -31,16 +36,31 @@ export function ipBytes(ip: Ip): Uint8Array {
   return bytes;
 }
 
+/** By hand: every connection has several addresses. */
 function bytesOfV4(text: string): Uint8Array | undefined {
-  const parts = text.split(".");
-  if (parts.length !== 4) return undefined;
+  if (text.length > 15) return undefined;
   const out = new Uint8Array(4);
-  for (const [i, part] of parts.entries()) {
-    if (!/^(0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255) return undefined;
-    out[i] = Number(part);
+  let part = 0;
+  let value = 0;
+  let digits = 0;
+  for (let i = 0; i <= text.length; i++) {
+    const digit = i === text.length ? DOT : text.charCodeAt(i) - 48;
+    if (digit === DOT) {
+      if (digits === 0 || part > 3) return undefined;
+      out[part++] = value;
+      value = 0;
+      digits = 0;
+    } else {
+      // no leading zero, nothing above 255
+      if (digit < 0 || digit > 9 || (digits > 0 && value === 0)) return undefined;
+      value = value * 10 + digit;
+      digits++;
+      if (value > 255) return undefined;
+    }
   }
-  return out;
+  return part === 4 ? out : undefined;
 }
+const DOT = -2;
 
 function bytesOfV6(text: string): Uint8Array | undefined {
   const halves = text.split("::");
@@ -73,7 +93,7 @@ function groupsOf(half: string): number[] | undefined {
 }
 
 function textOf(bytes: Uint8Array): Ip {
-  if (bytes.length === 4) return [...bytes].join(".") as Ip;
+  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}` as Ip;
   if (bytes.subarray(0, 10).every((b) => b === 0) && bytes[10] === 0xff && bytes[11] === 0xff)
     return [...bytes.subarray(12)].join(".") as Ip;
   const groups: number[] = [];

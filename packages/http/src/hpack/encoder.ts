@@ -19,8 +19,8 @@ const SECRET = new Set(["authorization", "proxy-authorization", "cookie"]);
 
 export class HpackEncoder {
   readonly #table: DynamicTable;
-  /** `name NUL value` → sequence number of the newest such entry; the same for names alone. */
-  readonly #byField = new Map<string, number>();
+  /** name → value → sequence number of the newest such entry; the same for names alone. */
+  readonly #byField = new Map<string, Map<string, number>>();
   readonly #byName = new Map<string, number>();
   /** The smallest size since the last block, if the table was resized: must be said before the final one (§4.2). */
   #smallest: number | undefined;
@@ -29,8 +29,8 @@ export class HpackEncoder {
 
   constructor(tableSize = TABLE_MAX) {
     this.#table = new DynamicTable(Math.min(tableSize, TABLE_MAX), (name, value, sequence) => {
-      const field = `${name}\0${value}`;
-      if (this.#byField.get(field) === sequence) this.#byField.delete(field);
+      const values = this.#byField.get(name);
+      if (values?.get(value) === sequence && values.delete(value) && values.size === 0) this.#byField.delete(name);
       if (this.#byName.get(name) === sequence) this.#byName.delete(name);
     });
   }
@@ -58,9 +58,8 @@ export class HpackEncoder {
 
   #field(name: string, value: string): void {
     this.#room(name.length + value.length + FIELD_OVERHEAD);
-    const key = `${name}\0${value}`;
-    const sequence = this.#byField.get(key);
-    const index = staticFieldIndex.get(key) ?? (sequence === undefined ? undefined : STATIC_ENTRIES + 1 + this.#table.positionOf(sequence));
+    const sequence = this.#byField.get(name)?.get(value);
+    const index = staticFieldIndex.get(name)?.get(value) ?? (sequence === undefined ? undefined : STATIC_ENTRIES + 1 + this.#table.positionOf(sequence));
     if (index !== undefined) return this.#integer(0x80, 7, index);
     const nameSequence = this.#byName.get(name);
     const nameIndex = staticNameIndex.get(name) ?? (nameSequence === undefined ? 0 : STATIC_ENTRIES + 1 + this.#table.positionOf(nameSequence));
@@ -72,7 +71,9 @@ export class HpackEncoder {
     if (!indexed) return;
     const inserted = this.#table.nextSequence;
     if (!this.#table.insert(name, value)) return;
-    this.#byField.set(key, inserted);
+    const values = this.#byField.get(name);
+    if (values === undefined) this.#byField.set(name, new Map([[value, inserted]]));
+    else values.set(value, inserted);
     this.#byName.set(name, inserted);
   }
 

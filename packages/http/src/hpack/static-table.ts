@@ -17,5 +17,6 @@ export const staticValues: readonly string[] = ["", ...ENTRIES.map(([, value]) =
 
 /** name → first index with that name. */
 export const staticNameIndex: ReadonlyMap<string, number> = new Map(ENTRIES.map(([name], i) => [name, i + 1] as const).reverse());
-/** name and value, joined by NUL → index. */
-export const staticFieldIndex: ReadonlyMap<string, number> = new Map(ENTRIES.map(([name, value], i) => [`${name}\0${value ?? ""}`, i + 1] as const));
+/** name → value → index. */
+export const staticFieldIndex: ReadonlyMap<string, ReadonlyMap<string, number>> = new Map([...staticNameIndex.keys()].map((name) =>
+  [name, new Map(ENTRIES.flatMap(([n, value], i): [string, number][] => (n === name ? [[value ?? "", i + 1]] : [])))]));

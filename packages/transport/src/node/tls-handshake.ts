@@ -2,7 +2,7 @@
 import type { Duplex } from "node:stream";
 import tls from "node:tls";
 import { MeshError, type Result } from "@ambit/core";
-import { systemClock, type Clock } from "@ambit/runtime";
+import { systemClock, type Clock, type StopSignal } from "@ambit/runtime";
 import type { ByteStream } from "../byte-stream.ts";
 import { connectFault } from "../fault.ts";
 import { fromSocket } from "./socket-stream.ts";
@@ -40,7 +40,7 @@ export interface TlsOptions<T> {
   readonly alpn?: string;
   readonly timeoutMs?: number;
   readonly clock?: Clock;
-  readonly signal?: AbortSignal;
+  readonly signal?: StopSignal;
 }
 
 export interface TlsConnection<T> {

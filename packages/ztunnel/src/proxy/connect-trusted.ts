@@ -2,7 +2,7 @@
 import type { Duplex } from "node:stream";
 import type { Identity } from "@ambit/core";
 import { verifyExpected, type PeerTrust, type TlsMaterial } from "@ambit/proxy/identity";
-import type { Clock } from "@ambit/runtime";
+import type { Clock, StopSignal } from "@ambit/runtime";
 import { connectTls, type ByteStream } from "@ambit/transport";
 
 export interface TrustedPeer {
@@ -10,7 +10,7 @@ export interface TrustedPeer {
   /** At least one. */
   readonly expected: readonly Identity[];
   readonly material: TlsMaterial;
-  readonly signal: AbortSignal;
+  readonly signal: StopSignal;
   /** Told who of them it is. */
   readonly onPeer?: (identity: Identity) => void;
 }

@@ -1,6 +1,7 @@
 // Owns the list of live connections: each is on it before its policy is checked, and its end can be ordered from outside.
 import { authorize, decisivePolicy, denialText, MeshError, type AuthzFacts, type Denial, type DryRunResult, type SocketAddress, type Workload } from "@ambit/core";
 import type { StateView } from "@ambit/proxy/state";
+import { Stop, type StopSignal } from "@ambit/runtime";
 
 const PERMIT = Symbol("permit");
 
@@ -32,7 +33,7 @@ export class Ended extends MeshError {
 export interface Live extends Disposable {
   readonly connection: LiveConnection;
   /** Aborted, with an Ended as reason, when it must stop now. */
-  readonly ended: AbortSignal;
+  readonly ended: StopSignal;
   /** Another upstream was chosen. */
   retarget(actualDst: SocketAddress, protocol: LiveConnection["protocol"]): void;
   /** Bytes that were forwarded so far, both directions together. */
@@ -45,7 +46,7 @@ export type Admission =
   | { readonly live: Live; readonly permit: Permit; /** What policies on trial would have done. */ readonly dryRun: readonly DryRunResult[] }
   | { readonly denied: Denial };
 
-interface Entry { readonly live: Live; readonly abort: AbortController; readonly check: { readonly workload: Workload; readonly facts: AuthzFacts } | undefined }
+interface Entry { readonly live: Live; readonly abort: Stop; readonly check: { readonly workload: Workload; readonly facts: AuthzFacts } | undefined }
 
 const DRAINED = "connection closed due to connection drain";
 export const POLICY_CHANGE = "connection closed due to policy change";
@@ -95,7 +96,7 @@ export class Connections {
 
   /** Connections that nobody has told to end. One that is told stays on the list until its last bytes are through. */
   open(): { readonly live: Live; endGently(): void }[] {
-    return [...this.#entries].filter((e) => !e.abort.signal.aborted).map((e) => ({ live: e.live, endGently: () => e.abort.abort(new Ended(undefined, true)) }));
+    return [...this.#entries].filter((e) => !e.abort.aborted).map((e) => ({ live: e.live, endGently: () => e.abort.abort(new Ended(undefined, true)) }));
   }
 
   endAll(): void {
@@ -117,11 +118,11 @@ export class Connections {
   }
 
   #register(connection: LiveConnection, check: Entry["check"]): Live {
-    const abort = new AbortController();
+    const abort = new Stop();
     let now = connection;
     let bytes = (): number => 0;
     const live: Live = {
-      get connection() { return now; }, ended: abort.signal, [Symbol.dispose]: () => this.#remove(entry),
+      get connection() { return now; }, ended: abort, [Symbol.dispose]: () => this.#remove(entry),
       retarget: (actualDst, protocol) => { now = { ...now, actualDst, protocol }; },
       moved: () => bytes(), measure: (counter) => { bytes = counter; },
     };

@@ -4,9 +4,10 @@ import { SyscallError } from "@ambit/linux";
 import type { TcpConnection } from "@ambit/transport";
 import type { ForwardPlan } from "../plan/inbound.ts";
 import type { PodContext } from "./pod-context.ts";
+import type { StopSignal } from "@ambit/runtime";
 
 /** Where the kernel does not let us keep the client's address, a local one is used and a warning says so. */
-export async function dialApplication(pod: PodContext, plan: ForwardPlan, signal: AbortSignal): Promise<TcpConnection> {
+export async function dialApplication(pod: PodContext, plan: ForwardPlan, signal: StopSignal): Promise<TcpConnection> {
   const source = pod.config.originalSource ? plan.source : undefined;
   try {
     return await pod.dial({ to: plan.nextHop, source, signal });

@@ -2,7 +2,7 @@
 import { formatSocketAddress, MeshError, type Ip, type SocketAddress } from "@ambit/core";
 import type { Kernel, Netns } from "@ambit/linux";
 import { connectFault, connectDescriptor, type ConnectSignal, type TcpConnection } from "@ambit/transport";
-import type { Clock } from "@ambit/runtime";
+import type { Clock, StopSignal } from "@ambit/runtime";
 import { HBONE_PORT } from "../plan/outbound.ts";
 
 /** To the application, to an upstream, to a waypoint. */
@@ -12,7 +12,7 @@ export interface DialTo {
   readonly to: SocketAddress;
   /** The source address to keep; undefined: the namespace's own. */
   readonly source?: Ip | undefined;
-  readonly signal?: AbortSignal | undefined;
+  readonly signal?: StopSignal | undefined;
 }
 
 export type Dial = (o: DialTo) => Promise<TcpConnection>;
@@ -44,7 +44,7 @@ export function createDial(kernel: Pick<Kernel, "openStream">, netns: Netns, mar
   };
 }
 
-const givenUp = (to: SocketAddress, signal: AbortSignal | undefined): MeshError =>
+const givenUp = (to: SocketAddress, signal: StopSignal | undefined): MeshError =>
   new MeshError("downstream-reset", `given up while connecting to ${formatSocketAddress(to)}`, { cause: signal?.reason });
 
 function timedOut(to: SocketAddress): MeshError {

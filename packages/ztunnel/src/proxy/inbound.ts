@@ -1,13 +1,13 @@
 // Owns tunnels that peers open to a pod: the handshake with the pod's identity, then each CONNECT in named phases.
 import { decisivePolicy, faultRow, formatSocketAddress, MeshError, type FaultCode } from "@ambit/core";
 import {
-  formatBaggage, formatRefusal, parseBaggage, parseForwarded, parseTraceparent, REFUSAL_HEADER, serveTunnels, type PeerInfo, type Refusal, type TunnelRequest,
+  formatRefusal, parseBaggage, parseForwarded, parseTraceparent, REFUSAL_HEADER, serveTunnels, type PeerInfo, type Refusal, type TunnelRequest,
 } from "@ambit/hbone";
-import { errorText } from "@ambit/runtime";
+import { errorText, Stop } from "@ambit/runtime";
 import { acceptTls, type ByteStream, type TcpConnection } from "@ambit/transport";
 import { peerWorkload, planInbound, type ForwardPlan, type InboundPlan } from "../plan/inbound.ts";
 import { endsOf } from "../pod/pod-proxy.ts";
-import { baggageOf } from "../telemetry/baggage-of.ts";
+import { baggageText } from "../telemetry/baggage-of.ts";
 import { ConnectionRecord, earlyDenial, failureText, type RecordFacts } from "../telemetry/connection-record.ts";
 import { describeDenial, describeDryRun } from "./connections.ts";
 import { dialApplication } from "./dial-application.ts";
@@ -119,7 +119,11 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
   // Dial: 200 promises that the application is there.
   let upstream: TcpConnection;
   try {
-    upstream = await dialApplication(pod, plan, AbortSignal.any([live.ended, request.signal]));
+    const given = new Stop();
+    const [unlive, unasked] = [given.follow(live.ended), given.follow(request.signal)];
+    upstream = await dialApplication(pod, plan, given);
+    unlive();
+    unasked();
   } catch (error) {
     const code = error instanceof MeshError ? error.code : "connect-refused";
     refuseWith(code);
@@ -128,7 +132,7 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
 
   // The promise, then bytes.
   writeProxyHeader(plan, upstream, ends, peer);
-  const downstream = request.accept(pod.config.responseBaggage ? { baggage: formatBaggage(baggageOf(plan.workload)) } : {});
+  const downstream = request.accept(pod.config.responseBaggage ? { baggage: baggageText(plan.workload) } : {});
   await forward({ downstream, upstream, live, record, clock: pod.clock, permit: admitted.permit });
 }
 
@@ -139,11 +143,10 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
 function sourceOf(pod: PodContext, request: TunnelRequest, ends: Ends): Pick<RecordFacts, "source" | "sourceClaims"> {
   const network = request.headers.get("x-forwarded-network");
   const away = network !== undefined && network.toLowerCase() !== pod.config.network.toLowerCase();
+  const source = away ? undefined : peerWorkload(pod.state.view(), pod.config.network, ends.peer.ip, request.peer.identity);
+  if (source !== undefined) return { source, sourceClaims: undefined }; // its own words count for nothing then
   const claims = parseBaggage(request.headers.get("baggage") ?? "");
-  return {
-    source: away ? undefined : peerWorkload(pod.state.view(), pod.config.network, ends.peer.ip, request.peer.identity),
-    sourceClaims: claims.ok ? claims.value : undefined,
-  };
+  return { source, sourceClaims: claims.ok ? claims.value : undefined };
 }
 
 function writeProxyHeader(plan: ForwardPlan, upstream: ByteStream, ends: Ends, peer: PeerInfo): void {

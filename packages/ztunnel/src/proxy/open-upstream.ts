@@ -1,12 +1,13 @@
 // Owns what a plan means on the wire: a plain socket, a stream in a pooled tunnel, or a tunnel of our own inside such a stream.
 import type { Identity, SocketAddress } from "@ambit/core";
-import { formatAuthority, formatBaggage, formatForwarded, openLoneTunnel, parseBaggage, type OpenRequest } from "@ambit/hbone";
+import { formatAuthority, formatForwarded, openLoneTunnel, parseBaggage, type OpenRequest } from "@ambit/hbone";
 import { toDuplex, type ByteStream } from "@ambit/transport";
 import type { OutboundPlan } from "../plan/outbound.ts";
-import { baggageOf } from "../telemetry/baggage-of.ts";
+import { baggageText } from "../telemetry/baggage-of.ts";
 import type { ConnectionRecord } from "../telemetry/connection-record.ts";
 import { connectTrusted } from "./connect-trusted.ts";
 import { h2Limits, type PodContext } from "./pod-context.ts";
+import type { StopSignal } from "@ambit/runtime";
 
 export type Forwarding = Exclude<OutboundPlan, { kind: "deny" | "need" }>;
 type Tunnelled = Exclude<Forwarding, { kind: "passthrough" }>;
@@ -15,7 +16,7 @@ type Crossing = Extract<Forwarding, { kind: "double-tunnel" }>;
 export interface OpenOptions {
   readonly client: SocketAddress;
   readonly traceparent: string;
-  readonly signal: AbortSignal;
+  readonly signal: StopSignal;
   /** Learns who is at the far end, where the plan could not know. */
   readonly record: ConnectionRecord;
 }
@@ -33,7 +34,7 @@ function requestOf(plan: Tunnelled, o: OpenOptions): OpenRequest {
   return {
     authority: formatAuthority(plan.target),
     headers: {
-      baggage: formatBaggage(baggageOf(plan.source)),
+      baggage: baggageText(plan.source),
       forwarded: formatForwarded({ for: o.client, ...(plan.service === undefined ? {} : { host: plan.service.hostname }) }),
       traceparent: o.traceparent,
     },

@@ -97,32 +97,38 @@ export class ConnectionRecord implements Disposable {
   }
 
   #line(outcome: Outcome): void {
+    const fields = this.#fields();
     // Seen from the local workload: what the client sends is "sent" on the source's side and "received" on the destination's.
     const [up, down] = [this.#received, this.#sent];
-    const fields = {
-      ...this.#fields(),
-      ...(this.#facts.reporter === "source" ? { bytes_sent: up, bytes_recv: down } : { bytes_sent: down, bytes_recv: up }),
-      duration: `${Math.round(this.#t.clock.monotonic() - this.#startedMs)}ms`,
-      ...(outcome.error === undefined ? {} : { error: outcome.error }), ...(outcome.code === undefined ? {} : { code: outcome.code }), ...this.#notes, ...outcome.fields,
-    };
-    const failed = outcome.error !== undefined;
-    this.#t.access[failed ? "error" : "info"]("connection complete", fields);
+    const source = this.#facts.reporter === "source";
+    fields["bytes_sent"] = source ? up : down;
+    fields["bytes_recv"] = source ? down : up;
+    fields["duration"] = `${Math.round(this.#t.clock.monotonic() - this.#startedMs)}ms`;
+    put(fields, "error", outcome.error);
+    put(fields, "code", outcome.code);
+    Object.assign(fields, this.#notes, outcome.fields);
+    if (outcome.error !== undefined) this.#t.access.error("connection complete", fields);
+    else this.#t.access.info("connection complete", fields);
   }
 
-  #fields(): Fields {
+  #fields(): Record<string, unknown> {
     const f = this.#facts;
     const beyond = f.destinationClaims;
-    return {
-      "src.addr": formatSocketAddress(f.src),
-      ...given("src.workload", f.source?.name ?? f.sourceClaims?.workload?.name), ...given("src.namespace", f.source?.namespace ?? f.sourceIdentity?.namespace),
-      ...given("src.identity", f.mutualTls && f.sourceIdentity ? formatIdentity(f.sourceIdentity) : undefined), ...given("src.cluster", f.source?.clusterId ?? f.sourceClaims?.cluster),
-      "dst.addr": formatSocketAddress(f.dst),
-      ...given("dst.hbone_addr", f.hboneAddr), ...given("dst.service", f.service?.hostname),
-      ...given("dst.workload", beyond?.workload?.name ?? f.destination?.name), ...given("dst.namespace", beyond === undefined ? f.destination?.namespace : f.destinationIdentity?.namespace),
-      ...given("dst.identity", f.mutualTls && f.destinationIdentity ? formatIdentity(f.destinationIdentity) : undefined), ...given("dst.cluster", beyond?.cluster ?? f.destination?.clusterId),
-      direction: f.reporter === "source" ? "outbound" : "inbound",
-      ...given("id", f.traceId),
-    };
+    const fields: Record<string, unknown> = { "src.addr": formatSocketAddress(f.src) };
+    put(fields, "src.workload", f.source?.name ?? f.sourceClaims?.workload?.name);
+    put(fields, "src.namespace", f.source?.namespace ?? f.sourceIdentity?.namespace);
+    put(fields, "src.identity", f.mutualTls && f.sourceIdentity ? formatIdentity(f.sourceIdentity) : undefined);
+    put(fields, "src.cluster", f.source?.clusterId ?? f.sourceClaims?.cluster);
+    fields["dst.addr"] = formatSocketAddress(f.dst);
+    put(fields, "dst.hbone_addr", f.hboneAddr);
+    put(fields, "dst.service", f.service?.hostname);
+    put(fields, "dst.workload", beyond?.workload?.name ?? f.destination?.name);
+    put(fields, "dst.namespace", beyond === undefined ? f.destination?.namespace : f.destinationIdentity?.namespace);
+    put(fields, "dst.identity", f.mutualTls && f.destinationIdentity ? formatIdentity(f.destinationIdentity) : undefined);
+    put(fields, "dst.cluster", beyond?.cluster ?? f.destination?.clusterId);
+    fields["direction"] = f.reporter === "source" ? "outbound" : "inbound";
+    put(fields, "id", f.traceId);
+    return fields;
   }
 }
 
@@ -134,4 +140,7 @@ export function earlyDenial(access: Logger, src: string, dst: string, direction:
   access.warn("connection failed", { "src.addr": src, "dst.addr": dst, direction, error: outcome.error, code: outcome.code });
 }
 
-const given = (key: string, value: string | undefined): Fields => (value === undefined || value === "" ? {} : { [key]: value });
+/** Unset and empty values are left out. */
+function put(fields: Record<string, unknown>, key: string, value: string | undefined): void {
+  if (value !== undefined && value !== "") fields[key] = value;
+}

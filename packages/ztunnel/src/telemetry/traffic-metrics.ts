@@ -2,6 +2,7 @@
 import { formatIdentity, type Flag, type Identity, type Service, type Workload } from "@ambit/core";
 import type { Baggage } from "@ambit/hbone";
 import type { Counter, Labels, Metrics } from "@ambit/runtime";
+import { RecentParties } from "./recent-parties.ts";
 
 export type Reporter = "source" | "destination";
 
@@ -77,7 +78,8 @@ export interface TrafficCounters {
 }
 
 export class TrafficMetrics {
-  readonly #opened; readonly #closed; readonly #failed; readonly #received; readonly #sent; readonly #sockets;
+  readonly #recent = new RecentParties<TrafficCounters>();
+  readonly #opened; readonly #closed; readonly #failed; readonly #received; readonly #sent; readonly #sourceSockets; readonly #destinationSockets;
   readonly onDemandDns; readonly xdsTerminations; readonly xdsMessages; readonly xdsBytes;
   readonly #revoked;
   readonly #dnsRequests; readonly #dnsUpstream; readonly #dnsFailures; readonly #dnsDuration;
@@ -89,7 +91,9 @@ export class TrafficMetrics {
     this.#failed = m.counter("istio_tcp_connections_failed_total", "Connections that failed before any byte was forwarded.");
     this.#received = m.counter("istio_tcp_received_bytes_total", "Bytes from the client towards the server.");
     this.#sent = m.counter("istio_tcp_sent_bytes_total", "Bytes from the server towards the client.");
-    this.#sockets = m.gauge("istio_tcp_sockets_open", "Open sockets of user connections.");
+    const sockets = m.gauge("istio_tcp_sockets_open", "Open sockets of user connections.");
+    this.#sourceSockets = sockets.with({ reporter: "source" });
+    this.#destinationSockets = sockets.with({ reporter: "destination" });
     this.onDemandDns = m.counter("istio_on_demand_dns_total", "DNS lookups of workloads that are known by hostname.");
     this.#revoked = m.counter("istio_crl_policy_rejections_total", "Peers refused or cut because their certificate is revoked.");
     this.xdsTerminations = m.counter("istio_xds_connection_terminations_total", "Ended control plane streams.");
@@ -107,8 +111,10 @@ export class TrafficMetrics {
   }
 
   open(p: Parties): TrafficCounters {
-    const labels = trafficLabels(p, "-");
-    const counters = { opened: this.#opened.with(labels), closed: this.#closed.with(labels), received: this.#received.with(labels), sent: this.#sent.with(labels) };
+    const counters = this.#recent.of(p, () => {
+      const labels = trafficLabels(p, "-");
+      return { opened: this.#opened.with(labels), closed: this.#closed.with(labels), received: this.#received.with(labels), sent: this.#sent.with(labels) };
+    });
     counters.opened.inc();
     return counters;
   }
@@ -123,7 +129,7 @@ export class TrafficMetrics {
 
   /** From accept to the end of the connection. */
   socket(reporter: Reporter): Disposable {
-    const open = this.#sockets.with({ reporter });
+    const open = reporter === "source" ? this.#sourceSockets : this.#destinationSockets;
     open.add(1);
     return { [Symbol.dispose]: () => open.add(-1) };
   }

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { isNotFound, KINDS, type ConfigMap, type KubeObject, type Secret } from "@ambit/kube";
 import { fakeCa } from "@ambit/testkit";
 import type { App } from "./app.ts";
@@ -146,6 +147,8 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
 
   it("takes a plugged-in authority, and refuses one that cannot sign", async () => {
     const ca = fakeCa("plugged in");
+    // What was trusted before stays while it may be in use: this authority is to be the first.
+    await cluster.admin.delete(KINDS.secrets, "istio-system", "ambit-ca-roots").catch(() => undefined);
     const secret = (data: Record<string, string>) => ({ apiVersion: "v1", kind: "Secret", metadata: { name: "cacerts", namespace: "istio-system" }, data: Object.fromEntries(Object.entries(data).map(([k, v]) => [k, Buffer.from(v).toString("base64")])) });
     await cluster.admin.create(KINDS.secrets, "istio-system", secret({ "ca-cert.pem": ca.rootPem, "ca-key.pem": fakeCa().rootKeyPem, "root-cert.pem": ca.rootPem, "cert-chain.pem": ca.rootPem }));
     await assert.rejects(cluster.istiod(), /Secret istio-system\/cacerts is not a usable authority: ca-key\.pem: does not belong/);
@@ -154,6 +157,52 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
     assert.equal(app.rootsPem.trim(), ca.rootPem.trim());
     await proxy(app);
     await cluster.admin.delete(KINDS.secrets, "istio-system", "cacerts");
+  });
+
+  it("follows an authority that is plugged in while it runs: both roots are told, the old one signs until everybody knows the new, the list of revoked is told", async () => {
+    await cluster.admin.delete(KINDS.secrets, "istio-system", "ambit-ca-roots").catch(() => undefined);
+    const app = await istiod();
+    const before = app.rootsPem;
+    const p = await proxy(app);
+    const ca = fakeCa("plugged in later");
+    const crl = "-----BEGIN X509 CRL-----\nMAA=\n-----END X509 CRL-----\n";
+    const data = { "ca-cert.pem": ca.rootPem, "ca-key.pem": ca.rootKeyPem, "root-cert.pem": ca.rootPem, "ca-crl.pem": crl };
+    // A certificate is out: its holder does not know the new root.
+    await app.authority.current().issue({ publicKey: generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey.export({ type: "spki", format: "der" }), uri: "spiffe://cluster.local/ns/a/sa/b", notBefore: Date.now(), notAfter: Date.now() + 3_600_000 });
+    await cluster.admin.create(KINDS.secrets, "istio-system", { apiVersion: "v1", kind: "Secret", metadata: { name: "cacerts", namespace: "istio-system" }, data: Object.fromEntries(Object.entries(data).map(([k, v]) => [k, Buffer.from(v).toString("base64")])) });
+    await app.authority.refresh();
+    const { current, status } = app.authority;
+    assert.equal(app.rootsPem.trim(), `${ca.rootPem.trim()}\n${before.trim()}`);
+    assert.equal(current.call(app.authority).roots.size, 2);
+    assert.notEqual(current.call(app.authority).anchor, new X509Certificate(ca.rootPem).fingerprint256);
+    assert.match(status.call(app.authority).waiting.join(), /does not sign yet/);
+    const written = async (name: string, key: string) => (await cluster.admin.get<ConfigMap>(KINDS.configMaps, "app", name).catch(() => undefined))?.data?.[key];
+    await eventually("the roots are in the ConfigMap", async () => (await written("istio-ca-root-cert", "root-cert.pem")) === app.rootsPem);
+    await eventually("the list of revoked is, too", async () => (await written("istio-ca-crl", "ca-crl.pem")) === crl);
+    assert.equal(p.client.connected, true);
+    // Another replica that starts now knows only what is stored: it keeps both roots, too.
+    const other = await istiod({ POD_NAME: "other" });
+    assert.equal(other.authority.current().roots.size, 2);
+    await cluster.admin.delete(KINDS.secrets, "istio-system", "cacerts");
+    await cluster.admin.delete(KINDS.secrets, "istio-system", "ambit-ca-roots").catch(() => undefined);
+  });
+
+  it("rolls its own root when asked by an annotation, with the old key kept in the Secret", async () => {
+    const one = await istiod();
+    const first = one.authority.current().anchor;
+    await one.authority.current().issue({ publicKey: generateKeyPairSync("ec", { namedCurve: "P-256" }).publicKey.export({ type: "spki", format: "der" }), uri: "spiffe://cluster.local/ns/a/sa/b", notBefore: Date.now(), notAfter: Date.now() + 3_600_000 });
+    await cluster.admin.patch(KINDS.secrets, "istio-system", "istio-ca-secret", { metadata: { annotations: { "ambit.istio.io/roll-root": "now" } } });
+    await apps.shift()?.drain();
+    const app = await istiod();
+    const secret = () => cluster.admin.get<Secret>(KINDS.secrets, "istio-system", "istio-ca-secret");
+    await eventually("the Secret has a new root and the previous one", async () => Object.keys((await secret()).data ?? {}).includes("previous-ca-key.pem"));
+    assert.equal((await secret()).metadata.annotations?.["ambit.istio.io/roll-root"], undefined);
+    await app.authority.refresh();
+    assert.deepEqual([app.authority.current().roots.size, app.authority.current().anchor], [2, first]);
+    const anew = await istiod({ POD_NAME: "anew" });
+    assert.deepEqual([anew.authority.current().roots.size, anew.authority.current().anchor], [2, first]);
+    await cluster.admin.delete(KINDS.secrets, "istio-system", "istio-ca-secret");
+    await cluster.admin.delete(KINDS.secrets, "istio-system", "ambit-ca-roots").catch(() => undefined);
   });
 
   it("follows a definition to another version without letting go of its policies", async () => {

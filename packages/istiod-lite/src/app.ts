@@ -3,6 +3,8 @@ import { loadClientConfig, type ClientConfig } from "@ambit/kube";
 import { commonRoutes, json, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom, type BoundServer, type Clock, type Logger, type Routes } from "@ambit/runtime";
 import { createXdsServer, type XdsServer } from "@ambit/xds";
 import { serveAdmission } from "./admission/server.ts";
+import type { Authority } from "./ca/authority.ts";
+import { keepAuthority, type AuthorityKeeper } from "./ca/keeper.ts";
 import { createCaService } from "./ca/service.ts";
 import { createServingCertificate, servingNames } from "./ca/serving.ts";
 import type { ReviewToken } from "./ca/token-review.ts";
@@ -40,6 +42,7 @@ export interface App {
   readonly httpsPort: number | undefined;
   readonly mesh: Mesh;
   readonly rootsPem: string;
+  readonly authority: AuthorityKeeper;
   readonly readiness: Readiness;
   drain(): Promise<void>;
 }
@@ -79,11 +82,13 @@ export async function build(o: AppOptions): Promise<App> {
     const http = await bind(config.host, config.httpPort, pick(common, ["GET /ready", "GET /healthz"]));
     const monitoring = await bind(config.host, config.monitoringPort, pick(common, ["GET /metrics", "GET /healthz"]));
 
-    const authority = await platform.obtainAuthority();
-    const certificate = await createServingCertificate({ authority: () => authority, dnsNames: servingNames(config.namespace, config.revision), clock, log: log.child("ca") });
+    const keeper = await keepAuthority({ source: platform.authority, clock, log: log.child("ca"), metrics });
+    ending.push(() => keeper.close());
+    const authority = (): Authority => keeper.current();
+    const certificate = await createServingCertificate({ authority, dnsNames: servingNames(config.namespace, config.revision), clock, log: log.child("ca") });
     ending.push(() => certificate.close());
     const ca = createCaService({
-      authority: () => authority, clusterId: config.clusterId, get trustDomains() { return trustDomainsOf(mesh, config); },
+      authority, clusterId: config.clusterId, get trustDomains() { return trustDomainsOf(mesh, config); },
       trustedNodeAccounts: new Set(config.trustedNodeAccounts.split(",").map((a) => a.trim()).filter((a) => a !== "")),
       reviewToken: onceReady(readiness, platform.reviewToken(mesh)), pods: podLookup(mesh), clock, log: log.child("ca"), metrics,
     });
@@ -108,7 +113,11 @@ export async function build(o: AppOptions): Promise<App> {
     const guard = addressGuard(config.jwksBlocked, config.jwksAllowed);
     const keys = keepKeys({ wanted: mesh.keys.wantedKeys, fetched: mesh.keys.fetchedKeys, fetch: (uri, signal) => fetchDocument(uri, { guard, signal }), clock, random: systemRandom, log: log.child("jwks") });
     ending.push(() => keys.stop());
-    const writers = platform.writers(mesh, () => authority.rootsPem);
+    const writers = platform.writers(mesh, keeper);
+    keeper.onChange(() => {
+      void certificate.renew().catch(() => undefined);
+      writers.rootsChanged();
+    });
     ending.push(() => writers.stop());
     const sources = platform.watch(inbox);
     ending.push(() => sources.stop());
@@ -123,7 +132,7 @@ export async function build(o: AppOptions): Promise<App> {
       writers.start();
       log.info("ready", { addresses: mesh.addresses.size, policies: mesh.authorizations.size, grpc_port: grpc.port });
     });
-    return { grpcPort: grpc.port, httpPort: http.port, monitoringPort: monitoring.port, debugPort: debug.port, httpsPort: admission?.port, mesh, rootsPem: authority.rootsPem, readiness, drain };
+    return { grpcPort: grpc.port, httpPort: http.port, monitoringPort: monitoring.port, debugPort: debug.port, httpsPort: admission?.port, mesh, get rootsPem() { return keeper.current().rootsPem; }, authority: keeper, readiness, drain };
   } catch (error) {
     await drain();
     throw error;

@@ -1,62 +1,148 @@
-// Owns where the authority's key lives: Secret cacerts (plugged in) wins, else istio-ca-secret, made once by whoever comes first.
+// Owns where the authority lives in a cluster: Secret cacerts (plugged in) wins, else istio-ca-secret, made once by whoever comes first.
 import { describeProblems } from "@ambit/core";
-import { isAlreadyExists, isNotFound, KINDS, KubeError, type KubeClient, type Secret } from "@ambit/kube";
+import { isAlreadyExists, isConflict, isNotFound, KINDS, KubeError, type KubeClient, type Secret } from "@ambit/kube";
 import { backoffDelay, errorText, systemRandom, type Clock, type Logger } from "@ambit/runtime";
 import { createSelfSigned, loadAuthority, type Authority } from "./ca/authority.ts";
+import type { AuthoritySource, Material, StoredRoots } from "./ca/keeper.ts";
+import { decodeRoots, encodeRoots } from "./ca/stored-roots.ts";
 
 const PLUGGED_IN = "cacerts";
 const SELF_SIGNED = "istio-ca-secret";
+/** Which roots are known and in use, for every replica and the next start: no secrets in it, but whoever writes it chooses whom the mesh trusts. */
+const ROOTS = "ambit-ca-roots";
 /** The API server may start after us. */
 const BACKOFF = { initialMs: 100, maxMs: 5_000 };
+/** Replicas that write at the same moment: each retry reads what the other wrote. */
+const WRITE_TRIES = 5;
 
-/** Waits for an API server; throws when a Secret is there and unusable, because replacing it would break every certificate. */
-export async function obtainAuthority(o: { client: KubeClient; namespace: string; trustDomain: string; clock: Clock; log: Logger; signal: AbortSignal }): Promise<Authority> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await attemptAuthority(o);
-    } catch (error) {
-      const passing = error instanceof KubeError && (error.status === 0 || error.status >= 500 || error.status === 429 || error.status === 401 || error.status === 403);
-      if (!passing) throw error;
-      o.log.warn("the authority's secret cannot be read yet", { error: errorText(error) });
-      await o.clock.sleep(backoffDelay(BACKOFF, attempt, systemRandom), o.signal);
+/** Keys of the authority that a roll is leaving. */
+const PREVIOUS = { cert: "previous-ca-cert.pem", key: "previous-ca-key.pem" };
+/** Asks for a new self-signed root; taken away when it is made. */
+const ROLL_ANNOTATION = "ambit.istio.io/roll-root";
+
+interface SecretOptions { readonly client: KubeClient; readonly namespace: string; readonly trustDomain: string; readonly clock: Clock; readonly log: Logger; readonly signal: AbortSignal }
+
+/** What the leader may do to a self-signed root. */
+export interface SelfSignedRoot {
+  /** undefined: another authority is plugged in. */
+  state(): Promise<{ readonly authority: Authority; readonly previous: Authority | undefined; readonly rollAsked: boolean } | undefined>;
+  /** Puts a new root in the place of this one, which stays as the previous. */
+  roll(next: Authority): Promise<void>;
+  /** Lets go of the previous one. */
+  finish(): Promise<void>;
+}
+
+export class AuthoritySecrets implements AuthoritySource, SelfSignedRoot {
+  readonly #o: SecretOptions;
+  #loaded = false;
+
+  constructor(o: SecretOptions) {
+    this.#o = o;
+  }
+
+  /** The first time it waits for an API server; rejects when a Secret is there and unusable, because replacing it would break every certificate. */
+  async load(): Promise<Material> {
+    for (let attempt = 0; ; attempt++) {
+      try {
+        const material = await this.#attempt();
+        this.#loaded = true;
+        return material;
+      } catch (error) {
+        const passing = error instanceof KubeError && (error.status === 0 || error.status >= 500 || error.status === 429 || error.status === 401 || error.status === 403);
+        if (!passing || this.#loaded) throw error;
+        this.#o.log.warn("the authority's secret cannot be read yet", { error: errorText(error) });
+        await this.#o.clock.sleep(backoffDelay(BACKOFF, attempt, systemRandom), this.#o.signal);
+      }
     }
   }
+
+  async loadRoots(): Promise<StoredRoots> {
+    const secret = await this.#read(ROOTS);
+    return secret === undefined ? new Map() : decodeRoots(textsOf(secret));
+  }
+
+  async changeRoots(change: (stored: StoredRoots) => StoredRoots): Promise<StoredRoots> {
+    const { client, namespace } = this.#o;
+    for (let attempt = 1; ; attempt++) {
+      const secret = await this.#read(ROOTS);
+      const next = change(secret === undefined ? new Map() : decodeRoots(textsOf(secret)));
+      const data = base64(encodeRoots(next));
+      try {
+        if (secret === undefined) await client.create(KINDS.secrets, namespace, { apiVersion: "v1", kind: "Secret", metadata: { name: ROOTS, namespace }, data });
+        else await client.replace(KINDS.secrets, { ...secret, data });
+        return next;
+      } catch (error) {
+        if (attempt >= WRITE_TRIES || !(isConflict(error) || isAlreadyExists(error))) throw error;
+      }
+    }
+  }
+
+  async state() {
+    if ((await this.#read(PLUGGED_IN)) !== undefined) return undefined;
+    const secret = await this.#read(SELF_SIGNED);
+    if (secret === undefined) return undefined;
+    const { desired, previous } = this.#material(secret);
+    return { authority: desired, previous, rollAsked: secret.metadata.annotations?.[ROLL_ANNOTATION] !== undefined };
+  }
+
+  async roll(next: Authority): Promise<void> {
+    await this.#change((data) => ({
+      ...next.toSecret(), "root-cert.pem": next.rootsPem + (data["root-cert.pem"] ?? data["ca-cert.pem"] ?? ""),
+      [PREVIOUS.cert]: data["ca-cert.pem"] ?? "", [PREVIOUS.key]: data["ca-key.pem"] ?? "",
+    }));
+  }
+
+  async finish(): Promise<void> {
+    await this.#change((data) => ({ "ca-cert.pem": data["ca-cert.pem"] ?? "", "ca-key.pem": data["ca-key.pem"] ?? "", "root-cert.pem": data["ca-cert.pem"] ?? "" }));
+  }
+
+  /** With the version that was read: somebody else's change in between is a conflict and stays. */
+  async #change(change: (data: Readonly<Record<string, string>>) => Record<string, string>): Promise<void> {
+    const { client, namespace } = this.#o;
+    const secret = await client.get<Secret>(KINDS.secrets, namespace, SELF_SIGNED);
+    const { [ROLL_ANNOTATION]: _, ...annotations } = secret.metadata.annotations ?? {};
+    await client.replace(KINDS.secrets, { ...secret, metadata: { ...secret.metadata, annotations }, data: base64(change(textsOf(secret))) });
+  }
+
+  async #attempt(): Promise<Material> {
+    const { client, namespace, clock, log } = this.#o;
+    for (const name of [PLUGGED_IN, SELF_SIGNED]) {
+      const secret = await this.#read(name);
+      if (secret !== undefined) return this.#material(secret);
+    }
+    const made = await createSelfSigned(this.#o.trustDomain, clock.now());
+    try {
+      await client.create(KINDS.secrets, namespace, { apiVersion: "v1", kind: "Secret", type: "istio.io/ca-root", metadata: { name: SELF_SIGNED, namespace }, data: base64(made.toSecret()) });
+      log.info("made a self-signed root", { secret: `${namespace}/${SELF_SIGNED}` });
+      return { desired: made };
+    } catch (error) {
+      // Another replica was faster: its root is everybody's.
+      if (!isAlreadyExists(error)) throw error;
+      return this.#material(await client.get<Secret>(KINDS.secrets, namespace, SELF_SIGNED));
+    }
+  }
+
+  async #read(name: string): Promise<Secret | undefined> {
+    try {
+      return await this.#o.client.get<Secret>(KINDS.secrets, this.#o.namespace, name);
+    } catch (error) {
+      if (isNotFound(error)) return undefined;
+      throw error;
+    }
+  }
+
+  #material(secret: Secret): Material {
+    const data = textsOf(secret);
+    const now = this.#o.clock.now();
+    const loaded = loadAuthority(data, now);
+    if (!loaded.ok) throw new Error(`Secret ${this.#o.namespace}/${secret.metadata.name} is not a usable authority: ${describeProblems(loaded.error)}`);
+    if (!this.#loaded) this.#o.log.info("authority loaded", { secret: secret.metadata.name, not_after: new Date(loaded.value.notAfter).toISOString() });
+    if (data[PREVIOUS.cert] === undefined) return { desired: loaded.value };
+    // One that has expired or is broken signs nothing more, and does not keep the present one from it.
+    const previous = loadAuthority({ "ca-cert.pem": data[PREVIOUS.cert] ?? "", "ca-key.pem": data[PREVIOUS.key] ?? "" }, now);
+    return { desired: loaded.value, previous: previous.ok ? previous.value : undefined };
+  }
 }
 
-async function attemptAuthority(o: { client: KubeClient; namespace: string; trustDomain: string; clock: Clock; log: Logger }): Promise<Authority> {
-  for (const name of [PLUGGED_IN, SELF_SIGNED]) {
-    const secret = await read(o.client, o.namespace, name);
-    if (secret !== undefined) return load(secret, o);
-  }
-  const made = await createSelfSigned(o.trustDomain, o.clock.now());
-  const body: Secret = {
-    apiVersion: "v1", kind: "Secret", type: "istio.io/ca-root", metadata: { name: SELF_SIGNED, namespace: o.namespace },
-    data: Object.fromEntries(Object.entries(made.toSecret()).map(([k, v]) => [k, Buffer.from(v).toString("base64")])),
-  };
-  try {
-    await o.client.create(KINDS.secrets, o.namespace, body);
-    o.log.info("made a self-signed root", { secret: `${o.namespace}/${SELF_SIGNED}` });
-    return made;
-  } catch (error) {
-    // Another replica was faster: its root is everybody's.
-    if (!isAlreadyExists(error)) throw error;
-    return load(await o.client.get<Secret>(KINDS.secrets, o.namespace, SELF_SIGNED), o);
-  }
-}
-
-async function read(client: KubeClient, namespace: string, name: string): Promise<Secret | undefined> {
-  try {
-    return await client.get<Secret>(KINDS.secrets, namespace, name);
-  } catch (error) {
-    if (isNotFound(error)) return undefined;
-    throw error;
-  }
-}
-
-function load(secret: Secret, o: { clock: Clock; log: Logger }): Authority {
-  const data = Object.fromEntries(Object.entries(secret.data ?? {}).map(([k, v]) => [k, Buffer.from(v, "base64").toString("utf8")]));
-  const loaded = loadAuthority(data, o.clock.now());
-  if (!loaded.ok) throw new Error(`Secret ${secret.metadata.namespace ?? ""}/${secret.metadata.name} is not a usable authority: ${describeProblems(loaded.error)}`);
-  o.log.info("authority loaded", { secret: secret.metadata.name, not_after: new Date(loaded.value.notAfter).toISOString() });
-  return loaded.value;
-}
+const textsOf = (secret: Secret): Record<string, string> => Object.fromEntries(Object.entries(secret.data ?? {}).map(([k, v]) => [k, Buffer.from(v, "base64").toString("utf8")]));
+const base64 = (texts: Readonly<Record<string, string>>): Record<string, string> => Object.fromEntries(Object.entries(texts).map(([k, v]) => [k, Buffer.from(v).toString("base64")]));

@@ -2,7 +2,7 @@
 import { createPrivateKey, generateKeyPairSync, X509Certificate, type KeyObject } from "node:crypto";
 import { err, ok, problem, type Problem, type Result } from "@ambit/core";
 import { AUTHORITY_USES, authorityKeyId, EMPTY_NAME, issuerFacts, keyIdOf, LEAF_USES, organizationName, signCertificate, subjectAltNames, subjectKeyId } from "./certificate.ts";
-import { certificateBlocks } from "./pem.ts";
+import { certificateBlocks, pemBlocks } from "./pem.ts";
 import { algorithmOf } from "./signature.ts";
 
 /** As Istio's self-signed root: ten years. */
@@ -26,7 +26,16 @@ export interface Authority {
   readonly rootsPem: string;
   /** From the signer up to, not including, a root; empty when the signer is the root. One PEM certificate each. */
   readonly intermediatesPem: readonly string[];
+  /** The earliest end of the signer, its root and everything between. Epoch milliseconds. */
   readonly notAfter: number;
+  /** SHA-256 of the signer's own certificate. */
+  readonly fingerprint: string;
+  /** SHA-256 of the root that its certificates lead to. */
+  readonly anchor: string;
+  /** SHA-256 to PEM, of every trust anchor. */
+  readonly roots: ReadonlyMap<string, string>;
+  /** Revocation list as plugged in; empty: none. */
+  readonly crlPem: string;
   /** The leaf as PEM. */
   issue(request: LeafRequest): Promise<string>;
   /** `ca-cert.pem` and `ca-key.pem` for the Secret istio-ca-secret. The key is in it. */
@@ -64,15 +73,20 @@ export function loadAuthority(data: Readonly<Record<string, string>>, now: numbe
   const roots = data[form.root] === undefined ? [signer] : readCertificates(data, form.root, problems);
   const chain = data[form.chain] === undefined ? [] : readCertificates(data, form.chain, problems);
   problems.push(...judge({ signer, key, roots, chain: [...certs, ...chain] }, form, now));
+  const crlPem = data[CRL_KEY] ?? "";
+  if (crlPem !== "" && !pemBlocks(crlPem).some((b) => b.label === "X509 CRL")) problems.push(problem(CRL_KEY, "has no PEM block X509 CRL"));
   if (problems.length > 0) return err(problems);
   const isRoot = (c: X509Certificate) => roots.some((r) => r.fingerprint256 === c.fingerprint256);
   const intermediates = pathToRoot(signer, [...certs, ...chain], isRoot);
   try {
-    return ok(authorityOf({ signer, key, roots, intermediates, keyPem: data[form.key] ?? "" }));
+    return ok(authorityOf({ signer, key, roots, intermediates, keyPem: data[form.key] ?? "", crlPem }));
   } catch (error) {
     return err([problem(form.cert, `has a form that cannot be signed with: ${error instanceof Error ? error.message : "unreadable"}`)]);
   }
 }
+
+/** The key of Istio's Secret. */
+const CRL_KEY = "ca-crl.pem";
 
 interface Material {
   readonly signer: X509Certificate;
@@ -108,14 +122,17 @@ function pathToRoot(signer: X509Certificate, pool: readonly X509Certificate[], i
   return path;
 }
 
-function authorityOf(m: { signer: X509Certificate; key: KeyObject; roots: readonly X509Certificate[]; intermediates: readonly X509Certificate[]; keyPem: string }): Authority {
+function authorityOf(m: { signer: X509Certificate; key: KeyObject; roots: readonly X509Certificate[]; intermediates: readonly X509Certificate[]; keyPem: string; crlPem: string }): Authority {
   const { name, keyId } = issuerFacts(m.signer);
   const shared = [...LEAF_USES, authorityKeyId(keyId)];
-  const notAfter = m.signer.validToDate.getTime();
+  const top = m.intermediates.at(-1) ?? m.signer;
+  const anchor = m.roots.find((r) => r.fingerprint256 === top.fingerprint256 || (top.checkIssued(r) && top.verify(r.publicKey))) ?? top;
+  const notAfter = Math.min(...[m.signer, ...m.intermediates, anchor].map((c) => c.validToDate.getTime()));
   return {
     rootsPem: m.roots.map((r) => r.toString()).join(""),
     intermediatesPem: m.intermediates.map((c) => c.toString()),
-    notAfter,
+    notAfter, crlPem: m.crlPem, fingerprint: m.signer.fingerprint256, anchor: anchor.fingerprint256,
+    roots: new Map(m.roots.map((r) => [r.fingerprint256, r.toString()])),
     toSecret: () => ({ "ca-cert.pem": m.signer.toString(), "ca-key.pem": m.keyPem }),
     issue: (r) => signCertificate({
       issuer: name, subject: EMPTY_NAME, publicKey: r.publicKey, notBefore: r.notBefore, notAfter: Math.min(r.notAfter, notAfter),

@@ -107,7 +107,12 @@ class Issuer {
     if (!review.ok) return this.#unauthenticated(peer, review);
     if (request.certSigner !== undefined) throw this.#invalid(peer, "metadata.CertSigner: this CA signs itself and knows no other signers");
     const identity = this.#identityFor(review.reviewed, request, first(metadata, "clusterid"), peer);
-    const signed = await signWorkload(this.#o.authority(), { csrPem: request.csrPem, identity, ttlSeconds: request.ttlSeconds }, this.#o.clock.now());
+    const authority = this.#o.authority();
+    if (authority.notAfter <= this.#o.clock.now()) {
+      this.#o.log.error("the authority has expired: nothing can be signed until another is put in its place", { expired: new Date(authority.notAfter).toISOString() });
+      throw new Refusal(status.UNAVAILABLE, `the authority expired at ${new Date(authority.notAfter).toISOString()}, the time here is ${new Date(this.#o.clock.now()).toISOString()}`);
+    }
+    const signed = await signWorkload(authority, { csrPem: request.csrPem, identity, ttlSeconds: request.ttlSeconds }, this.#o.clock.now());
     if (!signed.ok) throw this.#invalid(peer, signed.error);
     this.#count("citadel_server_success_cert_issuance_count", "Certificates issued.");
     this.#o.log.debug("certificate issued", { identity: formatIdentity(identity), caller: callerName(review.reviewed), peer });

@@ -3,9 +3,10 @@ import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describeProblems } from "@ambit/core";
 import type { Clock, Logger } from "@ambit/runtime";
+import type { AuthoritySource, StoredRoots } from "../ca/keeper.ts";
 import { createSelfSigned, loadAuthority, type Authority } from "../ca/authority.ts";
 
-const FILES = ["tls.crt", "tls.key", "ca.crt", "ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem"];
+const FILES = ["tls.crt", "tls.key", "ca.crt", "ca-cert.pem", "ca-key.pem", "cert-chain.pem", "root-cert.pem", "ca-crl.pem"];
 /** Whoever was faster writes the certificate right after the key. */
 const OTHER_WAIT_MS = 100;
 const OTHER_WAITS_MAX = 50;
@@ -24,9 +25,25 @@ export async function authorityInFolder(o: { folder: string; trustDomain: string
     }
     const loaded = loadAuthority(data, clock.now());
     if (!loaded.ok) throw new Error(`${folder} is not a usable authority: ${describeProblems(loaded.error)}`);
-    o.log.info("authority loaded", { folder, not_after: new Date(loaded.value.notAfter).toISOString() });
     return loaded.value;
   }
+}
+
+/** The folder is read again like any other source. What is known of roots is kept in memory: a start while one is rolled knows only the files. */
+export function authorityOfFolder(o: { folder: string; trustDomain: string; clock: Clock; log: Logger; check: () => Promise<void> }): AuthoritySource {
+  let roots: StoredRoots = new Map();
+  let checked = false;
+  return {
+    load: async () => {
+      if (!checked) await o.check();
+      const desired = await authorityInFolder(o);
+      if (!checked) o.log.info("authority loaded", { folder: o.folder, not_after: new Date(desired.notAfter).toISOString() });
+      checked = true;
+      return { desired };
+    },
+    loadRoots: async () => roots,
+    changeRoots: async (change) => (roots = change(roots)),
+  };
 }
 
 async function readAll(folder: string): Promise<Record<string, string>> {

@@ -5,18 +5,17 @@ import type { Mesh } from "../collections/graph.ts";
 import type { Config } from "../config.ts";
 import { allocateAddresses } from "../plan/allocate-entries.ts";
 import { watchFiles } from "../sources/files.ts";
-import { authorityInFolder } from "./authority-folder.ts";
+import { authorityOfFolder } from "./authority-folder.ts";
 import type { Platform, Writers } from "./platform.ts";
 import { reviewByFile } from "./static-tokens.ts";
 
 export function onFiles(o: { config: Config; clock: Clock; log: Logger }): Platform {
   const { config, clock, log } = o;
   return {
-    obtainAuthority: async () => {
+    authority: authorityOfFolder({ folder: config.rootCaDir, trustDomain: config.trustDomain, clock, log, check: async () => {
       // Said before anything is made: a name mistyped must not make a new root.
       if (!(await stat(config.configDir)).isDirectory()) throw new Error(`AMBIT_CONFIG_DIR: ${config.configDir} is not a folder`);
-      return authorityInFolder({ folder: config.rootCaDir, trustDomain: config.trustDomain, clock, log });
-    },
+    } }),
     reviewToken: (mesh) => reviewByFile(config.tokensFile, (namespace, name) => mesh.sources.pods.get(`${namespace}/${name}`)?.metadata.uid ?? ""),
     watch: (inbox) => {
       const files = watchFiles({ folder: config.configDir, inbox, complete: allocateAddresses, clock, log: log.child("sources") });
@@ -45,6 +44,8 @@ function logConditions(mesh: Mesh, log: Logger): Writers {
       unsubscribe = mesh.statuses.onChange((changes) => { for (const c of changes) say(c.key); });
       for (const key of mesh.statuses.keys()) say(key);
     },
+    // Roots are told with every certificate; there is nothing else to write them to.
+    rootsChanged: () => undefined,
     stop: async () => unsubscribe?.(),
   };
 }

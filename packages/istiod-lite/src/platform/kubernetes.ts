@@ -6,7 +6,8 @@ import { decodeTokenReview, tokenReviewOf } from "../ca/token-review.ts";
 import { meshConfigName } from "../collections/scope.ts";
 import type { Config } from "../config.ts";
 import { runWaypoints } from "../gateways/controller.ts";
-import { obtainAuthority } from "../root-secret.ts";
+import { createRoller } from "../ca/roller.ts";
+import { AuthoritySecrets } from "../root-secret.ts";
 import { watchKubernetes } from "../sources/kubernetes.ts";
 import { createAllocator } from "../status/allocator.ts";
 import { keepTrustAnchor } from "../status/trust-anchor.ts";
@@ -20,14 +21,16 @@ const TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews";
 export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: Clock; log: Logger; signal: AbortSignal }): Platform {
   const { config, clock, log } = o;
   const client = new KubeClient(o.cluster);
+  const secrets = new AuthoritySecrets({ client, namespace: config.namespace, trustDomain: config.trustDomain, clock, log, signal: o.signal });
   return {
-    obtainAuthority: () => obtainAuthority({ client, namespace: config.namespace, trustDomain: config.trustDomain, clock, log, signal: o.signal }),
+    authority: secrets,
     reviewToken: () => async (token, audience) => decodeTokenReview(await client.request("POST", TOKEN_REVIEWS, { body: tokenReviewOf(token, audience) }), audience),
     watch: (inbox) => watchKubernetes({ client, inbox, meshConfig: { namespace: config.namespace, name: meshConfigName(config.revision) }, clock, log: log.child("sources") }),
-    writers: (mesh, rootsPem) => {
+    writers: (mesh, authority) => {
+      const rootsPem = (): string => authority.current().rootsPem;
       const status = createStatusWriter({ client, desired: mesh.statuses, objects: mesh.sources, clock, log: log.child("status") });
       const allocator = createAllocator({ client, entries: mesh.serviceEntries, objects: mesh.sources.serviceEntries, clock, log: log.child("status") });
-      const anchor = keepTrustAnchor({ client, namespaces: mesh.sources.namespaces, rootsPem, clock, log: log.child("status") });
+      const anchor = keepTrustAnchor({ client, namespaces: mesh.sources.namespaces, rootsPem, crlPem: () => authority.current().crlPem, clock, log: log.child("status") });
       const webhooks = config.httpsPort < 0 ? undefined : keepWebhooks({ client, namespace: config.namespace, rootsPem, clock, log: log.child("admission") });
       const waypoints = runWaypoints({
         client, gateways: mesh.sources.gateways, services: mesh.sources.services, pods: mesh.sources.pods, clock, log: log.child("waypoints"),
@@ -37,10 +40,12 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
           trustDomain: config.trustDomain, revision: config.revision,
         },
       });
+      const roller = createRoller({ root: secrets, keeper: authority, trustDomain: config.trustDomain, clock, log: log.child("ca") });
       const election = new LeaderElection({
         client, namespace: config.namespace, name: LEASE, identity: `${config.podName}_${newUuid()}`, clock, log: log.child("leader"),
         onChange: (leading) => {
           anchor.lead(leading);
+          roller.lead(leading);
           waypoints.lead(leading);
           webhooks?.lead(leading);
           for (const writer of [status, allocator])
@@ -50,7 +55,12 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
       });
       return {
         start: () => void election.start(),
+        rootsChanged: () => {
+          anchor.touch();
+          webhooks?.touch();
+        },
         stop: async () => {
+          roller.stop();
           await status.stop();
           await allocator.stop();
           await anchor.stop();

@@ -1,5 +1,5 @@
 // Owns what the control plane needs of the world around it: objects, a key, who vouches for callers, where results are written.
-import type { Authority } from "../ca/authority.ts";
+import type { AuthorityKeeper, AuthoritySource } from "../ca/keeper.ts";
 import type { ReviewToken } from "../ca/token-review.ts";
 import type { Mesh } from "../collections/graph.ts";
 import type { Inbox } from "../sources/inbox.ts";
@@ -15,15 +15,17 @@ export interface RunningSources {
 export interface Writers {
   /** From the first complete state on. */
   start(): void;
+  /** Roots or revocation list have changed. */
+  rootsChanged(): void;
   stop(): Promise<void>;
 }
 
 /** Kubernetes, or a folder of files. */
 export interface Platform {
-  /** Waits for what is only late; rejects when what is there cannot be used. */
-  obtainAuthority(): Promise<Authority>;
+  /** Where the authority comes from, now and later. */
+  readonly authority: AuthoritySource;
   reviewToken(mesh: Mesh): ReviewToken;
   watch(inbox: Inbox): RunningSources;
-  writers(mesh: Mesh, rootsPem: () => string): Writers;
+  writers(mesh: Mesh, authority: AuthorityKeeper): Writers;
   close(): void;
 }

@@ -114,7 +114,13 @@ export class TestLab {
         return false; // It ended meanwhile.
       }
     });
-    for (const pid of doomed) process.kill(pid, "SIGKILL");
+    for (const pid of doomed) {
+      try {
+        process.kill(pid, "SIGKILL");
+      } catch {
+        // It ended meanwhile.
+      }
+    }
     await this.run(undefined, "sh", "-c", `for n in ${root}/run/netns/*; do umount -l $n; rm $n; done; rm -rf ${root}/run/istio-cni/* ${root}/run/ztunnel/*`);
     await this.run(node, "nft", "flush", "ruleset");
   }

@@ -4,7 +4,7 @@ import { SyscallError, type Netns } from "@ambit/linux";
 import { backoffDelay, errorText, type Clock, type Counter, type Logger, type Metrics, type Random, type Timer } from "@ambit/runtime";
 import type { HostProbeRules } from "./host-probes.ts";
 import { selectPod, type EnrolmentRules } from "./plan/select.ts";
-import { factsOf, isTerminal, nameOf, podIps, podSwitches } from "./pods/facts.ts";
+import { factsOf, isTerminal, nameOf, podIps, switchesOf } from "./pods/facts.ts";
 import type { Redirection } from "./pods/redirection.ts";
 import { enrolmentOf, REDIRECTION, type Enrolment, type Report, type Reporter } from "./pods/report.ts";
 import type { PodRules } from "./rules/inpod.ts";
@@ -294,13 +294,14 @@ export class Agent {
     return entry;
   }
 
-  /** Listeners first, redirection second: a running pod's connections always find somebody. */
+  /** Listeners and probes first, redirection second: a running pod's connections always find somebody. */
   async #finish(entry: Entry): Promise<void> {
     entry.phase = "joining";
     entry.cutSince = undefined;
     if (this.#zds === undefined) return;
-    await this.#handOver(entry);
-    if (entry.standing === undefined) await this.#redirect(entry);
+    entry.probed = true;
+    await Promise.all([this.#handOver(entry), this.#setProbes()]);
+    if (entry.standing === undefined) await this.#write(entry);
     await this.#announce(entry);
   }
 
@@ -313,6 +314,10 @@ export class Agent {
   async #redirect(entry: Entry, standing?: string): Promise<void> {
     entry.probed = true;
     await this.#setProbes();
+    await this.#write(entry, standing);
+  }
+
+  async #write(entry: Entry, standing?: string): Promise<void> {
     entry.touched = true;
     entry.standing = standing ?? await this.#o.redirection.apply(entry.netns, entry.rules);
   }
@@ -484,15 +489,5 @@ export class Agent {
 
   #warn(pod: { uid: string; name: string; namespace: string }, message: string): void {
     this.#o.reporter.warn(pod, "MeshEnrolmentFailed", message).catch((error: unknown) => this.#o.log.debug("cannot write an event", { pod: nameOf(pod), error: errorText(error) }));
-  }
-}
-
-/** What a pod asks for and cannot have leaves no namespace behind. */
-function switchesOf(pod: Pod, dnsDefault: boolean, netns: Netns): ReturnType<typeof podSwitches> {
-  try {
-    return podSwitches(pod, dnsDefault);
-  } catch (error) {
-    netns[Symbol.dispose]();
-    throw error;
   }
 }

@@ -56,9 +56,11 @@ export class HostProbeRules {
     const ruleset = renderHostProbe(this.#host, this.#wanted);
     if (ruleset === this.#written) return;
     this.#written = undefined;
+    this.#standing = undefined;
     await this.#nft(SCRIPT, ruleset);
-    this.#standing = await this.#nft(HOST_INSPECTION);
     this.#written = ruleset;
+    // Nobody who waits for the rule waits for this.
+    void this.#inTurn(async () => { this.#standing = await this.#nft(HOST_INSPECTION); }).catch(() => undefined);
   }
 
   #inTurn<T>(work: () => Promise<T>): Promise<T> {

@@ -12,6 +12,8 @@ import { decodeSockaddr, encodeSockaddr, SOCKADDR_MAX } from "./sockaddr.ts";
 const BACKLOG = 1024;
 /** A rule script or a helper command that takes longer is stuck. */
 const COMMAND_TIMEOUT_MS = 10_000;
+/** Scripts are long, and what went wrong in them their own words tell. */
+const COMMAND_SHOWN_CHARS = 80;
 const OUTPUT_MAX_BYTES = 4 * 1024 * 1024;
 
 const ON = int32(1);
@@ -152,7 +154,7 @@ function spawned(entering: readonly [string, ...string[]], command: readonly str
     child.on("error", (cause) => reject(new Error(`cannot run ${command[0]}`, { cause })));
     child.on("close", (code, signal) => {
       if (code === 0) resolve(Buffer.concat(out).toString("utf8"));
-      else reject(new Error(`${command.slice(0, 4).join(" ")} failed (${signal ?? `exit ${code}`}): ${errors.trim()}`));
+      else reject(new Error(`${command.join(" ").slice(0, COMMAND_SHOWN_CHARS)} failed (${signal ?? `exit ${code}`}): ${errors.trim()}`));
     });
     child.stdin?.on("error", () => undefined);
     child.stdin?.end(input);

@@ -29,6 +29,16 @@ export function podSwitches(pod: Pod, dnsDefault: boolean): Pick<PodRules, "bypa
   };
 }
 
+/** The same; what a pod asks for and cannot have leaves no namespace behind. */
+export function switchesOf(pod: Pod, dnsDefault: boolean, netns: Disposable): ReturnType<typeof podSwitches> {
+  try {
+    return podSwitches(pod, dnsDefault);
+  } catch (error) {
+    netns[Symbol.dispose]();
+    throw error;
+  }
+}
+
 export function factsOf(pod: Pod, namespaceLabels: Readonly<Record<string, string>>): PodFacts {
   return {
     name: pod.metadata.name, namespace: pod.metadata.namespace ?? "", labels: pod.metadata.labels ?? {}, annotations: pod.metadata.annotations ?? {},

@@ -149,8 +149,9 @@ function families(rules: PodRules): Family[] {
 
 type Versions = Pick<PodRules, "ipv6">;
 const MARKED = `fwmark ${`0x${RETURN_MARK.toString(16)}/0x${MARK_MASK.toString(16)}`}`;
-/** True in a namespace whose loopback has IPv6: elsewhere ztunnel listens on IPv4 only, and a route to ::1 cannot be. */
-const HAS_IPV6 = `[ "$(cat /proc/sys/net/ipv6/conf/lo/disable_ipv6 2>/dev/null)" = 0 ]`;
+const LO_IPV6 = "/proc/sys/net/ipv6/conf/lo/disable_ipv6";
+/** Some shells read byte by byte, and find an end after the first one of these files: that is no failure. True in a namespace whose loopback has IPv6: elsewhere ztunnel listens on IPv4 only, and a route to ::1 cannot be. */
+const HAS_IPV6 = `[ -r ${LO_IPV6} ] && { read -r off < ${LO_IPV6} || :; } && [ "$off" = 0 ]`;
 
 function perVersion(rules: Versions, lines: (version: string, all: string) => readonly string[]): string {
   const v6 = rules.ipv6 ? [`if ${HAS_IPV6}; then`, ...lines("-6", "::/0"), "fi"] : [];
@@ -167,10 +168,13 @@ const setLoose = (value: 0 | 1): string => `[ ! -w ${LOOSE} ] || echo ${value} >
 export const renderTracking = (): string => setLoose(0);
 export const renderTrackingCleanup = (): string => setLoose(1);
 
-/** Shell lines that route marked return traffic to ztunnel's sockets; run again they change nothing, not even for a moment. */
+/**
+ * Shell lines that route marked return traffic to ztunnel's sockets; run again they change nothing, not even for a moment: the kernel
+ * refuses a rule that it has. Few programs, here and below: each costs milliseconds of a pod's way into the mesh.
+ */
 export const renderRouting = (rules: Versions): string => perVersion(rules, (v, all) => [
   `ip ${v} route replace local ${all} dev lo table ${ROUTE_TABLE}`,
-  `ip ${v} rule show pref ${RULE_PRIORITY} | grep -q '${MARKED} lookup ${ROUTE_TABLE}' || ip ${v} rule add pref ${RULE_PRIORITY} ${MARKED} lookup ${ROUTE_TABLE}`,
+  `ip ${v} rule add pref ${RULE_PRIORITY} ${MARKED} lookup ${ROUTE_TABLE} 2>/dev/null || ip ${v} rule show pref ${RULE_PRIORITY} | grep -q '${MARKED} lookup ${ROUTE_TABLE}'`,
 ]);
 
 export const renderRoutingCleanup = (rules: Versions): string => perVersion(rules, (v, all) => [
@@ -183,6 +187,6 @@ export const renderInspection = (rules: PodRules): string => TABLES.filter((t) =
 
 /** The same for `renderRouting` and `renderTracking`. */
 export const renderRoutingInspection = (rules: Versions): string => [
-  perVersion(rules, (v) => [`ip ${v} rule show pref ${RULE_PRIORITY}`, `ip ${v} route show table ${ROUTE_TABLE}`]),
-  `cat ${LOOSE} 2>/dev/null || true`,
+  perVersion(rules, (v) => [`printf 'rule show pref ${RULE_PRIORITY}\\nroute show table ${ROUTE_TABLE}\\n' | ip ${v} -batch -`]),
+  `[ ! -r ${LOOSE} ] || { read -r loose < ${LOOSE} || :; echo "$loose"; }`,
 ].join("\n");

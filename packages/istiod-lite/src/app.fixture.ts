@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fromBinary, type MessageShape } from "@bufbuild/protobuf";
+import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
+import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import { applyManifests, KINDS, KubeClient, parseKubeconfig, parseManifests, type KubeObject } from "@ambit/kube";
 import { security, workload } from "@ambit/proto";
 import { createLogger, LogLevels, seededRandom, systemClock } from "@ambit/runtime";
@@ -143,5 +145,27 @@ export class Proxy {
   close(): void {
     this.client.close();
     this.#plane.close();
+  }
+}
+
+/** One question as istioctl asks it, over the first version of xDS; the answer's bytes as text. */
+export async function askDebug(app: App, authorization: string, question: { typeUrl: string; resources: readonly string[] }): Promise<string> {
+  const client = new Client(`127.0.0.1:${app.grpcPort}`, credentials.createSsl(Buffer.from(app.rootsPem)), { "grpc.ssl_target_name_override": "istiod.istio-system.svc", "grpc.use_local_subchannel_pool": 1 });
+  const metadata = new Metadata();
+  metadata.set("authorization", authorization);
+  const w = new BinaryWriter();
+  w.tag(2, WireType.LengthDelimited).fork().tag(1, WireType.LengthDelimited).string("sidecar~1.2.3.4~test.ns~ns.svc.cluster.local").join();
+  for (const name of question.resources) w.tag(3, WireType.LengthDelimited).string(name);
+  // istioctl makes up a nonce for its first request.
+  w.tag(4, WireType.LengthDelimited).string(question.typeUrl).tag(5, WireType.LengthDelimited).string("2026-01-01 00:00:00 +0000 UTC m=+0.1");
+  const call = client.makeBidiStreamRequest<Uint8Array, Buffer>("/envoy.service.discovery.v3.AggregatedDiscoveryService/StreamAggregatedResources", (b) => Buffer.from(b), (b) => b, metadata);
+  try {
+    return await new Promise((resolve, reject) => {
+      call.on("data", (b: Buffer) => resolve(b.toString("latin1"))).on("error", reject);
+      call.write(w.finish());
+    });
+  } finally {
+    call.cancel();
+    client.close();
   }
 }

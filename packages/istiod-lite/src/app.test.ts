@@ -3,7 +3,7 @@ import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { isNotFound, KINDS, type ConfigMap, type KubeObject, type Secret } from "@ambit/kube";
 import { fakeCa } from "@ambit/testkit";
 import type { App } from "./app.ts";
-import { Cluster, eventually, Proxy } from "./app.fixture.ts";
+import { askDebug, Cluster, eventually, Proxy } from "./app.fixture.ts";
 
 const WEB = "Kubernetes//Pod/app/web-1";
 const SERVICE = "app/web.app.svc.cluster.local";
@@ -249,6 +249,22 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
     assert.equal(p.workload(WEB)?.trustDomain, "example.org");
     await cluster.admin.delete(KINDS.configMaps, "istio-system", "istio");
     await eventually("it is as the environment says again", () => p.workload(WEB)?.trustDomain === "");
+  });
+
+  it("answers istioctl's question over xDS, and over HTTP with a token only", async () => {
+    const app = await istiod();
+    const p = await proxy(app);
+    await eventually("what was sent is acknowledged", async () => {
+      const answer = await fetch(`http://127.0.0.1:${app.monitoringPort}/debug/syncz`, { headers: { authorization: `Bearer ${token}` } });
+      const [status] = (await answer.json()) as { proxy: string; resources: Record<string, { sent: string; acked: string }> }[];
+      return status?.proxy.includes("ztunnel-1.istio-system") === true && Object.values(status.resources).length === 2 && Object.values(status.resources).every((r) => r.sent !== "" && r.sent === r.acked);
+    });
+    assert.equal((await fetch(`http://127.0.0.1:${app.monitoringPort}/debug/syncz`)).status, 401);
+    const ask = (authorization: string) => askDebug(app, authorization, { typeUrl: "istio.io/debug/syncz", resources: [] });
+    const answer = await ask(`Bearer ${token}`);
+    assert.ok(answer.includes("type.googleapis.com/envoy.service.status.v3.ClientConfig") && answer.includes("ztunnel-1.istio-system"));
+    await assert.rejects(ask("Bearer nonsense"), /UNAUTHENTICATED/);
+    p.close();
   });
 
   it("serves its last state while the API server is away, and follows again when it is back", async () => {

@@ -1,7 +1,7 @@
 // Composition root of the control plane: sources → collections → push, beside it the authority; returns what is bound and how it ends.
 import { loadClientConfig, type ClientConfig } from "@ambit/kube";
-import { commonRoutes, json, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom, type BoundServer, type Clock, type Logger, type Routes } from "@ambit/runtime";
-import { createXdsServer, type XdsServer } from "@ambit/xds";
+import { commonRoutes, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom, text, type BoundServer, type Clock, type Logger, type Routes } from "@ambit/runtime";
+import { createXdsServer } from "@ambit/xds";
 import { serveAdmission } from "./admission/server.ts";
 import type { Authority } from "./ca/authority.ts";
 import { keepAuthority, type AuthorityKeeper } from "./ca/keeper.ts";
@@ -10,6 +10,9 @@ import { createServingCertificate, servingNames } from "./ca/serving.ts";
 import type { ReviewToken } from "./ca/token-review.ts";
 import { buildMesh, type Mesh } from "./collections/graph.ts";
 import type { Config } from "./config.ts";
+import { guardedRoutes, loopbackRoutes, type Debugging } from "./debug/http.ts";
+import { debugRoutes } from "./debug/routes.ts";
+import { createDebugService } from "./debug/service.ts";
 import { fetchDocument } from "./jwks/fetch.ts";
 import { addressGuard } from "./jwks/guard.ts";
 import { keepKeys } from "./jwks/keeper.ts";
@@ -22,6 +25,7 @@ import { authorizationSource } from "./push/authorization.ts";
 import { createTicker } from "./push/debounce.ts";
 import { startGrpc } from "./push/service.ts";
 import { waypointConfigSource } from "./push/waypoint-config.ts";
+import { VERSION, VERSION_TEXT } from "./version.ts";
 import { createInbox } from "./sources/inbox.ts";
 
 export interface AppOptions {
@@ -80,7 +84,8 @@ export async function build(o: AppOptions): Promise<App> {
       return server;
     };
     const http = await bind(config.host, config.httpPort, pick(common, ["GET /ready", "GET /healthz"]));
-    const monitoring = await bind(config.host, config.monitoringPort, pick(common, ["GET /metrics", "GET /healthz"]));
+    let debugging: Debugging | undefined;
+    const monitoring = await bind(config.host, config.monitoringPort, { ...pick(common, ["GET /metrics", "GET /healthz"]), ...guardedRoutes(() => debugging, config.namespace), "GET /version": () => text(VERSION_TEXT) });
 
     const keeper = await keepAuthority({ source: platform.authority, clock, log: log.child("ca"), metrics });
     ending.push(() => keeper.close());
@@ -102,12 +107,18 @@ export async function build(o: AppOptions): Promise<App> {
     const pushed = [authorizationSource(mesh.authorizations, ticker, clock), waypointConfigSource(mesh.waypointConfigs, ticker), addressSource(mesh.addresses, ticker)];
     const audit = auditServed({ sources: pushed, clock, log: log.child("push"), metrics });
     ending.push(() => audit.cancel());
-    const xds = createXdsServer({ sources: pushed, authenticate: ca.authenticate, ready: () => readiness.ready, log: log.child("xds"), clock, metrics, controlPlane: config.podName });
-    const grpc = await startGrpc({ port: config.grpcPort, host: config.host, ...(config.plaintextPort < 0 ? {} : { plaintextPort: config.plaintextPort }), tls: certificate, xds, ca, clock });
+    // As istioctl reads it.
+    const identifier = JSON.stringify({ Component: "istiod", ID: config.podName, Info: { version: VERSION } });
+    const xds = createXdsServer({ sources: pushed, authenticate: ca.authenticate, ready: () => readiness.ready, log: log.child("xds"), clock, metrics, controlPlane: identifier });
+    const about = { clusterId: config.clusterId, version: VERSION };
+    const routes = debugRoutes({ mesh, clients: () => xds.clients(), about });
+    debugging = { routes, authenticate: ca.authenticate };
+    const questions = createDebugService({ authenticate: ca.authenticate, clients: () => xds.clients(), rootNamespace: config.namespace, about: { ...about, identifier }, routes, log: log.child("debug") });
+    const grpc = await startGrpc({ others: [questions], port: config.grpcPort, host: config.host, ...(config.plaintextPort < 0 ? {} : { plaintextPort: config.plaintextPort }), tls: certificate, xds, ca, clock });
     ending.push(() => grpc.drain());
     const admission = config.httpsPort < 0 ? undefined : await serveAdmission({ host: config.host, port: config.httpsPort, tls: certificate, settings: () => settings, metrics, log: log.child("admission") });
     if (admission !== undefined) ending.push(() => admission.close());
-    const debug = await bind("127.0.0.1", config.debugPort, { ...common, ...debugRoutes(mesh, xds, config) });
+    const debug = await bind("127.0.0.1", config.debugPort, { ...common, ...loopbackRoutes(mesh, routes, config) });
     serving();
 
     const guard = addressGuard(config.jwksBlocked, config.jwksAllowed);
@@ -148,20 +159,5 @@ const trustDomainsOf = (mesh: Mesh, config: Config): [string, ...string[]] => {
 /** Until the pods are known nobody can be judged: that is not a no. */
 const onceReady = (readiness: Readiness, review: ReviewToken): ReviewToken => async (token, audience) =>
   (readiness.ready ? review(token, audience) : { ok: false, error: "sources are not synced yet", unavailable: true });
-
-function debugRoutes(mesh: Mesh, xds: XdsServer, config: Config): Routes {
-  return {
-    "GET /config_dump": () => json({
-      config, addresses: mesh.addresses.list().map(plain), authorizations: mesh.authorizations.list(),
-      waypoints: mesh.waypointConfigs.list().map(plain),
-    }),
-    "GET /debug/syncz": () => json(xds.clients()),
-  };
-}
-
-/** Maps as objects, for reading. */
-const plain = (value: unknown): unknown =>
-  value instanceof Map ? Object.fromEntries([...value].map(([k, v]) => [k, plain(v)])) : Array.isArray(value) ? value.map(plain)
-    : typeof value === "object" && value !== null ? Object.fromEntries(Object.entries(value).map(([k, v]) => [k, plain(v)])) : value;
 
 const pick = (routes: Routes, names: readonly string[]): Routes => Object.fromEntries(names.flatMap((n) => (routes[n] === undefined ? [] : [[n, routes[n]]])));

@@ -7,8 +7,12 @@ import type { Metrics } from "./metrics.ts";
 import type { Readiness } from "./readiness.ts";
 
 export interface Reply { readonly status?: number; readonly type?: string; readonly body: string }
+export interface Caller {
+  /** The `authorization` header as it came; undefined when absent. */
+  readonly authorization: string | undefined;
+}
 /** Query parameters as URLSearchParams, the body as text (at most BODY_MAX_BYTES). */
-export type Handler = (query: URLSearchParams, body: string) => Reply | Promise<Reply>;
+export type Handler = (query: URLSearchParams, body: string, caller: Caller) => Reply | Promise<Reply>;
 /** Key: `GET /path` or `POST /path`. A known path with another method is 405. */
 export type Routes = Readonly<Record<string, Handler>>;
 
@@ -75,7 +79,7 @@ async function answer(req: IncomingMessage, res: ServerResponse, routes: Routes,
     size += chunk.length;
     if (size > bodyMax) { res.writeHead(413).end("body too large\n"); return; }
   }
-  const reply = await handler(url.searchParams, Buffer.concat(chunks).toString("utf8"));
+  const reply = await handler(url.searchParams, Buffer.concat(chunks).toString("utf8"), { authorization: req.headers.authorization });
   res.writeHead(reply.status ?? 200, { "content-type": reply.type ?? "text/plain; charset=utf-8" });
   res.end(reply.body);
 }

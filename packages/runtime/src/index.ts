@@ -6,6 +6,6 @@ export { Scope, type Hold } from "./scope.ts";
 export { Readiness } from "./readiness.ts";
 export { env, parseDuration, readEnv, type EnvSchema, type EnvVar, type Parsed } from "./config.ts";
 export { Metrics, type Counter, type Gauge, type Histogram, type Labels } from "./metrics.ts";
-export { commonRoutes, json, serveHttp, text, type BoundServer, type Handler, type Reply, type Routes, type ServeOptions, type ServerCertificate } from "./admin.ts";
+export { commonRoutes, json, serveHttp, text, type BoundServer, type Caller, type Handler, type Reply, type Routes, type ServeOptions, type ServerCertificate } from "./admin.ts";
 export { runMain, type Bound } from "./signals.ts";
 export { Stop, throwIfStopped, type StopSignal } from "./stop.ts";

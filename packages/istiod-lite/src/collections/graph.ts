@@ -5,7 +5,7 @@ import type { EndpointSlice, KubeObject, Pod, Service as KubeService } from "@am
 import { serviceAddress, workloadAddress, type Address } from "./addresses.ts";
 import { manualSliceOf, sliceWorkloads } from "./endpoint-slices.ts";
 import { namespaceOf, nodeOf } from "./namespaces.ts";
-import { gatewayWorkload, localFrom, localOf, networkGatewayOf } from "./networks.ts";
+import { gatewayWorkload, localFrom, localOf, networkGatewayOf, type NetworkGateway } from "./networks.ts";
 import { levelsOf, peerAuthOf, portPolicyOf, staticStrictOf } from "./peer-authentication.ts";
 import { podWorkload, type WorkloadInputs } from "./pods.ts";
 import { policyOf } from "./policies.ts";
@@ -51,6 +51,8 @@ export interface Mesh {
   readonly authorizations: Collection<Policy>;
   /** Mesh-wide settings in force; one item, key "mesh". */
   readonly scope: Collection<MeshScope>;
+  /** Doors to other networks. */
+  readonly networkGateways: Collection<NetworkGateway>;
   /** For the allocation of addresses. */
   readonly serviceEntries: Collection<EntryInfo>;
   /** What each waypoint is told, under `namespace/name`. */
@@ -153,7 +155,7 @@ export function buildMesh(settings: Settings): Mesh {
     ...forWaypoints.statuses,
   ]);
   return {
-    sources, podsByAccount, scope, batch: (change) => g.batch(change), addresses, authorizations, serviceEntries: entries, statuses,
+    sources, podsByAccount, scope, networkGateways, batch: (change) => g.batch(change), addresses, authorizations, serviceEntries: entries, statuses,
     waypointConfigs: forWaypoints.configs, waypointOptions: forWaypoints.options, keys: forWaypoints,
   };
 }

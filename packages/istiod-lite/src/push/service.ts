@@ -31,6 +31,8 @@ export interface GrpcOptions {
   readonly tls: Pick<ServingCertificate, "current" | "onRotate">;
   readonly xds: GrpcService & { close(): void };
   readonly ca: GrpcService;
+  /** Whatever else is answered on these ports. */
+  readonly others?: readonly GrpcService[];
   readonly clock: Clock;
   readonly connectionAgeMs?: number;
 }
@@ -53,7 +55,7 @@ export async function startGrpc(o: GrpcOptions): Promise<BoundGrpc> {
     "grpc.max_concurrent_streams": STREAMS_PER_CONNECTION_MAX,
   };
   const server = new Server(options);
-  for (const service of [o.xds, o.ca]) server.addService(service.definition, service.implementation);
+  for (const service of [o.xds, o.ca, ...(o.others ?? [])]) server.addService(service.definition, service.implementation);
   const host = o.host ?? "0.0.0.0";
   try {
     const port = await bind(server, `${host}:${o.port}`, rotatingCredentials(o.tls));

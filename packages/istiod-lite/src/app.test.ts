@@ -267,6 +267,21 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
     p.close();
   });
 
+  it("makes the classes of its gateways, and leaves alone what others made", async () => {
+    await cluster.manifest("crds/gateway-api/gateway.networking.k8s.io-gatewayclasses.yaml");
+    await cluster.apply("apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: other}\nspec: {controllerName: example.com/other}\n");
+    await istiod();
+    type Class = KubeObject & { spec: { controllerName: string }; status?: { conditions?: { type: string; status: string; reason: string }[]; supportedFeatures?: { name: string }[] } };
+    const get = async (name: string): Promise<Class | undefined> => (await cluster.admin.list<Class>(KINDS.gatewayClasses)).items.find((c) => c.metadata.name === name);
+    await eventually("the class is there and accepted", async () => (await get("istio-waypoint"))?.status?.conditions?.some((c) => c.type === "Accepted" && c.status === "True") === true);
+    const made = await get("istio-waypoint");
+    assert.equal(made?.spec.controllerName, "istio.io/mesh-controller");
+    assert.ok(made?.status?.supportedFeatures?.some((f) => f.name === "HTTPRoute"));
+    assert.notEqual((await get("other"))?.status?.conditions?.[0]?.status, "True");
+    await cluster.admin.delete(KINDS.gatewayClasses, undefined, "ambit-waypoint");
+    await eventually("it is made again", async () => (await get("ambit-waypoint"))?.status?.conditions?.some((c) => c.status === "True") === true);
+  });
+
   it("serves its last state while the API server is away, and follows again when it is back", async () => {
     const app = await istiod();
     const p = await proxy(app);

@@ -63,7 +63,8 @@ export async function serveHttp(host: string, port: number, routes: Routes, opti
 }
 
 async function answer(req: IncomingMessage, res: ServerResponse, routes: Routes, bodyMax: number): Promise<void> {
-  const url = new URL(req.url ?? "/", "http://localhost");
+  // Tools write `//version`, which would be a host by the rules of URLs.
+  const url = new URL((req.url ?? "/").replace(/^\/+/, "/"), "http://localhost");
   const method = req.method === "HEAD" ? "GET" : (req.method ?? "GET");
   const handler = routes[`${method} ${url.pathname}`];
   if (handler === undefined) {

@@ -11,6 +11,7 @@ import { AuthoritySecrets } from "../root-secret.ts";
 import { watchKubernetes } from "../sources/kubernetes.ts";
 import { createAllocator } from "../status/allocator.ts";
 import { keepTrustAnchor } from "../status/trust-anchor.ts";
+import { keepGatewayClasses } from "../status/gateway-classes.ts";
 import { createStatusWriter } from "../status/writer.ts";
 import type { Platform } from "./platform.ts";
 
@@ -30,6 +31,7 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
       const rootsPem = (): string => authority.current().rootsPem;
       const status = createStatusWriter({ client, desired: mesh.statuses, objects: mesh.sources, clock, log: log.child("status") });
       const allocator = createAllocator({ client, entries: mesh.serviceEntries, objects: mesh.sources.serviceEntries, clock, log: log.child("status") });
+      const classes = keepGatewayClasses({ client, classes: mesh.sources.gatewayClasses, clock, log: log.child("status") });
       const anchor = keepTrustAnchor({ client, namespaces: mesh.sources.namespaces, rootsPem, crlPem: () => authority.current().crlPem, clock, log: log.child("status") });
       const webhooks = config.httpsPort < 0 ? undefined : keepWebhooks({ client, namespace: config.namespace, rootsPem, clock, log: log.child("admission") });
       const waypoints = runWaypoints({
@@ -48,7 +50,7 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
           roller.lead(leading);
           waypoints.lead(leading);
           webhooks?.lead(leading);
-          for (const writer of [status, allocator])
+          for (const writer of [status, allocator, classes])
             if (leading) writer.resume(writer.keys());
             else writer.pause();
         },
@@ -63,6 +65,7 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
           roller.stop();
           await status.stop();
           await allocator.stop();
+          await classes.stop();
           await anchor.stop();
           await waypoints.stop();
           await webhooks?.stop();

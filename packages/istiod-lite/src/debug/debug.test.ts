@@ -74,8 +74,7 @@ describe("debug endpoints", () => {
     });
     it("says synced, stale, not sent, error as numbers of ConfigStatus", () => {
       const statusOf = (over: object): number | undefined => {
-        const [c = CLIENTS[0]] = [client("app", "w", over)];
-        const reader = new BinaryReader(encodeClientConfig(c as ClientStatus, ABOUT));
+        const reader = new BinaryReader(encodeClientConfig(client("app", "w", over), ABOUT));
         while (reader.pos < reader.len) {
           const [field, wire] = reader.tag();
           if (field !== 3) { reader.skip(wire, field); continue; }

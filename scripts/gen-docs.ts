@@ -6,6 +6,7 @@ import { ENV as CNI, UNSUPPORTED as CNI_UNSUPPORTED } from "../packages/cni/src/
 import { FAULT_CODES, faultRow } from "../packages/core/src/fault/codes.ts";
 import { SCHEMA as ISTIOD } from "../packages/istiod-lite/src/config.ts";
 import { parseDuration, type EnvSchema, type EnvVar } from "../packages/runtime/src/config.ts";
+import { SCHEMA as WAYPOINT } from "../packages/waypoint/src/config.ts";
 import { SCHEMA as ZTUNNEL, UNSUPPORTED } from "../packages/ztunnel/src/config.ts";
 
 const DOCS = join(import.meta.dirname, "../docs");
@@ -50,7 +51,7 @@ function renderUnsupported(unsupported: Readonly<Record<string, readonly string[
 }
 
 const SECTIONS: Readonly<Record<string, () => string>> = {
-  "env ztunnel": () => renderEnv(ZTUNNEL), "unsupported ztunnel": () => renderUnsupported(UNSUPPORTED), "env istiod-lite": () => renderEnv(ISTIOD), "env cni": () => renderEnv(CNI), "unsupported cni": () => renderUnsupported(CNI_UNSUPPORTED),
+  "env ztunnel": () => renderEnv(ZTUNNEL), "unsupported ztunnel": () => renderUnsupported(UNSUPPORTED), "env waypoint": () => renderEnv(WAYPOINT), "env istiod-lite": () => renderEnv(ISTIOD), "env cni": () => renderEnv(CNI), "unsupported cni": () => renderUnsupported(CNI_UNSUPPORTED),
 };
 
 /** The same text with every `<!-- generated: NAME -->` … `<!-- /generated -->` section written anew. Throws on an unknown or missing one. */

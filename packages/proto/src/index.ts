@@ -9,3 +9,4 @@ export * as externalAuth from "./gen/envoy/service/auth/v3/external_auth_pb.js";
 
 /** Name of the Service extension that carries Kubernetes' `sessionAffinity: ClientIP`; its config is a google.protobuf.Duration. */
 export const CLIENT_AFFINITY = "ambit.dev/client-affinity";
+export * as otlp from "./gen/opentelemetry/trace_pb.js";

@@ -27,6 +27,8 @@ export const FAULTS = {
   "unknown-gateway": row("verdict", "CONNECT", 503, "the network gateway, or what crossing to the other network lacks"),
   "unknown-host": row("verdict", "CONNECT", 503, "the hostname of the authority"),
   "unsupported": row("verdict", "CONNECT", 503, "what was asked for and is not built"),
+  "not-served": row("verdict", "CONNECT", 404, "what was asked for and the waypoint"),
+  "no-configuration": row("verdict", "CONNECT", 503, "that none has come"),
   "bad-authority": row("reject", "CONNECT", 400, "the authority"),
   "identity-unavailable": row("fault", "IDENTITY_ERROR", 503, "the identity, the CA's error, the next attempt"),
   "identity-mismatch": row("fault", "TLS_FAILURE", undefined, "the expected set and what was presented"),

@@ -55,6 +55,8 @@ export interface WaypointConfig {
   readonly trustDomain: string;
   readonly trustDomainAliases: readonly string[];
   readonly pathNormalization: PathNormalization;
+  /** What replicas seal session cookies with; undefined: each its own. */
+  readonly sessionSecret?: string | undefined;
   readonly defaultRetry: RetryPolicy;
   /** Right-most entries of X-Forwarded-For that are ours. */
   readonly trustedProxies: number;

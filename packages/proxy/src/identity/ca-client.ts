@@ -1,6 +1,6 @@
 // Owns the conversation with the CA: one request per certificate, over one channel that is rebuilt when it fails or its roots change.
 import { status, type Client } from "@grpc/grpc-js";
-import { formatIdentity, type Identity } from "@ambit/core";
+import { formatIdentity, sameIdentity, type Identity } from "@ambit/core";
 import type { Clock } from "@ambit/runtime";
 import type { ControlPlane } from "@ambit/xds";
 import { readChain, type WorkloadCertificate } from "./chain.ts";
@@ -19,6 +19,8 @@ export interface CaClient {
 export interface CaClientOptions {
   /** See createControlPlane; not closed by the client. */
   readonly connect: ControlPlane;
+  /** Who the token says that we are: a certificate for this identity needs no impersonation. undefined: a node proxy, which has none of its own. */
+  readonly own?: Identity;
   /** SECRET_TTL, milliseconds. */
   readonly ttlMs: number;
   readonly clock: Clock;
@@ -50,7 +52,7 @@ export function createCaClient(o: CaClientOptions): CaClient {
       const used = await open();
       let chain: readonly string[];
       try {
-        chain = await call(used, o, { csrPem, ttlSeconds: o.ttlMs / 1000, impersonated: formatIdentity(identity) });
+        chain = await call(used, o, { csrPem, ttlSeconds: o.ttlMs / 1000, impersonated: o.own !== undefined && sameIdentity(o.own, identity) ? undefined : formatIdentity(identity) });
       } catch (error) {
         if (error instanceof CaError && REOPEN.has(error.grpc) && (await channel?.catch(() => undefined)) === used) drop();
         throw error;

@@ -1,0 +1,148 @@
+// Owns the composition of a waypoint: builds the parts, binds, follows the control plane, and drains.
+import { formatIdentity, UNSPECIFIED_V4, type Ip } from "@ambit/core";
+import { createCaClient, createCertStore, createTlsContexts, type CertStore } from "@ambit/proxy/identity";
+import {
+  commonRoutes, createLogger, LogLevels, Metrics, Readiness, serveHttp as serveAdmin, systemClock, systemRandom,
+  type Bound, type BoundServer, type Clock, type Logger, type Random, type Routes,
+} from "@ambit/runtime";
+import { createControlPlane } from "@ambit/xds";
+import { adminRoutes } from "./admin/routes.ts";
+import type { Config, ControlPlaneConfig } from "./config.ts";
+import { followControlPlane } from "./control.ts";
+import { isRetryable } from "./plan/retry.ts";
+import { Destinations } from "./proxy/destinations.ts";
+import { Ejections } from "./proxy/ejections.ts";
+import { createServing, type Serving } from "./proxy/serve.ts";
+import { createSatisfy } from "./proxy/satisfy.ts";
+import { sharedSeal } from "./proxy/shared-seal.ts";
+import { createTcpProxy } from "./proxy/tcp.ts";
+import { terminateTunnels } from "./proxy/terminate.ts";
+import { createUpstreams } from "./proxy/upstreams.ts";
+import { WaypointState } from "./state/waypoint-state.ts";
+import { createAccessLog } from "./telemetry/access-log.ts";
+import { RequestMetrics } from "./telemetry/request-metrics.ts";
+import { telemetryOf } from "./telemetry/settings.ts";
+import { createTracing } from "./telemetry/tracing.ts";
+
+/** What a test may replace. */
+export interface Ports {
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly certificates: Pick<CertStore, "fetch" | "prefetch" | "list" | "close">;
+  readonly log: Logger;
+  /** Takes access lines; default: stdout. */
+  readonly accessLine: (line: string) => void;
+}
+
+export interface BoundWaypoint extends Bound {
+  readonly tunnelPort: number;
+  readonly adminPort: number;
+  readonly statsPort: number;
+  readonly readinessPort: number;
+  readonly state: WaypointState;
+  readonly metrics: Metrics;
+}
+
+const ANY_ADDRESS: Ip = UNSPECIFIED_V4;
+
+export async function build(config: Config, ports: Partial<Ports> = {}): Promise<BoundWaypoint> {
+  const clock = ports.clock ?? systemClock;
+  const random = ports.random ?? systemRandom;
+  const levels = new LogLevels(config.logFilter);
+  const log = ports.log ?? createLogger("waypoint", { levels });
+  const metrics = new Metrics(clock.now);
+  const requests = new RequestMetrics(metrics);
+  const readiness = new Readiness();
+  const startup = readiness.waitFor("start");
+  const configured = readiness.waitFor("configuration");
+  const certified = readiness.waitFor("certificate");
+
+  const plane = (c: ControlPlaneConfig) => createControlPlane({ ...c, clusterId: config.clusterId, clock });
+  const xdsPlane = plane(config.xds);
+  const caPlane = plane(config.ca);
+  const caClient = createCaClient({ connect: caPlane, own: config.identity, ttlMs: config.secretTtlMs, clock });
+  const certificates = ports.certificates ?? createCertStore({ caClient, clock, random, log: log.child("identity"), metrics });
+  const contexts = createTlsContexts((identity) => certificates.fetch(identity, "realtime"));
+
+  const state = new WaypointState(config.gateway, config.nodeName);
+  const ejections = new Ejections({ state, clock, log: log.child("outlier"), metrics });
+  const destinations = new Destinations({ state, network: config.network, clock, random, seal: sharedSeal(() => state.config?.sessionSecret), ejected: (backend, uid) => ejections.isEjected(backend, uid) });
+  const upstreams = createUpstreams({ identity: config.identity, instanceIp: config.instanceIp ?? "", contexts, clock });
+  const accessLog = createAccessLog({
+    write: ports.accessLine ?? ((line) => void process.stdout.write(`${line}\n`)), onBadFormat: (error) => log.warn("an access log format is not understood, the default is used", { error }),
+    local: config.instanceIp ?? "", hostname: config.podName,
+  });
+  const settingsOf = (facts: Parameters<typeof telemetryOf>[1]) => telemetryOf(state.config, facts);
+  const shared = { state, destinations, upstreams, metrics: requests, accessLog, telemetryOf: settingsOf, clock, random, log: log.child("proxy") };
+  const tcp = createTcpProxy(shared);
+  const serving: Serving = createServing({
+    ...shared, tcp, ejections, retryable: isRetryable, satisfy: (call) => createSatisfy(state, call, clock),
+    onSpan: (record, context, settings) => tracing.record(record, context, settings),
+  });
+  const tracing = createTracing({ config, clock, log: log.child("tracing"), metrics, call: serving.call });
+
+  // Everything that can conflict is bound before anything is promised.
+  const common = commonRoutes({ readiness, metrics, levels });
+  const servers: BoundServer[] = [];
+  const bind = async (host: string, port: number, routes: Routes): Promise<BoundServer> => {
+    const server = await serveAdmin(host, port, routes);
+    servers.push(server);
+    return server;
+  };
+  try {
+    const admin = await bind("127.0.0.1", config.adminPort, { ...common, ...adminRoutes({ config, state, tcp, sessions: () => serving.sessions, certificates: () => certificates.list() }) });
+    const stats = await bind("0.0.0.0", config.statsPort, pick(common, "GET /metrics", "GET /stats/prometheus"));
+    const ready = await bind("0.0.0.0", config.readinessPort, pick(common, "GET /healthz/ready"));
+    const terminator = await terminateTunnels({
+      at: { ip: ANY_ADDRESS, port: config.tunnelPort }, identity: config.identity, network: config.network, contexts, state, clock, log: log.child("proxy"),
+      serve: (facts, request, traceparent) => serving.serve(facts, request, traceparent),
+    });
+    const control = followControlPlane({ config, plane: xdsPlane, state, clock, random, log: log.child("xds") });
+    void control.whenReady().then(configured);
+    void firstCertificate(certificates, config, clock).then(certified);
+    startup();
+    log.info("listening", { tunnels: terminator.port, admin: admin.port, stats: stats.port, readiness: ready.port });
+    void readiness.whenReady().then(() => log.info("ready", { gateway: config.gateway, identity: formatIdentity(config.identity), services: state.config?.services.size ?? 0 }));
+    return {
+      tunnelPort: terminator.port, adminPort: admin.port, statsPort: stats.port, readinessPort: ready.port, state, metrics,
+      async drain() {
+        readiness.waitFor("draining");
+        log.info("draining", { http: serving.sessions, tcp: tcp.list().length, deadline_ms: config.drainMs });
+        await Promise.all([serving.drain(config.drainMs), terminator.drain(config.drainMs)]);
+        tcp.close();
+        await upstreams.drain(0);
+        await tracing.close();
+        control.close();
+        destinations.close();
+        ejections.close();
+        certificates.close();
+        caClient.close();
+        xdsPlane.close();
+        caPlane.close();
+        await Promise.all(servers.map((s) => s.close()));
+        log.info("drained");
+      },
+    };
+  } catch (error) {
+    await Promise.all(servers.map((s) => s.close()));
+    throw error;
+  }
+}
+
+/** Longer than a store's own first retries: a waiting connection hurries it, and this one is in no hurry. */
+const AGAIN_MS = 5_000;
+
+/** Asked for again and again: without it no tunnel can be accepted. */
+async function firstCertificate(certificates: Pick<CertStore, "fetch">, config: Config, clock: Clock): Promise<void> {
+    for (;;) {
+    try {
+      await certificates.fetch(config.identity, "realtime");
+      return;
+    } catch {
+      // The store has logged why.
+      await clock.sleep(AGAIN_MS);
+    }
+  }
+}
+
+const pick = (routes: Routes, ...names: readonly string[]): Routes => Object.fromEntries(Object.entries(routes).filter(([name]) => names.includes(name)));

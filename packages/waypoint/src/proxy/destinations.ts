@@ -1,0 +1,116 @@
+// Owns what changes by the moment about destinations (requests under way, turns, ages) and turns a goal into one endpoint with it.
+import { DEFAULT_TRAFFIC, LOOPBACK_V4, type Backend, type Ip, type SessionPersistence, type TrafficSettings, type WorkloadUid } from "@ambit/core";
+import type { Applied } from "@ambit/proxy/state";
+import type { Clock } from "@ambit/runtime";
+import type { ConnectionFacts } from "../facts.ts";
+import type { UpstreamEndpoint } from "../http/options.ts";
+import { HashTables } from "../plan/balance/hash.ts";
+import type { SessionSeal } from "../plan/session.ts";
+import { planUpstream, planWorkload, type UpstreamPlan } from "../plan/upstream.ts";
+import type { WaypointState } from "../state/waypoint-state.ts";
+
+export type Goal = { readonly kind: "service"; readonly backend: Backend } | { readonly kind: "workload" };
+export type EndpointPlan = Extract<UpstreamPlan, { kind: "endpoint" }>;
+
+/** What of the client and its request the choice may look at. */
+export interface ChoiceFacts {
+  readonly connection: ConnectionFacts;
+  readonly fields: readonly string[];
+  readonly query: string | undefined;
+  readonly excluded: ReadonlySet<string>;
+  readonly session: SessionPersistence | undefined;
+}
+
+export interface DestinationsOptions {
+  readonly state: WaypointState;
+  readonly network: string;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly seal: SessionSeal;
+  readonly ejected: (backend: Backend, uid: WorkloadUid) => boolean;
+}
+
+const NO_HOSTS: ReadonlyMap<string, readonly Ip[]> = new Map();
+
+export class Destinations {
+  readonly #o: DestinationsOptions;
+  readonly #active = new Map<WorkloadUid, number>();
+  readonly #turns = new Map<string, number>();
+  /** Workloads that came after the first state: only those can be warming up. */
+  readonly #since = new Map<WorkloadUid, number>();
+  readonly #tables = new HashTables();
+  readonly #stop: () => void;
+
+  constructor(o: DestinationsOptions) {
+    this.#o = o;
+    this.#stop = o.state.mesh.onApplied((applied) => this.#onApplied(applied));
+  }
+
+  close(): void {
+    this.#stop();
+  }
+
+  choose(goal: Goal, facts: ChoiceFacts): UpstreamPlan {
+    const { state, clock, random, network, seal, ejected } = this.#o;
+    const { connection, fields, query, excluded, session } = facts;
+    const config = state.config;
+    if (goal.kind === "workload" || config === undefined) {
+      if (connection.destination.kind !== "workload") throw new Error("defect: pod traffic without a pod");
+      return planWorkload(connection.destination.workload, connection.address.port, { hosts: NO_HOSTS, network }, DEFAULT_TRAFFIC);
+    }
+    const name = `${goal.backend.service} ${goal.backend.port} ${goal.backend.subset ?? ""}`;
+    const turn = this.#turns.get(name) ?? 0;
+    this.#turns.set(name, turn + 1);
+    return planUpstream(state.view(), config, goal.backend, {
+      client: connection.sourceWorkload, network, ejected: (uid) => ejected(goal.backend, uid), excluded, tables: this.#tables, sourceIp: connection.source.ip, fields, query,
+      session: session === undefined ? undefined : { rule: session, seal }, hosts: NO_HOSTS,
+      active: (uid) => this.#active.get(uid) ?? 0, memberSince: (uid) => this.#since.get(uid), now: clock.now(), turn,
+    }, random);
+  }
+
+  /** For a request that the waypoint makes itself. */
+  chooseOwn(backend: Backend): UpstreamPlan {
+    const { state, clock, random, network, ejected } = this.#o;
+    if (state.config === undefined) throw new Error("defect: a call before any configuration");
+    return planUpstream(state.view(), state.config, backend, {
+      client: undefined, network, ejected: (uid) => ejected(backend, uid), excluded: new Set(), tables: this.#tables, sourceIp: LOOPBACK_V4, fields: [], query: undefined, session: undefined, hosts: NO_HOSTS,
+      active: (uid) => this.#active.get(uid) ?? 0, memberSince: () => undefined, now: clock.now(), turn: 0,
+    }, random);
+  }
+
+  /** A request or connection begins at this workload; call what comes back once, at its end. */
+  begin(uid: WorkloadUid): () => void {
+    this.#active.set(uid, (this.#active.get(uid) ?? 0) + 1);
+    return () => {
+      const left = (this.#active.get(uid) ?? 1) - 1;
+      if (left > 0) this.#active.set(uid, left);
+      else this.#active.delete(uid);
+    };
+  }
+
+  #onApplied(applied: Applied): void {
+    const view = this.#o.state.view();
+    for (const uid of applied.workloads) {
+      if (view.workload(uid) === undefined) this.#since.delete(uid);
+      else if (this.#o.state.config !== undefined && !this.#since.has(uid)) this.#since.set(uid, this.#o.clock.now());
+    }
+  }
+}
+
+/** How Istio names clusters. */
+export const clusterName = (goal: Goal, plan: EndpointPlan): string =>
+  goal.kind === "workload" || plan.service === undefined ? `inbound-vip|${plan.port}|tcp|${plan.workload.name}.${plan.workload.namespace}`
+    : `inbound-vip|${goal.backend.port}|${goal.backend.subset ?? "http"}|${plan.service.hostname}`;
+
+/** What HTTP needs of a chosen endpoint. Everything that makes two streams to it differ is in the key. */
+export function httpEndpoint(goal: Goal, plan: EndpointPlan, protocol: "http1" | "http2"): UpstreamEndpoint {
+  const { workload, settings, service, port, hop } = plan;
+  const address = hop.kind === "tunnel" ? hop.target : hop.at;
+  return {
+    key: [workload.uid, port, hop.kind, protocol, service === undefined ? "" : `${service.namespace}/${service.hostname}`, goal.kind === "service" ? (goal.backend.subset ?? "") : "", tlsKey(settings)].join("|"),
+    protocol: settings.pool.upgradeToHttp2 === true ? "http2" : protocol, scheme: settings.tls === undefined ? "http" : "https", cluster: clusterName(goal, plan),
+    address, workload, service, pool: settings.pool, retryBudget: settings.retryBudget,
+  };
+}
+
+const tlsKey = ({ tls }: TrafficSettings): string => (tls === undefined ? "" : JSON.stringify(tls));

@@ -1,0 +1,190 @@
+// Owns what becomes of an accepted tunnel stream: HTTP where the port speaks it, TCP otherwise, and the way from one to the other.
+import type { Backend, TelemetrySettings } from "@ambit/core";
+import type { TunnelRequest } from "@ambit/hbone";
+import { errorText, randomHex, type Clock, type Logger } from "@ambit/runtime";
+import type { ByteStream } from "@ambit/transport";
+import type { ConnectionFacts, PortProtocol, RequestFacts } from "../facts.ts";
+import { serveHttp } from "../http/serve.ts";
+import type { AttemptOutcome, HttpOptions, HttpSession, RequestRecord, UpstreamChoice, UpstreamEndpoint } from "../http/options.ts";
+import { createHttpUpstreams } from "../http/upstream/http-upstreams.ts";
+import { planRequest } from "../plan/request.ts";
+import { localReply } from "../plan/reply.ts";
+import type { RequestPlan } from "../plan/request-plan.ts";
+import { choosePortProtocol } from "../plan/tcp.ts";
+import type { WaypointState } from "../state/waypoint-state.ts";
+import type { AccessLog } from "../telemetry/access-log.ts";
+import type { RequestMetrics } from "../telemetry/request-metrics.ts";
+import { propagate, traceContextOf, type TraceContext } from "../telemetry/trace-context.ts";
+import { createCall, type Call } from "./call.ts";
+import type { Ejections } from "./ejections.ts";
+import { httpEndpoint, type Destinations, type EndpointPlan, type Goal } from "./destinations.ts";
+import { peekHello } from "./peek-hello.ts";
+import type { TcpProxy } from "./tcp.ts";
+import type { Upstreams } from "./upstreams.ts";
+
+export type OnSpan = (record: RequestRecord, context: TraceContext, settings: TelemetrySettings["tracing"]) => void;
+
+export interface ServeOptions {
+  readonly state: WaypointState;
+  readonly destinations: Destinations;
+  readonly upstreams: Upstreams;
+  readonly tcp: TcpProxy;
+  readonly metrics: RequestMetrics;
+  readonly accessLog: AccessLog;
+  readonly telemetryOf: (facts: ConnectionFacts) => TelemetrySettings;
+  readonly satisfy: (call: Call) => HttpOptions["satisfy"];
+  readonly retryable: HttpOptions["retryable"];
+  readonly ejections: Ejections;
+  readonly onSpan: OnSpan;
+  readonly clock: Clock;
+  readonly random: () => number;
+  readonly log: Logger;
+}
+
+export interface Serving {
+  serve(facts: ConnectionFacts, request: TunnelRequest, traceparent: string | undefined): void;
+  /** HTTP connections open now. */
+  readonly sessions: number;
+  readonly call: Call;
+  drain(deadlineMs: number): Promise<void>;
+}
+
+export function createServing(o: ServeOptions): Serving {
+  return new Server(o);
+}
+
+/** `end`: the request at this endpoint is over. */
+interface Planned { readonly plan: EndpointPlan; readonly goal: Goal; readonly end: () => void }
+
+class Server implements Serving {
+  readonly #o: ServeOptions;
+  readonly #http: HttpOptions;
+  readonly #sessions = new Set<HttpSession>();
+  /** What a chosen endpoint was planned as: the pool asks for its stream with the endpoint alone. */
+  readonly #planned = new WeakMap<UpstreamEndpoint, Planned>();
+  readonly #traces = new WeakMap<RequestPlan, TraceContext>();
+  readonly call: Call;
+
+  constructor(o: ServeOptions) {
+    this.#o = o;
+    const upstreams = createHttpUpstreams({ clock: o.clock, open: (endpoint, signal) => this.#open(endpoint, signal) });
+    this.call = createCall({ upstreams, choose: (backend, protocol) => this.#chooseOwn(backend, protocol) });
+    this.#http = {
+      clock: o.clock, random: o.random, upstreams, serverName: "istio-envoy",
+      plan: (facts) => this.#plan(facts),
+      satisfy: o.satisfy(this.call),
+      choose: (goal, facts, tried, plan) => this.#choose(goal, facts, tried, plan?.session),
+      retryable: o.retryable, onOutcome: (outcome) => this.#onOutcome(outcome),
+      onRequest: (record) => this.#onRequest(record),
+    };
+  }
+
+  get sessions(): number {
+    return this.#sessions.size;
+  }
+
+  serve(facts: ConnectionFacts, request: TunnelRequest, traceparent: string | undefined): void {
+    const { config } = this.#o.state;
+    if (config === undefined) return request.refuse(503);
+    const protocol = choosePortProtocol(config, facts);
+    if (protocol === "tcp") return void this.#o.tcp.serve(facts, { accept: () => request.accept(), refuse: (status) => request.refuse(status), signal: request.signal }, undefined, traceparent);
+    if (protocol === "tls") return void this.#serveTls(facts, request, traceparent);
+    // What comes must be seen before anything can be said about it.
+    this.#serveStream(facts, request.accept(), protocol, traceparent);
+  }
+
+  /** The name that the client asks for decides, so it has to be read first. */
+  async #serveTls(facts: ConnectionFacts, request: TunnelRequest, traceparent: string | undefined): Promise<void> {
+    const { stream, sni } = await peekHello(request.accept(), this.#o.clock);
+    await this.#o.tcp.serve(facts, accepted(stream), sni, traceparent);
+  }
+
+  #serveStream(facts: ConnectionFacts, stream: ByteStream, protocol: PortProtocol, traceparent: string | undefined): void {
+    const session = serveHttp(stream, facts, protocol, this.#http);
+    this.#sessions.add(session);
+    session.done.then((served) => {
+      this.#sessions.delete(session);
+      if (served.kind === "tcp") void this.#o.tcp.serve(facts, accepted(served.stream), undefined, traceparent);
+    }, (error: unknown) => {
+      this.#sessions.delete(session);
+      this.#o.log.error("defect: a connection failed in an unforeseen way", { error: errorText(error) });
+    });
+  }
+
+  #plan(facts: RequestFacts): RequestPlan {
+    const { state, random } = this.#o;
+    const { config } = state;
+    if (config === undefined) return { kind: "reply", reply: localReply(503, "", "NC", "no_configuration"), origin: undefined, delayMs: 0, remarks: [], because: [] };
+    const plan = planRequest(config, state.view(), facts, random);
+    if (plan.kind === "need") return plan;
+    const { samplingPercent } = this.#o.telemetryOf(facts.connection).tracing;
+    const context = traceContextOf(facts.fields, samplingPercent, random, randomHex);
+    const traced = plan.kind === "forward" ? { ...plan, head: { ...plan.head, fields: propagate(plan.head.fields, context) } } : plan;
+    this.#traces.set(traced, context);
+    return traced;
+  }
+
+  #choose(goal: Goal, facts: RequestFacts, tried: readonly string[], session: Parameters<Destinations["choose"]>[1]["session"]): UpstreamChoice {
+    const query = facts.target.includes("?") ? facts.target.slice(facts.target.indexOf("?") + 1) : undefined;
+    const choice = this.#o.destinations.choose(goal, { connection: facts.connection, fields: facts.fields, query, excluded: new Set(tried.map((key) => key.split("|")[0] ?? "")), session });
+    if (choice.kind === "none") return { kind: "none", reply: choice.reply };
+    if (choice.kind === "need") return { kind: "none", reply: localReply(503, "", "UH", `dns_unresolved{${choice.hostname}}`) };
+    return { kind: "endpoint", endpoint: this.#endpoint(goal, choice, upstreamProtocol(choice, goal, facts)), answer: choice.answerFields };
+  }
+
+  #endpoint(goal: Goal, plan: EndpointPlan, protocol: "http1" | "http2"): UpstreamEndpoint {
+    const endpoint = httpEndpoint(goal, plan, protocol);
+    this.#planned.set(endpoint, { plan, goal, end: this.#o.destinations.begin(plan.workload.uid) });
+    return endpoint;
+  }
+
+  /** For calls of our own: on nobody's behalf. */
+  #chooseOwn(backend: Backend, protocol: "http1" | "http2"): UpstreamChoice {
+    const goal: Goal = { kind: "service", backend };
+    const choice = this.#o.destinations.chooseOwn(backend);
+    if (choice.kind === "none") return { kind: "none", reply: choice.reply };
+    if (choice.kind === "need") return { kind: "none", reply: localReply(503, "", "UH", `dns_unresolved{${choice.hostname}}`) };
+    return { kind: "endpoint", endpoint: this.#endpoint(goal, choice, protocol), answer: [] };
+  }
+
+  async #open(endpoint: UpstreamEndpoint, signal: AbortSignal): Promise<ByteStream> {
+    const plan = this.#planned.get(endpoint)?.plan;
+    if (plan === undefined) throw new Error("defect: an endpoint that was not chosen here");
+    // Requests of several clients share the stream: it is on nobody's behalf.
+    return this.#o.upstreams.open(plan.hop, { source: undefined, sourceWorkload: undefined, service: plan.service, traceparent: undefined }, signal);
+  }
+
+  #onOutcome(outcome: AttemptOutcome): void {
+    const planned = this.#planned.get(outcome.endpoint);
+    if (planned === undefined) return;
+    planned.end();
+    const { goal } = planned;
+    if (goal.kind === "service") this.#o.ejections.record(outcome, goal.backend);
+  }
+
+  #onRequest(record: RequestRecord): void {
+    const { metrics, accessLog, telemetryOf, onSpan, log } = this.#o;
+    const settings = telemetryOf(record.facts.connection);
+    metrics.request(record, settings.metrics);
+    accessLog.request(record, settings.accessLog);
+    for (const remark of record.plan?.remarks ?? [])
+      log.info("policy remark", { kind: remark.kind, policy: remark.policy, rule: remark.rule, method: record.facts.method, path: record.facts.target, request_id: record.requestId });
+    const context = record.plan === undefined ? undefined : this.#traces.get(record.plan);
+    if (context !== undefined) onSpan(record, context, settings.tracing);
+  }
+
+  async drain(deadlineMs: number): Promise<void> {
+    for (const session of this.#sessions) session.drain();
+    await this.#http.upstreams.drain(deadlineMs);
+  }
+}
+
+const accepted = (stream: ByteStream) => ({ accept: () => stream, refuse: () => stream.destroy(), signal: new AbortController().signal });
+
+/** As the destination's port declares; where it declares nothing, as the client speaks. */
+function upstreamProtocol(plan: EndpointPlan, goal: Goal, facts: RequestFacts): "http1" | "http2" {
+  const declared = goal.kind === "service" ? plan.service?.ports.get(goal.backend.port)?.appProtocol : undefined;
+  if (declared === "http2" || declared === "grpc") return "http2";
+  if (declared === "http11") return "http1";
+  return facts.protocol === "HTTP/2" ? "http2" : "http1";
+}

@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import { compileFormat, DEFAULT_TEXT, OPERATORS, type OperatorSource } from "./format.ts";
+
+const source: OperatorSource = (operator, argument) => ({
+  "REQ :method": "GET", "REQ user-agent": "curl/8", RESPONSE_CODE: 200, BYTES_SENT: 12, RESPONSE_FLAGS: "-", ROUTE_NAME: "shop.reviews.0",
+} as Record<string, string | number>)[argument === undefined ? operator : `${operator} ${argument}`];
+function line(encoding: "text" | "json", format?: string): string {
+  const made = compileFormat(encoding, format);
+  assert.ok(made.ok, made.ok ? "" : made.error);
+  return made.value(source);
+}
+
+describe("an access log format", () => {
+  const texts: [string, string, string][] = [
+    ["literals and operators", "a %RESPONSE_CODE% b", "a 200 b"],
+    ["a missing value is a dash", "%REQ(X-NOT-THERE)%", "-"],
+    ["headers by name, whatever its case", "%REQ(USER-AGENT)%", "curl/8"],
+    ["the second header where the first is missing", "%REQ(X-ENVOY-ORIGINAL-PATH?:METHOD)%", "GET"],
+    ["a limit cuts", "%REQ(USER-AGENT):4%", "curl"],
+    ["a percent sign", "100%% %RESPONSE_CODE%", "100% 200"],
+    ["a final newline is the writer's", "%RESPONSE_CODE%\n", "200"],
+  ];
+  for (const [name, format, expected] of texts) it(name, () => assert.equal(line("text", format), expected));
+
+  it("has Istio's default text, every operator of which is known", () => {
+    assert.match(line("text"), /^\[-\] "GET - -" 200 - - - "-" - 12 - - "-" "curl\/8"/);
+    for (const [, name] of DEFAULT_TEXT.matchAll(/%([A-Z_]+)/g)) assert.ok(OPERATORS.has(name ?? ""), name);
+  });
+
+  it("has Istio's default JSON: numbers stay numbers, what is missing is null", () => {
+    const read = JSON.parse(line("json")) as Record<string, unknown>;
+    assert.equal(Object.keys(read).length, 24);
+    assert.equal(read["response_code"], 200);
+    assert.equal(read["upstream_host"], null);
+    assert.equal(read["method"], "GET");
+  });
+
+  it("takes fields of one's own", () => assert.equal(line("json", '{"code":"%RESPONSE_CODE%","both":"%REQ(:METHOD)% %RESPONSE_CODE%"}'), '{"code":200,"both":"GET 200"}'));
+
+  for (const [encoding, format, why] of [
+    ["text", "%NOPE%", /%NOPE% is not known/], ["text", "%REQ%", /needs the name of a header/], ["text", "%RESPONSE_CODE", /is not %OPERATOR%/],
+    ["text", "%DURATION(X)%", /takes no argument/], ["json", "[]", /not an object/], ["json", "{", /not JSON/], ["json", '{"a":1}', /a: not a text/], ["json", '{"a":"%NOPE%"}', /a: %NOPE%/],
+  ] as const)
+    it(`refuses ${format}`, () => {
+      const made = compileFormat(encoding, format);
+      assert.ok(!made.ok);
+      assert.match(made.error, why);
+    });
+});

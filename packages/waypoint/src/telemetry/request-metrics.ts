@@ -1,0 +1,70 @@
+// Owns the metric families of a waypoint: Istio's, reporter "waypoint", one sample a request.
+import type { TelemetrySettings, Workload } from "@ambit/core";
+import type { Counter, Metrics } from "@ambit/runtime";
+import type { ConnectionFacts } from "../facts.ts";
+import type { RequestRecord } from "../http/options.ts";
+import { overridden, partyLabels, requestLabels } from "./labels.ts";
+
+/** Istio's buckets, for milliseconds and for bytes alike. */
+const BUCKETS: readonly number[] = [0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000, 3_600_000];
+
+/** What the Telemetry API calls the metrics. */
+const NAMES = {
+  REQUEST_COUNT: "istio_requests_total", REQUEST_DURATION: "istio_request_duration_milliseconds", REQUEST_SIZE: "istio_request_bytes",
+  RESPONSE_SIZE: "istio_response_bytes", GRPC_REQUEST_MESSAGES: "istio_request_messages_total", GRPC_RESPONSE_MESSAGES: "istio_response_messages_total",
+  TCP_OPENED_CONNECTIONS: "istio_tcp_connections_opened_total", TCP_CLOSED_CONNECTIONS: "istio_tcp_connections_closed_total",
+  TCP_SENT_BYTES: "istio_tcp_sent_bytes_total", TCP_RECEIVED_BYTES: "istio_tcp_received_bytes_total",
+} as const;
+type MetricName = keyof typeof NAMES;
+
+export interface TcpCounters { received(octets: number): void; sent(octets: number): void; closed(flag: string): void }
+
+export class RequestMetrics {
+  readonly #counters: Readonly<Record<string, ReturnType<Metrics["counter"]>>>;
+  readonly #duration; readonly #requestBytes; readonly #responseBytes;
+
+  constructor(m: Metrics) {
+    this.#counters = {
+      REQUEST_COUNT: m.counter(NAMES.REQUEST_COUNT, "Requests."),
+      GRPC_REQUEST_MESSAGES: m.counter(NAMES.GRPC_REQUEST_MESSAGES, "gRPC messages from clients."), GRPC_RESPONSE_MESSAGES: m.counter(NAMES.GRPC_RESPONSE_MESSAGES, "gRPC messages to clients."),
+      TCP_OPENED_CONNECTIONS: m.counter(NAMES.TCP_OPENED_CONNECTIONS, "Connections opened."), TCP_CLOSED_CONNECTIONS: m.counter(NAMES.TCP_CLOSED_CONNECTIONS, "Connections closed."),
+      TCP_SENT_BYTES: m.counter(NAMES.TCP_SENT_BYTES, "Bytes from the server towards the client."), TCP_RECEIVED_BYTES: m.counter(NAMES.TCP_RECEIVED_BYTES, "Bytes from the client towards the server."),
+    };
+    this.#duration = m.histogram(NAMES.REQUEST_DURATION, "Time of a request.", BUCKETS);
+    this.#requestBytes = m.histogram(NAMES.REQUEST_SIZE, "Bytes of request bodies.", BUCKETS);
+    this.#responseBytes = m.histogram(NAMES.RESPONSE_SIZE, "Bytes of response bodies.", BUCKETS);
+    m.gauge("istio_build", "Component and version.").with({ component: "waypoint", tag: "ambit" }).set(1);
+  }
+
+  request(r: RequestRecord, settings: TelemetrySettings["metrics"]): void {
+    const labels = requestLabels(r);
+    const of = (name: MetricName) => overridden(settings, name, labels);
+    const count = (name: MetricName, by: number): void => {
+      const chosen = of(name);
+      if (chosen !== undefined) this.#counters[name]?.with(chosen).inc(by);
+    };
+    count("REQUEST_COUNT", 1);
+    const duration = of("REQUEST_DURATION");
+    if (duration !== undefined) this.#duration.with(duration).observe(r.durationMs);
+    const requestSize = of("REQUEST_SIZE");
+    if (requestSize !== undefined) this.#requestBytes.with(requestSize).observe(r.bytesReceived);
+    const responseSize = of("RESPONSE_SIZE");
+    if (responseSize !== undefined) this.#responseBytes.with(responseSize).observe(r.bytesSent);
+    if (!r.facts.grpc) return;
+    if (r.requestMessages > 0) count("GRPC_REQUEST_MESSAGES", r.requestMessages);
+    if (r.responseMessages > 0) count("GRPC_RESPONSE_MESSAGES", r.responseMessages);
+  }
+
+  /** A connection that is not HTTP. */
+  connection(c: ConnectionFacts, destination: Workload | undefined, settings: TelemetrySettings["metrics"]): TcpCounters {
+    const parties = partyLabels(c, destination);
+    const seriesOf = (name: MetricName, flag: string): Counter | undefined => {
+      const chosen = overridden(settings, name, { ...parties, request_protocol: "tcp", response_flags: flag });
+      return chosen === undefined ? undefined : this.#counters[name]?.with(chosen);
+    };
+    seriesOf("TCP_OPENED_CONNECTIONS", "-")?.inc();
+    const received = seriesOf("TCP_RECEIVED_BYTES", "-");
+    const sent = seriesOf("TCP_SENT_BYTES", "-");
+    return { received: (n) => received?.inc(n), sent: (n) => sent?.inc(n), closed: (flag) => seriesOf("TCP_CLOSED_CONNECTIONS", flag)?.inc() };
+  }
+}

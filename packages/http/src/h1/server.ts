@@ -98,7 +98,7 @@ export class H1Server {
     const head = this.#request;
     const bodiless = status === 204 || status === 304 || head?.method === "HEAD";
     const size = bodiless ? (typeof body === "number" && status !== 204 ? body : undefined) : body === "none" ? 0 : body === "unknown" ? (head?.minor === 1 ? CHUNKED : UNTIL_CLOSE) : body;
-    if (close || this.#failed || this.#draining || head?.keepAlive !== true || size === UNTIL_CLOSE) this.#close = true;
+    if (close || this.#failed || this.#draining || head?.keepAlive !== true || head.method === "CONNECT" || size === UNTIL_CLOSE) this.#close = true;
     this.#answer = "begun";
     this.#writer.response(status, fields, { body: size, bodiless, connection: this.#close ? "close" : head?.minor === 0 ? "keep-alive" : undefined, upgrade: undefined });
   }

@@ -4,8 +4,8 @@ import type { BodySize, Fields } from "@ambit/http";
 /** Commands. Each is harmless when the client is gone. */
 export interface Downstream {
   informational(status: number, fields: Fields): void;
-  /** The head. Of an answer that has no body (HEAD, 304) `size` is what is said only. */
-  respond(status: number, fields: Fields, size: BodySize): void;
+  /** The head. Of an answer that has no body (HEAD, 304) `size` is what is said only. `last`: the rest of the request is not wanted. */
+  respond(status: number, fields: Fields, size: BodySize, last: boolean): void;
   /** The other protocol's octets follow, both ways. */
   upgrade(protocol: string, fields: Fields): void;
   /** Takes all; false: wait for `onWritable` of the exchange before more. */

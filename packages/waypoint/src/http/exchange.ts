@@ -221,7 +221,7 @@ export class Exchange implements DownstreamEvents, ForwardedRequest {
     const plan = this.plan?.kind === "forward" ? this.plan : undefined;
     const fields = answerFields(wire.fields, plan, { serviceMs: undefined, serverName: this.o.serverName, now: this.o.clock.now(), more });
     this.#grpcStatus = wire.grpcStatus;
-    this.#head(wire.status, fields, body.length === 0 ? "none" : body.length);
+    this.#head(wire.status, fields, body.length === 0 ? "none" : body.length, !this.bodyEnded);
     const bodiless = this.facts.method === "HEAD" || wire.status === 204 || wire.status === 304;
     if (body.length > 0 && !bodiless) {
       this.down.write(body);
@@ -240,7 +240,7 @@ export class Exchange implements DownstreamEvents, ForwardedRequest {
     this.#responseStartMs = this.elapsedMs;
     this.#details = "via_upstream";
     this.#grpcStatus = grpcStatusOf(fields);
-    this.#head(status, answerFields(fields, plan, { serviceMs: o.serviceMs, serverName: this.o.serverName, now: this.o.clock.now(), more: o.more }), size);
+    this.#head(status, answerFields(fields, plan, { serviceMs: o.serviceMs, serverName: this.o.serverName, now: this.o.clock.now(), more: o.more }), size, false);
   }
 
   /** The upstream switched protocols, so we do. */
@@ -282,11 +282,11 @@ export class Exchange implements DownstreamEvents, ForwardedRequest {
     this.#finish();
   }
 
-  #head(status: number, fields: readonly string[], size: BodySize): void {
+  #head(status: number, fields: readonly string[], size: BodySize, last: boolean): void {
     this.answered = true;
     this.#status = status;
     this.#responseFields = fields;
-    this.down.respond(status, fields, size);
+    this.down.respond(status, fields, size, last);
   }
 
   #finish(): void {

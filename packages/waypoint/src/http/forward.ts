@@ -10,6 +10,7 @@ import { brokenFlag, failureReply, failureText, reply } from "./local-reply.ts";
 import { sendMirrors, type Mirrored } from "./mirror.ts";
 import type { AttemptOutcome, ForwardPlan, UpstreamChoice, UpstreamEndpoint } from "./options.ts";
 import type { OutgoingHead } from "../plan/request-plan.ts";
+import { retryDelayMs } from "../plan/retry.ts";
 import type { Deadline } from "./timer-wheel.ts";
 import type { Attempt, AttemptEvents, AttemptFailure } from "./upstream/upstreams.ts";
 import { acceptOf } from "./websocket.ts";
@@ -237,11 +238,9 @@ export class Forward implements AttemptEvents {
     this.#tried.push(this.endpoint.key);
     this.#retryOver?.();
     this.#retryOver = over;
-    const { backoffMs, backoffMaxMs, retries } = this.#plan.retry;
+    const { retry } = this.#plan;
     this.#retriesLeft--;
-    // Envoy: uniform in [0, (2^N - 1) * base), capped.
-    const most = Math.min(backoffMaxMs, (2 ** Math.min(30, retries - this.#retriesLeft) - 1) * backoffMs);
-    this.#backoff = this.#x.o.clock.after(this.#x.o.random() * most, () => this.#try(false));
+    this.#backoff = this.#x.o.clock.after(retryDelayMs(retry, retry.retries - this.#retriesLeft, this.#x.o.random), () => this.#try(false));
     return true;
   }
 

@@ -105,8 +105,8 @@ export class H1Downstream implements ByteStreamHandler, Downstream {
     this.#touch();
   }
 
-  respond(status: number, fields: Fields, size: BodySize): void {
-    this.#server.respond(status, fields, size, false);
+  respond(status: number, fields: Fields, size: BodySize, last: boolean): void {
+    this.#server.respond(status, fields, size, last);
     this.#touch();
   }
 

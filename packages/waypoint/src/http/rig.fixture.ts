@@ -137,3 +137,13 @@ function without(o: RigOptions): Partial<HttpOptions> {
   const { plan: _plan, endpoint: _endpoint, open: _open, protocol: _protocol, ...rest } = o;
   return rest;
 }
+
+/** What a socket receives until it matches, or until its end. */
+export async function received(socket: net.Socket, until?: RegExp): Promise<string> {
+  let text = "";
+  for await (const piece of socket) {
+    text += (piece as Buffer).toString("latin1");
+    if (until?.test(text) === true) break;
+  }
+  return text;
+}

@@ -22,6 +22,8 @@ class Upstreams implements HttpUpstreams {
   readonly #limits = new Map<string, DestinationLimits>();
   readonly #sweeps: Timer;
   #drained: (() => void) | undefined;
+  /** The deadline of draining is over: nothing is tried any more. */
+  #closed = false;
 
   constructor(o: UpstreamsOptions) {
     this.#o = o;
@@ -45,6 +47,10 @@ class Upstreams implements HttpUpstreams {
       pool.active--;
       this.#onRoom(undefined);
     });
+    if (this.#closed) {
+      queueMicrotask(() => attempt.failed({ kind: "connect", why: "the waypoint drains", timeout: false }));
+      return attempt;
+    }
     if (!limits.mayRequest(endpoint)) {
       queueMicrotask(() => attempt.failed({ kind: "overflow", limit: "requests" }));
       return attempt;
@@ -73,7 +79,11 @@ class Upstreams implements HttpUpstreams {
 
   async drain(deadlineMs: number): Promise<void> {
     const done = new Promise<void>((resolve) => (this.#drained = resolve));
-    const timer = this.#o.clock.after(deadlineMs, () => { for (const pool of this.#pools.values()) pool.destroy(); }, { hold: true });
+    const timer = this.#o.clock.after(deadlineMs, () => {
+      this.#closed = true;
+      for (const pool of this.#pools.values()) pool.destroy();
+      this.#onRoom(undefined);
+    }, { hold: true });
     for (const pool of this.#pools.values()) pool.forget();
     this.#onRoom(undefined);
     await done;

@@ -1,4 +1,5 @@
 // Owns the limits of one destination (Istio's connectionPool): connections, requests, waiting requests, retries.
+import { mayRetry } from "../../plan/retry.ts";
 import type { UpstreamEndpoint } from "../options.ts";
 
 /** Bounds of the process where a destination says none: connections, and requests that wait for one. */
@@ -24,11 +25,8 @@ export class DestinationLimits {
     return this.connections < (endpoint.pool.maxConnections ?? CONNECTIONS_MAX);
   }
 
-  /** A budget, where there is one, wins over the plain limit. */
   mayRetry(endpoint: UpstreamEndpoint): boolean {
-    const budget = endpoint.retryBudget;
-    if (budget === undefined) return this.retries < (endpoint.pool.maxRetries ?? Number.POSITIVE_INFINITY);
-    return this.retries < Math.max(budget.minConcurrency, Math.floor((budget.percent / 100) * this.requests));
+    return mayRetry(this.requests, this.retries, endpoint.retryBudget, endpoint.pool.maxRetries);
   }
 
   /** Nothing counts: it need not be kept. */

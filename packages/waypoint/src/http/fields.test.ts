@@ -1,0 +1,62 @@
+import assert from "node:assert/strict";
+import { answerFields, applyChange, outgoingFields, seenFields } from "./fields.ts";
+import { failureReply, renderReply, reply } from "./local-reply.ts";
+import type { AttemptFailure } from "./upstream/upstreams.ts";
+
+const id = (): string => "id-1";
+const ADDED = ["x-request-id", "id-1", "x-forwarded-proto", "http"];
+
+describe("the fields that policies see", () => {
+  const cases: [string, string[], string | undefined, string[]][] = [
+    ["end-to-end ones stay, in order", ["a", "1", "b", "2", "a", "3"], undefined, ["a", "1", "b", "2", "a", "3", ...ADDED]],
+    ["hop-by-hop ones and those that Connection names go", ["connection", "keep-alive, x-a", "keep-alive", "1", "x-a", "1", "proxy-connection", "1", "transfer-encoding", "chunked", "upgrade", "h2c", "b", "2"], undefined, ["b", "2", ...ADDED]],
+    ["te stays for trailers only", ["te", "gzip, trailers", "te", "deflate"], undefined, ["te", "trailers", ...ADDED]],
+    ["an upgrade keeps what asks for it", ["connection", "keep-alive, Upgrade", "upgrade", "websocket"], "websocket", ["connection", "upgrade", "upgrade", "websocket", ...ADDED]],
+    ["S7 what only the mesh may say goes", ["x-forwarded-client-cert", "By=x", "x-envoy-original-path", "/admin", "x-envoy-attempt-count", "9"], undefined, ADDED],
+    ["an id and a scheme that are there stay", ["x-request-id", "mine", "x-forwarded-proto", "https"], undefined, ["x-request-id", "mine", "x-forwarded-proto", "https"]],
+  ];
+  for (const [name, fields, upgrade, expected] of cases) it(name, () => assert.deepEqual(seenFields(fields, upgrade, id).fields, expected));
+});
+
+describe("the fields that leave", () => {
+  it("have the attempt, no framing, and no expectation unless it is passed on", () => {
+    const planned = ["host", "x", "content-length", "5", "expect", "100-continue", "a", "1"];
+    assert.deepEqual(outgoingFields(planned, { attempt: 2, expectedMs: 99.2, keepExpect: false }), ["a", "1", "x-envoy-attempt-count", "2", "x-envoy-expected-rq-timeout-ms", "100"]);
+    assert.deepEqual(outgoingFields(planned, { attempt: 1, expectedMs: undefined, keepExpect: true }), ["expect", "100-continue", "a", "1", "x-envoy-attempt-count", "1"]);
+  });
+  for (const bad of [["a", "x\r\nb: c"], ["a", "x\0"], ["a b", "x"], ["", "x"], ["A", "x"], ["a", "\u{1F600}"]]) it(`are refused as a whole with ${JSON.stringify(bad)}`, () => assert.equal(outgoingFields(bad, { attempt: 1, expectedMs: undefined, keepExpect: false }), undefined));
+});
+
+describe("the fields of an answer", () => {
+  const o = { serviceMs: 3.4, serverName: "istio-envoy", now: 0, more: ["set-cookie", "s=1"] };
+  it("get what is ours, lose what is for one hop", () => {
+    assert.deepEqual(answerFields(["server", "nginx", "connection", "close, x-a", "x-a", "1", "content-length", "3", "b", "2", "date", "D"], undefined, o),
+      ["server", "istio-envoy", "b", "2", "date", "D", "set-cookie", "s=1", "x-envoy-upstream-service-time", "3"]);
+    assert.deepEqual(answerFields([], undefined, { serviceMs: undefined, serverName: undefined, now: 0, more: [] }), ["date", "Thu, 01 Jan 1970 00:00:00 GMT"]);
+  });
+  it("change as routes say: remove, set, add", () => {
+    const fields = ["a", "1", "b", "1", "A", "x", "a", "2", "c", "1"];
+    applyChange(fields, { remove: ["c"], set: [["a", "9"], ["d", "1"]], add: [["b", "2"]] });
+    assert.deepEqual(fields, ["a", "9", "b", "1", "A", "x", "d", "1", "b", "2"]);
+  });
+});
+
+describe("answers to failures", () => {
+  const cases: [AttemptFailure, number, string, number][] = [
+    [{ kind: "connect", why: "refused", timeout: false }, 503, "UF", 14], [{ kind: "connect", why: "", timeout: true }, 503, "UF", 14],
+    [{ kind: "overflow", limit: "requests" }, 503, "UO", 14], [{ kind: "reset", by: "remote", refused: false, why: "" }, 503, "UR", 14],
+    [{ kind: "reset", by: "connection", refused: false, why: "" }, 503, "UC", 14], [{ kind: "reset", by: "protocol", refused: false, why: "" }, 502, "UPE", 14],
+    [{ kind: "timeout" }, 504, "UT", 14], [{ kind: "abandoned" }, 504, "UT", 14],
+  ];
+  for (const [failure, status, flag, grpc] of cases)
+    it(`${JSON.stringify(failure)} → ${status} ${flag}, grpc ${grpc}`, () => {
+      const local = failureReply(failure, false);
+      assert.deepEqual([local.status, local.flag, renderReply(local, true).grpcStatus], [status, flag, grpc]);
+    });
+  it("a client's own deadline is DEADLINE_EXCEEDED", () => assert.equal(renderReply(failureReply({ kind: "abandoned" }, true), true).grpcStatus, 4));
+
+  for (const [status, grpc] of [[400, 13], [401, 16], [403, 7], [404, 12], [429, 14], [502, 14], [503, 14], [504, 14], [500, 2], [418, 2]] as const)
+    it(`gRPC sees ${status} as ${grpc}`, () => assert.deepEqual(renderReply(reply(status, "no, 50% ü", "-", ""), true),
+      { status: 200, fields: ["content-type", "application/grpc", "grpc-status", String(grpc), "grpc-message", "no, 50%25 %C3%BC"], body: "", grpcStatus: grpc }));
+  it("others see it as it is", () => assert.deepEqual(renderReply(reply(403, "no", "-", ""), false), { status: 403, fields: ["content-type", "text/plain"], body: "no", grpcStatus: undefined }));
+});

@@ -18,6 +18,7 @@ import { addressGuard } from "./jwks/guard.ts";
 import { keepKeys } from "./jwks/keeper.ts";
 import { onFiles } from "./platform/files.ts";
 import { onKubernetes } from "./platform/kubernetes.ts";
+import type { RunningSources } from "./platform/platform.ts";
 import { podLookup } from "./pod-lookup.ts";
 import { addressSource } from "./push/address.ts";
 import { auditServed } from "./push/audit.ts";
@@ -105,11 +106,12 @@ export async function build(o: AppOptions): Promise<App> {
     });
     // Policies before workloads: nobody may list a policy that has not been sent.
     const pushed = [authorizationSource(mesh.authorizations, ticker, clock), waypointConfigSource(mesh.waypointConfigs, ticker), addressSource(mesh.addresses, ticker)];
+    let running: RunningSources | undefined;
     const audit = auditServed({ sources: pushed, clock, log: log.child("push"), metrics });
     ending.push(() => audit.cancel());
-    // As istioctl reads it.
+    // As istioctl reads it; proxies read none of it, and thousands reconnect.
     const identifier = JSON.stringify({ Component: "istiod", ID: config.podName, Info: { version: VERSION } });
-    const xds = createXdsServer({ sources: pushed, authenticate: ca.authenticate, ready: () => readiness.ready, log: log.child("xds"), clock, metrics, controlPlane: identifier });
+    const xds = createXdsServer({ sources: pushed, authenticate: ca.authenticate, ready: () => readiness.ready, fresh: () => running?.fresh?.() ?? true, log: log.child("xds"), clock, metrics, controlPlane: config.podName });
     const about = { clusterId: config.clusterId, version: VERSION };
     const routes = debugRoutes({ mesh, clients: () => xds.clients(), about });
     debugging = { routes, authenticate: ca.authenticate };
@@ -131,6 +133,7 @@ export async function build(o: AppOptions): Promise<App> {
     });
     ending.push(() => writers.stop());
     const sources = platform.watch(inbox);
+    running = sources;
     ending.push(() => sources.stop());
     const waiting = clock.every(WAITING_EVERY_MS, () => log.warn("still waiting for the first state", { missing: sources.pending().join(", ") }));
     ending.push(() => waiting.cancel());

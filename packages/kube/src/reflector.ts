@@ -41,6 +41,7 @@ export class Reflector<T extends KubeObject = KubeObject> {
   readonly #stop = new AbortController();
   readonly #clock: Clock;
   #synced = false;
+  #watching = false;
   #resourceVersion = "";
   #running: Promise<void> | undefined;
   #waiters: (() => void)[] = [];
@@ -54,6 +55,8 @@ export class Reflector<T extends KubeObject = KubeObject> {
 
   get kind(): Kind { return this.#kind; }
   get synced(): boolean { return this.#synced; }
+  /** A watch is open: what is here is what the API server has, but for what is on its way. */
+  get current(): boolean { return this.#watching; }
   get size(): number { return this.#store.size; }
   items(): T[] { return [...this.#store.values()]; }
   /** Key: `namespace/name`, or `name` of a cluster-scoped object. */
@@ -89,6 +92,7 @@ export class Reflector<T extends KubeObject = KubeObject> {
         await this.#watch();
         attempt = 0;
       } catch (error) {
+        this.#watching = false;
         if (signal.aborted) return;
         const gone = error instanceof KubeError && (error.status === 410 || error.reason === "Expired" || error.reason === "Gone");
         if (gone) this.#resourceVersion = "";
@@ -138,6 +142,7 @@ export class Reflector<T extends KubeObject = KubeObject> {
       try { parsed = JSON.parse(body); } catch { /* the text itself is the message */ }
       throw statusError(response.statusCode ?? 0, parsed, "GET", path);
     }
+    this.#watching = true;
     const decoder = new StringDecoder("utf8");
     let rest = "";
     for await (const chunk of response as AsyncIterable<Buffer>) {

@@ -82,6 +82,7 @@ export interface RigOptions {
   readonly port?: number;
   readonly bounds?: XdsServerOptions["bounds"];
   readonly ready?: () => boolean;
+  readonly fresh?: () => boolean;
   readonly grpc?: ServerOptions;
 }
 
@@ -91,7 +92,8 @@ export async function serve(sources: readonly ResourceSource[], o: RigOptions = 
   const xds = createXdsServer({
     sources, log: quiet, clock: systemClock, metrics,
     authenticate: (metadata) => authenticate(String(metadata.get("authorization")[0] ?? "")),
-    ...(o.bounds === undefined ? {} : { bounds: o.bounds }),
+    bounds: { doubtMs: 1, ...o.bounds },
+    ...(o.fresh === undefined ? {} : { fresh: o.fresh }),
     ...(o.ready === undefined ? {} : { ready: o.ready }),
   });
   const server = new Server(o.grpc);

@@ -9,6 +9,8 @@ export interface RunningSources {
   whenSynced(): Promise<void>;
   /** What is still waited for, for readiness. */
   pending(): string[];
+  /** False while what is known may be old. Absent: never. */
+  fresh?(): boolean;
   stop(): Promise<void> | void;
 }
 

@@ -11,6 +11,8 @@ export interface KubernetesSources {
   whenSynced(): Promise<void>;
   /** Kinds that have not been listed yet, for readiness. */
   pending(): string[];
+  /** Every kind is being watched: nothing that is served is old because the API server is away. */
+  fresh(): boolean;
   stop(): Promise<void>;
 }
 
@@ -101,6 +103,7 @@ export function watchKubernetes(o: KubernetesSourcesOptions): KubernetesSources 
 
   return {
     pending,
+    fresh: () => [...running.values()].every((r) => r.current),
     whenSynced: () => new Promise((resolve) => {
       waiters.push(resolve);
       check();

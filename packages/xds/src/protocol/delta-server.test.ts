@@ -20,9 +20,11 @@ const truthOf = (versions: Record<string, string>, aliases: Record<string, strin
 const req = (r: Partial<Omit<DeltaRequest, "initialVersions">> & { initial?: Record<string, string> } = {}): DeltaRequest => ({
   node: undefined, typeUrl: "t", subscribe: [], unsubscribe: [], nonce: "", error: undefined, ...r, initialVersions: new Map(Object.entries(r.initial ?? {})),
 });
+/** What is held and not there counts as gone at once. */
 const start = (truth: Truth, r: Parameters<typeof req>[0] = {}, versioned = true) => {
   const s = new ServerSubscription({ versioned, noncePrefix: "n" });
   assert.equal(s.request(req(r), truth).kind, "first");
+  s.settleDoubts();
   return s;
 };
 const shown = (c: Chunk | undefined) => (c === undefined ? "nothing" : `${c.nonce} +[${c.upserts.join(",")}] -[${c.removed.join(",")}]${c.partial ? " more" : ""}${c.aliases ? " aliases" : ""}`);
@@ -51,6 +53,20 @@ describe("a server's subscription", () => {
   it("sends unversioned types in full whatever the client holds", () => {
     const truth = truthOf({ a: "1" });
     assert.equal(shown(start(truth, { initial: { a: "", gone: "" } }, false).next(truth, LIMITS, "v")), "n1 +[a] -[gone]");
+  });
+
+  it("takes nothing away from a returning client before its doubts are settled, unless it hears of it", () => {
+    const truth = truthOf({ a: "1" });
+    const s = new ServerSubscription({ versioned: true, noncePrefix: "n" });
+    s.request(req({ initial: { a: "1", late: "1", gone: "1", going: "1" } }), truth);
+    assert.deepEqual([shown(s.next(truth, LIMITS, "v")), s.doubts], ["n1 +[] -[]", true]);
+    s.audit();
+    assert.equal(s.due, false, "it cannot say what the client must hold");
+    truth.set({ a: "1", late: "1" });
+    s.change(["late", "going"], truth);
+    assert.equal(shown(s.next(truth, LIMITS, "v")), "n2 +[late] -[going]");
+    s.settleDoubts();
+    assert.deepEqual([shown(s.next(truth, LIMITS, "v")), s.doubts], ["n3 +[] -[gone]", false]);
   });
 
   it("says nothing before the first request and after it only what changed, newest state last", () => {

@@ -95,6 +95,8 @@ export class ServerSubscription {
   readonly #held = new Set<string>();
   /** Names whose present state the client does not have yet. */
   readonly #dirty = new Set<string>();
+  /** Held by a client that comes back, and not known here: gone, or not heard of yet by a replica that lags. Told as removed only when that is settled. */
+  readonly #doubtful = new Set<string>();
   /** Asked for and not there: answered as removed. */
   readonly #missing = new Set<string>();
   /** A request is answered, even when there is nothing to say. */
@@ -144,13 +146,26 @@ export class ServerSubscription {
 
   /** A wildcard client is to be told what it must hold, so that it finds what it lost. */
   audit(): void {
-    if (this.#started && this.#wildcard && this.#versioned) this.#audit = true;
+    if (this.#started && this.#wildcard && this.#versioned && this.#doubtful.size === 0) this.#audit = true;
+  }
+
+  get doubts(): boolean {
+    return this.#doubtful.size > 0;
+  }
+
+  /** What is known here is the truth by now: what a returning client holds and is not in it, is gone. */
+  settleDoubts(): void {
+    for (const name of this.#doubtful) this.#dirty.add(name);
+    this.#doubtful.clear();
   }
 
   /** Resources that appeared, changed or vanished; which of these it was is looked up when a chunk is cut. */
   change(names: Iterable<string>, truth: Truth): void {
     if (!this.#started) return;
-    for (const name of names) if (this.#wildcard || this.#held.has(name)) this.#dirty.add(name);
+    for (const name of names) {
+      // Heard of now, as there or as gone.
+      if (this.#doubtful.delete(name) || this.#wildcard || this.#held.has(name)) this.#dirty.add(name);
+    }
     if (this.#wildcard) return;
     for (const wanted of this.#wanted) this.#hold(truth.resolve(wanted), false);
     this.#hold(this.#ofNode(truth), false);
@@ -215,12 +230,12 @@ export class ServerSubscription {
     if (this.#wildcard) this.#dirtyUnless(truth.names(), req.initialVersions, truth);
     for (const [name, version] of req.initialVersions) {
       if (this.#wildcard) {
-        if (truth.versionOf(name) === undefined) this.#dirty.add(name);
+        if (truth.versionOf(name) === undefined) this.#doubtful.add(name);
         continue;
       }
       this.#wanted.add(name);
       // What it held and is gone must be told so, also when the name has become an alias of something else.
-      if (version !== "" && truth.versionOf(name) === undefined) this.#dirty.add(name);
+      if (version !== "" && truth.versionOf(name) === undefined) this.#doubtful.add(name);
     }
     if (this.#wildcard) return;
     for (const name of this.#wanted) this.#lookup(name, truth, req.initialVersions);
@@ -248,13 +263,14 @@ export class ServerSubscription {
       this.#wanted.delete(name);
       this.#held.delete(name);
       this.#missing.delete(name);
+      this.#doubtful.delete(name);
     }
   }
 
   #lookup(name: string, truth: Truth, holds: ReadonlyMap<string, string> | undefined): void {
     const found = truth.resolve(name);
     if (found.length === 0) {
-      if (!this.#dirty.has(name)) this.#missing.add(name);
+      if (!this.#dirty.has(name) && !this.#doubtful.has(name)) this.#missing.add(name);
     } else if (holds === undefined) this.#hold(found, true);
     else {
       for (const f of found) this.#held.add(f);

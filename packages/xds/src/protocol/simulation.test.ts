@@ -63,6 +63,7 @@ class Sim {
     if (r < 0.25) this.edit();
     else if (r < 0.30) this.connect();
     else if (r < 0.40 && this.onDemand) this.want();
+    else if (r < 0.41) this.server?.settleDoubts();
     else if (r < 0.42) this.server?.audit();
     else if (r < 0.44 && this.versioned && !this.onDemand) this.lose();
     else if (r < 0.60) this.serve();
@@ -149,7 +150,8 @@ class Sim {
 
   settle(): void {
     if (this.server === undefined) this.connect();
-    for (let moved = true; moved; ) moved = [this.deliverToServer(), this.serve(), this.deliverToClient()].some(Boolean);
+    const doubts = (): boolean => { const had = this.server?.doubts === true; this.server?.settleDoubts(); return had; };
+    for (let moved = true; moved; ) moved = [this.deliverToServer(), this.serve(), this.deliverToClient(), doubts()].some(Boolean);
   }
 
   check(): void {
@@ -197,6 +199,6 @@ describe("delta xDS over a link that is cut", () => {
         throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
       }
     }
-    assert.ok(losses > RUNS / 4 && repairs > RUNS / 20, `${losses} lost, ${repairs} repairs`);
+    assert.ok(losses > RUNS / 4 && repairs > 0, `${losses} lost, ${repairs} repairs`);
   });
 });

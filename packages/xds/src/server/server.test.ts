@@ -56,11 +56,34 @@ describe("xDS over TLS gRPC", () => {
     source.drop("c");
     source.put("d", "1");
     await start([source], { port: rig.port });
-    await w.until(() => w.state.has("d"));
+    await w.until(() => w.state.has("d") && !w.state.has("c"));
     assert.deepEqual(w.content, { a: "1", b: "2", d: "1" });
     const resumed = w.deliveries.slice(1);
     assert.deepEqual(resumed.flatMap((d) => d.upserts.map((u) => u.name)).sort(), ["b", "d"]);
     assert.deepEqual(resumed.flatMap((d) => d.removed), ["c"]);
+  });
+
+  it("takes nothing away from a client that comes back while it may lag itself, then what is really gone", async () => {
+    const [one, two] = [new MemorySource(), new MemorySource()];
+    one.putAll([["a", "1"], ["new", "1"], ["gone", "1"]]);
+    const rig = await start([one]);
+    const w = watch(rig.port);
+    await w.client.whenReady();
+    await rig.close();
+    await w.until(() => w.ended.length === 1);
+    // Another replica has lost its API server before "new" was made; it does not know that "gone" is gone, either.
+    two.put("a", "1");
+    let fresh = false;
+    await start([two], { port: rig.port, fresh: () => fresh });
+    await w.until(() => w.connects === 2);
+    two.put("a", "2");
+    await w.until(() => w.state.get("a") === "2");
+    assert.deepEqual(w.content, { a: "2", gone: "1", new: "1" });
+    two.put("new", "1");
+    fresh = true;
+    await w.until(() => !w.state.has("gone"));
+    assert.deepEqual(w.content, { a: "2", new: "1" });
+    assert.deepEqual(w.deliveries.flatMap((d) => d.removed), ["gone"]);
   });
 
   it("sends types without versions in full again, without a version", async () => {

@@ -19,11 +19,13 @@ export interface XdsBounds {
   readonly authenticateMs: number;
   /** Each stream is told what it must hold this often, all of them spread over the time. */
   readonly auditMs: number;
+  /** A client that comes back keeps what is not known here for this long: longer than one replica lags behind another, shorter than a dead endpoint may be found. */
+  readonly doubtMs: number;
 }
 
 /** One proxy per node and some waypoints; chunks of 500 decode in a few milliseconds at the other end. */
 export const DEFAULT_XDS_BOUNDS: XdsBounds = {
-  streamsMax: 4_096, chunkResources: 500, chunkBytes: 2 * 1024 * 1024, firstRequestMs: 30_000, authenticateMs: 10_000, auditMs: 30_000,
+  streamsMax: 4_096, chunkResources: 500, chunkBytes: 2 * 1024 * 1024, firstRequestMs: 30_000, authenticateMs: 10_000, auditMs: 30_000, doubtMs: 1_500,
 };
 
 /** In this many steps an audit goes round all streams. */
@@ -39,6 +41,8 @@ export interface XdsServerOptions {
   authenticate(metadata: Metadata): Promise<Authenticated>;
   /** False while caches are not synced: streams are refused as Unavailable. Default: always. */
   readonly ready?: () => boolean;
+  /** False while what is served may be old (the API server is away): returning clients then keep what is not known here. Default: always. */
+  readonly fresh?: () => boolean;
   readonly log: Logger;
   readonly clock: Clock;
   readonly metrics: Metrics;
@@ -170,6 +174,8 @@ class Registry {
       log,
       limits: { resources: this.#bounds.chunkResources, bytes: this.#bounds.chunkBytes },
       controlPlane: this.#o.controlPlane ?? "ambit-istiod-lite",
+      doubtMs: this.#bounds.doubtMs,
+      fresh: () => this.#o.fresh?.() ?? true,
       pushed: (type, resources, removed) => {
         pushes.with({ type }).inc();
         sent.with({ type, change: "upsert" }).inc(resources);

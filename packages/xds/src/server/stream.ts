@@ -29,6 +29,10 @@ export interface StreamHooks {
   readonly log: Logger;
   readonly limits: ChunkLimits;
   readonly controlPlane: string;
+  /** How long a client that comes back keeps what is not known here before it is told that it is gone. */
+  readonly doubtMs: number;
+  /** What is known here is up to date. */
+  fresh(): boolean;
   pushed(typeUrl: string, resources: number, removed: number): void;
   rejected(typeUrl: string): void;
 }
@@ -94,6 +98,7 @@ export class ClientStream {
         this.#log.debug("answer to an unknown nonce ignored", { type: req.typeUrl, nonce: req.nonce });
         break;
       case "first":
+        if (subscription.doubts) this.#doubt(subscription);
         this.#log.debug("subscribed", { type: req.typeUrl, mode: subscription.status().mode, holds: req.initialVersions.size });
         break;
       case "subscription":
@@ -108,6 +113,16 @@ export class ClientStream {
     if (this.#closed) return;
     this.#subscriptions.get(table.source.typeUrl)?.change(names, this.#seen(table));
     this.#schedule();
+  }
+
+  /** A replica that lags, or has lost its API server, must not take away what another one gave. */
+  #doubt(subscription: ServerSubscription): void {
+    this.#clock.after(this.#hooks.doubtMs, () => {
+      if (this.#closed || !subscription.doubts) return;
+      if (!this.#hooks.fresh()) return this.#doubt(subscription);
+      subscription.settleDoubts();
+      this.#schedule();
+    });
   }
 
   /** Tells the client what it must hold by now. */

@@ -65,6 +65,8 @@ export const KINDS = {
   authorizationPolicies: kind("security.istio.io", "v1", "authorizationpolicies", "AuthorizationPolicy"),
   peerAuthentications: kind("security.istio.io", "v1", "peerauthentications", "PeerAuthentication"),
   requestAuthentications: kind("security.istio.io", "v1", "requestauthentications", "RequestAuthentication"),
+  virtualServices: kind("networking.istio.io", "v1", "virtualservices", "VirtualService"),
+  destinationRules: kind("networking.istio.io", "v1", "destinationrules", "DestinationRule"),
   serviceEntries: kind("networking.istio.io", "v1", "serviceentries", "ServiceEntry"),
   workloadEntries: kind("networking.istio.io", "v1", "workloadentries", "WorkloadEntry"),
   gatewayClasses: kind("gateway.networking.k8s.io", "v1", "gatewayclasses", "GatewayClass", false),

@@ -39,6 +39,8 @@ export interface Sources {
   /** ConfigMaps with mesh-wide settings; the one of our revision counts. */
   readonly meshConfigs: Source<KubeObject>;
   readonly requestAuthentications: Source<KubeObject>;
+  readonly virtualServices: Source<KubeObject>;
+  readonly destinationRules: Source<KubeObject>;
 }
 
 export interface Mesh {
@@ -80,7 +82,7 @@ export function buildMesh(settings: Settings): Mesh {
     serviceEntries: source("ServiceEntry"), workloadEntries: source("WorkloadEntry"),
     httpRoutes: source("HTTPRoute"), grpcRoutes: source("GRPCRoute"), tlsRoutes: source("TLSRoute"), tcpRoutes: source("TCPRoute"),
     meshConfigs: source("MeshConfig"),
-    requestAuthentications: source("RequestAuthentication"),
+    requestAuthentications: source("RequestAuthentication"), virtualServices: source("VirtualService"), destinationRules: source("DestinationRule"),
   };
   const byName = { key: (o: { name: string }) => o.name };
   const byKey = { key: (o: { key: string }) => o.key };
@@ -144,7 +146,7 @@ export function buildMesh(settings: Settings): Mesh {
     g.derive("static strict policy", mesh, byPolicy, staticStrictOf(settings, peerAuths)),
   ]);
 
-  const forWaypoints = wireWaypoints({ graph: g, settings, sources, waypoints, services });
+  const forWaypoints = wireWaypoints({ graph: g, settings, sources, waypoints, services, entries, workloads, scope, ours });
   const podsByAccount = g.index("pods by account", sources.pods, (p) => [`${p.spec.nodeName ?? ""}/${p.metadata.namespace ?? ""}/${p.spec.serviceAccountName || "default"}`]);
   const statuses = g.join("statuses", [
     g.derive("policy statuses", policies, byKey, (_ctx, p) => policyStatus(p)),

@@ -1,13 +1,17 @@
 // Owns the assembly of one waypoint's configuration from the parts that are derived for it (ADR 0025).
 import type { Collection, Context, Index } from "@ambit/collections";
-import type { RequestAuthentication, RequestPolicy, ServiceKey, ServiceRoutes, WaypointConfig } from "@ambit/core";
+import type { RequestAuthentication, RequestPolicy, ServiceKey, ServiceRoutes, TrafficPolicy, WaypointConfig, WeightedBackend } from "@ambit/core";
+import type { MeshScope } from "../scope.ts";
 import type { ServiceInfo } from "../services.ts";
 import type { Settings } from "../settings.ts";
 import type { Attachments } from "./attach.ts";
+import { labelsFor, type LabelInputs } from "./labels.ts";
 import type { MeshOptions } from "./mesh-options.ts";
 import { EVERY_WAYPOINT } from "./policy-target.ts";
 import type { AttachedPolicy } from "./request-policy.ts";
 import type { WaypointGateway } from "./scope.ts";
+import { trafficPolicyOf, type TrafficInputs } from "./traffic.ts";
+import { virtualServicesFor, withVirtualServices, type VirtualServiceInputs } from "./vs-attach.ts";
 
 /** One waypoint's configuration, and who may have it. */
 export interface WaypointResource {
@@ -30,6 +34,9 @@ export interface ConfigInputs {
   readonly authentications: Collection<AttachedPolicy<RequestAuthentication>>;
   /** The same. */
   readonly authenticationsByWaypoint: Index<AttachedPolicy<RequestAuthentication>>;
+  readonly traffic: TrafficInputs & VirtualServiceInputs;
+  readonly labels: LabelInputs;
+  readonly scope: Collection<MeshScope>;
 }
 
 const NO_ROUTES: ServiceRoutes = { producer: new Map(), consumers: new Map() };
@@ -39,15 +46,23 @@ export function configOf(inputs: ConfigInputs) {
     const options = inputs.options(ctx);
     const services = new Map<ServiceKey, ServiceRoutes>();
     for (const s of ctx.fetch(inputs.services, { index: [inputs.servicesByWaypoint, g.key] }))
-      services.set(s.key, ctx.fetchOne(inputs.attachments, { key: s.key })?.routes ?? NO_ROUTES);
+      services.set(s.key, withVirtualServices(ctx.fetchOne(inputs.attachments, { key: s.key })?.routes ?? NO_ROUTES, s, virtualServicesFor(ctx, inputs.traffic, s, g.namespace)));
+    const traffic = new Map([...destinationsOf(services)].sort().flatMap((key): [ServiceKey, TrafficPolicy][] => {
+      const service = ctx.fetchOne(inputs.services, { key });
+      const policy = service && trafficPolicyOf(ctx, inputs.traffic, service, g.namespace);
+      return policy === undefined ? [] : [[key, policy]];
+    }));
+    const mesh = ctx.fetchOne(inputs.scope, { key: "mesh" });
+    const trustDomain = mesh?.trustDomain ?? inputs.settings.trustDomain;
     return {
       key: g.key, serviceAccount: g.serviceAccount,
       config: {
-        namespace: g.namespace, name: g.name, serves: g.serves, trustDomain: inputs.settings.trustDomain, trustDomainAliases: options.trustDomainAliases,
+        namespace: g.namespace, name: g.name, serves: g.serves, trustDomain, trustDomainAliases: mesh?.trustDomainAliases ?? [],
+        ...(g.tellsClient ? { ownIdentity: { trustDomain, namespace: g.namespace, serviceAccount: g.serviceAccount } } : {}),
         pathNormalization: options.pathNormalization, defaultRetry: options.defaultRetry, trustedProxies: options.trustedProxies,
-        services, traffic: new Map(), policies: attachedTo(ctx, g, inputs.policies, inputs.policiesByWaypoint),
+        services, traffic, policies: attachedTo(ctx, g, inputs.policies, inputs.policiesByWaypoint),
         authentications: attachedTo(ctx, g, inputs.authentications, inputs.authenticationsByWaypoint),
-        authorizationProviders: options.authorizationProviders, workloadLabels: new Map(), telemetry: options.telemetry, serviceTelemetry: new Map(),
+        authorizationProviders: options.authorizationProviders, workloadLabels: labelsFor(ctx, inputs.labels, services.values(), traffic.values()), telemetry: options.telemetry, serviceTelemetry: new Map(),
       },
     };
   };
@@ -59,4 +74,24 @@ function attachedTo<T>(ctx: Context, g: WaypointGateway, all: Collection<Attache
   for (const value of [g.key, `${EVERY_WAYPOINT}${g.gatewayClass}`])
     for (const p of ctx.fetch(all, { index: [byWaypoint, value] })) found.set(p.key, p.policy);
   return [...found].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, p]) => p);
+}
+
+/** Every service that the waypoint may send to: those bound to it, and wherever their routes lead. */
+function destinationsOf(services: ReadonlyMap<ServiceKey, ServiceRoutes>): Set<ServiceKey> {
+  const out = new Set(services.keys());
+  const backends = (list: readonly WeightedBackend[]): void => {
+    for (const b of list) {
+      if (b.kind === "service") out.add(b.backend.service);
+      for (const m of b.filters.mirrors) out.add(m.backend.service);
+    }
+  };
+  for (const { producer, consumers } of services.values())
+    for (const ports of [producer, ...consumers.values()])
+      for (const { routes } of ports.values())
+        for (const r of routes) {
+          if (!("action" in r)) { backends(r.backends); continue; }
+          if (r.action.kind === "forward") backends(r.action.backends);
+          for (const m of r.filters.mirrors) out.add(m.backend.service);
+        }
+  return out;
 }

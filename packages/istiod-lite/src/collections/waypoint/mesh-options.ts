@@ -3,7 +3,6 @@ import type { AuthorizationProvider, PathNormalization, RetryPolicy, TelemetrySe
 import { BACKOFF_CAP, BACKOFF_MS, RETRIES } from "./rule-settings.ts";
 
 export interface MeshOptions {
-  readonly trustDomainAliases: readonly string[];
   readonly pathNormalization: PathNormalization;
   readonly defaultRetry: RetryPolicy;
   readonly trustedProxies: number;
@@ -24,5 +23,5 @@ export const DEFAULT_TELEMETRY: TelemetrySettings = {
 };
 
 export const DEFAULT_OPTIONS: MeshOptions = {
-  trustDomainAliases: [], pathNormalization: "base", defaultRetry: DEFAULT_RETRY, trustedProxies: 0, authorizationProviders: new Map(), telemetry: DEFAULT_TELEMETRY,
+  pathNormalization: "base", defaultRetry: DEFAULT_RETRY, trustedProxies: 0, authorizationProviders: new Map(), telemetry: DEFAULT_TELEMETRY,
 };

@@ -30,7 +30,7 @@ export function retryOf(reader: Reader, value: unknown, path: string): RetryPoli
   return {
     retries: integer(reader, fields["attempts"], `${path}.attempts`, 0, RETRIES_MAX) ?? RETRIES,
     on: statuses.length > 0 ? [...GATEWAY_CONDITIONS, "retriable-status-codes"] : GATEWAY_CONDITIONS, statuses,
-    backoffMs, backoffMaxMs: backoffMs * BACKOFF_CAP,
+    backoffMs, backoffMaxMs: backoffMs * BACKOFF_CAP, ...(fields["backoff"] === undefined ? {} : { backoffMinMs: backoffMs }),
   };
 }
 

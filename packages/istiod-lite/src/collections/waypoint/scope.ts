@@ -16,6 +16,8 @@ export interface WaypointGateway {
   /** Whom its pods run as: nobody else may have its configuration. */
   readonly serviceAccount: string;
   readonly serves: WaypointConfig["serves"];
+  /** Applications are told who the client is (x-forwarded-client-cert). */
+  readonly tellsClient: boolean;
 }
 
 export function waypointGatewayOf(waypoints: Collection<Waypoint>) {
@@ -28,6 +30,7 @@ export function waypointGatewayOf(waypoints: Collection<Waypoint>) {
     const serves = ctx.fetchOne(waypoints, { key })?.serves;
     return {
       key, namespace, name, gatewayClass, serviceAccount: annotations["gateway.istio.io/service-account"] ?? name,
+      tellsClient: annotations["ambient.istio.io/xfcc-include-client-identity"] === "true",
       serves: serves === "service" || serves === "workload" || serves === "all" ? serves : "none",
     };
   };

@@ -1,17 +1,25 @@
 // Owns the wiring of everything that waypoints are told: routes, policies and traffic settings on one side, WaypointConfig on the other.
-import type { Collection, Context, Graph, Index, Source } from "@ambit/collections";
+import type { Collection, Context, Graph, Index, Source, Transformation } from "@ambit/collections";
+import type { Workload } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
+import type { MeshScope } from "../scope.ts";
+import type { EntryInfo } from "../service-entries.ts";
 import type { ServiceInfo } from "../services.ts";
 import type { Settings } from "../settings.ts";
 import type { Waypoint } from "../waypoints.ts";
 import { attachmentsOf } from "./attach.ts";
 import { configOf, type WaypointResource } from "./config.ts";
+import { destinationRuleOf, type DestinationRuleInfo } from "./destination-rule.ts";
+import { hostKeys } from "./istio-hosts.ts";
 import { DEFAULT_OPTIONS, type MeshOptions } from "./mesh-options.ts";
+import { askIndex, demandsOfRule, demandsOfVirtualService, endpointLabels, podLabels, workloadEntryLabels, type Asked, type LabelDemand, type LabelInputs, type LabelledWorkload } from "./labels.ts";
 import { parentKey } from "./parents.ts";
 import { requestAuthenticationOf, type FetchedKeys, type WantedKeys } from "./request-authentication.ts";
 import { requestPolicyOf } from "./request-policy.ts";
 import { routeOf, type RouteInfo } from "./routes.ts";
 import { boundTo, waypointGatewayOf } from "./scope.ts";
+import { virtualServiceOf, type VirtualServiceInfo } from "./virtual-service.ts";
+import { destinationRuleStatus, virtualServiceStatus } from "../../status/istio-traffic.ts";
 import { routeStatus } from "../../status/routes.ts";
 import { untargetedStatus, waypointPolicyStatus } from "../../status/waypoint-policies.ts";
 import type { DesiredStatus } from "../../status/conditions.ts";
@@ -24,6 +32,10 @@ export interface WaypointSources {
   readonly tlsRoutes: Collection<KubeObject>;
   readonly tcpRoutes: Collection<KubeObject>;
   readonly requestAuthentications: Collection<KubeObject>;
+  readonly virtualServices: Collection<KubeObject>;
+  readonly destinationRules: Collection<KubeObject>;
+  readonly pods: Collection<KubeObject>;
+  readonly workloadEntries: Collection<KubeObject>;
 }
 
 export interface WaypointInputs {
@@ -32,6 +44,11 @@ export interface WaypointInputs {
   readonly sources: WaypointSources;
   readonly waypoints: Collection<Waypoint>;
   readonly services: Collection<ServiceInfo>;
+  readonly entries: Collection<EntryInfo>;
+  readonly workloads: Collection<Workload>;
+  readonly scope: Collection<MeshScope>;
+  /** Only what is in a namespace that is read, and of our revision. */
+  readonly ours: <O>(f: Transformation<KubeObject, O>) => Transformation<KubeObject, O>;
 }
 
 export interface WaypointOutputs {
@@ -47,45 +64,80 @@ export interface WaypointOutputs {
 const byKey = { key: (o: { key: string }) => o.key };
 
 export function wireWaypoints(o: WaypointInputs): WaypointOutputs {
-  const { graph: g, settings, sources, services } = o;
+  const { graph: g, settings, sources, services, ours } = o;
   const options = g.source<{ readonly key: "mesh"; readonly options: MeshOptions }>("mesh options", byKey);
   const optionsOf = (ctx: Context): MeshOptions => ctx.fetchOne(options, { key: "mesh" })?.options ?? DEFAULT_OPTIONS;
 
-  const gateways = g.derive("waypoint gateways", sources.gateways, byKey, waypointGatewayOf(o.waypoints));
+  const gateways = g.derive("waypoint gateways", sources.gateways, byKey, ours(waypointGatewayOf(o.waypoints)));
   const servicesByHost = g.index("services by host", services, (s) => [s.service.hostname]);
   const servicesByOwner: Index<ServiceInfo> = g.index("services by owner", services, (s) => [`${s.owner.kind}/${s.owner.namespace}/${s.owner.name}`]);
   const servicesByWaypoint = g.index("services by waypoint", services, boundTo);
 
   const backends = { settings, services, servicesByHost };
   const routes = g.join<RouteInfo>("routes", [
-    g.derive("HTTP routes", sources.httpRoutes, byKey, routeOf(backends, "HTTPRoute")),
-    g.derive("gRPC routes", sources.grpcRoutes, byKey, routeOf(backends, "GRPCRoute")),
-    g.derive("TLS routes", sources.tlsRoutes, byKey, routeOf(backends, "TLSRoute")),
-    g.derive("TCP routes", sources.tcpRoutes, byKey, routeOf(backends, "TCPRoute")),
+    g.derive("HTTP routes", sources.httpRoutes, byKey, ours(routeOf(backends, "HTTPRoute"))),
+    g.derive("gRPC routes", sources.grpcRoutes, byKey, ours(routeOf(backends, "GRPCRoute"))),
+    g.derive("TLS routes", sources.tlsRoutes, byKey, ours(routeOf(backends, "TLSRoute"))),
+    g.derive("TCP routes", sources.tcpRoutes, byKey, ours(routeOf(backends, "TCPRoute"))),
   ]);
   const routesByParent = g.index("routes by parent", routes, (r) => [...new Set(r.parents.flatMap((p) => parentKey(p) ?? []))]);
   const attachments = g.derive("routes of services", services, byKey, attachmentsOf({ routes, routesByParent }));
 
   const targets = { settings, gateways, services, servicesByOwner, routes };
-  const policies = g.derive("request policies", sources.authorizationPolicies, byKey, requestPolicyOf({
-    ...targets, trustDomains: (ctx) => [settings.trustDomain, ...optionsOf(ctx).trustDomainAliases] }));
+  const policies = g.derive("request policies", sources.authorizationPolicies, byKey, ours(requestPolicyOf({ ...targets, trustDomains: (ctx) => trustDomainsOf(ctx, o.scope, settings) })));
   const policiesByWaypoint = g.index("request policies by waypoint", policies, (p) => p.waypoints);
 
   const fetchedKeys = g.source<FetchedKeys>("keys of issuers", byKey);
-  const authentications = g.derive("request authentications", sources.requestAuthentications, byKey, requestAuthenticationOf(targets, fetchedKeys));
+  const authentications = g.derive("request authentications", sources.requestAuthentications, byKey, ours(requestAuthenticationOf(targets, fetchedKeys)));
   const authenticationsByWaypoint = g.index("request authentications by waypoint", authentications, (p) => p.waypoints);
   // Nobody's tokens are checked with keys of a policy that no waypoint enforces.
   const wantedKeys = g.derive("wanted keys", authentications, byKey, (_ctx, a) => (a.waypoints.length === 0 ? [] : a.wanted));
 
+  const virtualServices = g.derive("virtual services", sources.virtualServices, byKey, ours(virtualServiceOf(backends)));
+  const destinationRules = g.derive("destination rules", sources.destinationRules, byKey, ours(destinationRuleOf(settings)));
+  const traffic = {
+    settings, virtualServices, virtualServicesByHost: g.index("virtual services by host", virtualServices, (v) => hostKeys(v.hosts)),
+    destinationRules, destinationRulesByHost: g.index("destination rules by host", destinationRules, (r) => hostKeys(r.hosts)),
+  };
+  const labels = wireLabels(o, virtualServices, destinationRules);
+
   const configs = g.derive("waypoint configurations", gateways, byKey, configOf({
-    settings, options: optionsOf, services, servicesByWaypoint, attachments, policies, policiesByWaypoint, authentications, authenticationsByWaypoint }));
+    settings, options: optionsOf, services, servicesByWaypoint, attachments, policies, policiesByWaypoint, authentications, authenticationsByWaypoint, traffic, labels, scope: o.scope }));
+  const trafficStatus = { ...traffic, services, servicesByHost, attachments };
   return {
     configs, options, wantedKeys, fetchedKeys,
     statuses: [
       g.derive("route statuses", routes, byKey, routeStatus({ services, servicesByOwner, attachments, gateways })),
       g.derive("request policy statuses", policies, byKey, (_ctx, p) => waypointPolicyStatus("authorizationPolicies", p)),
       g.derive("request authentication statuses", authentications, byKey, (_ctx, p) => waypointPolicyStatus("requestAuthentications", p)),
-      g.derive("statuses of untargeted request authentications", sources.requestAuthentications, byKey, (_ctx, o) => untargetedStatus("requestAuthentications", o)),
+      g.derive("statuses of untargeted request authentications", sources.requestAuthentications, byKey, ours((_ctx, r) => untargetedStatus("requestAuthentications", r))),
+      g.derive("virtual service statuses", virtualServices, byKey, virtualServiceStatus(trafficStatus)),
+      g.derive("destination rule statuses", destinationRules, byKey, destinationRuleStatus(trafficStatus)),
     ],
   };
 }
+
+function wireLabels(o: WaypointInputs, virtualServices: Collection<VirtualServiceInfo>, destinationRules: Collection<DestinationRuleInfo>): LabelInputs {
+  const { graph: g, settings, sources } = o;
+  const demands = g.join<LabelDemand>("label demands", [
+    g.derive("label demands of virtual services", virtualServices, byKey, (_ctx, v) => demandsOfVirtualService(v)),
+    g.derive("label demands of destination rules", destinationRules, byKey, (_ctx, r) => demandsOfRule(r)),
+  ]);
+  // Without their askers: one more of the same question is no news to any workload.
+  const asked: Collection<Asked> = g.derive("asked labels", g.group("label demands by label", demands, (d) => [d.ask]), byKey, (_ctx, d): Asked => ({ key: d.key }));
+  const labels = g.join<LabelledWorkload>("labels of workloads", [
+    g.derive("labels of pods", sources.pods, byKey, podLabels(settings, asked)),
+    g.derive("labels of workload entries", sources.workloadEntries, byKey, workloadEntryLabels(settings, asked)),
+    g.derive("labels of service entries' endpoints", o.entries, byKey, endpointLabels(settings, asked)),
+  ]);
+  const members = g.index("workloads by service", o.workloads, (w) => [...w.services.keys()]);
+  return {
+    labels, labelsByAsk: g.index("labels of workloads by ask", labels, askIndex),
+    membersOf: (ctx, service) => ctx.fetch(o.workloads, { index: [members, service] }).map((w) => w.uid),
+  };
+}
+
+const trustDomainsOf = (ctx: Context, scope: Collection<MeshScope>, settings: Settings): string[] => {
+  const mesh = ctx.fetchOne(scope, { key: "mesh" });
+  return [...new Set([mesh?.trustDomain ?? settings.trustDomain, ...(mesh?.trustDomainAliases ?? [])])];
+};

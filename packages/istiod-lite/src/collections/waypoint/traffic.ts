@@ -1,0 +1,31 @@
+// Owns which traffic settings hold for one service at one waypoint: whose DestinationRule, and how several of one host add up.
+import type { Collection, Context, Index } from "@ambit/collections";
+import type { Subset, TrafficPolicy } from "@ambit/core";
+import type { ServiceInfo } from "../services.ts";
+import type { Settings } from "../settings.ts";
+import type { DestinationRuleInfo } from "./destination-rule.ts";
+import { forHost } from "./istio-hosts.ts";
+
+export interface TrafficInputs {
+  readonly settings: Settings;
+  readonly destinationRules: Collection<DestinationRuleInfo>;
+  /** Value: host, or WILDCARD_HOSTS. */
+  readonly destinationRulesByHost: Index<DestinationRuleInfo>;
+}
+
+/** The namespaces that may speak, in the order in which they are asked: the client's (the waypoint's), the service's, the root's. */
+export const speakersOn = (settings: Settings, waypoint: string, service: string): string[] => [...new Set([waypoint, service, settings.rootNamespace])];
+
+/** undefined: nobody says anything, Istio's defaults hold. */
+export function trafficPolicyOf(ctx: Context, inputs: TrafficInputs, s: ServiceInfo, waypointNamespace: string): TrafficPolicy | undefined {
+  for (const namespace of speakersOn(inputs.settings, waypointNamespace, s.service.namespace)) {
+    const rules = forHost(ctx, inputs.destinationRules, inputs.destinationRulesByHost, s.service.hostname, waypointNamespace, [namespace]).filter((r) => r.traffic !== undefined);
+    const [first] = rules;
+    if (first?.traffic === undefined) continue;
+    const subsets = new Map<string, Subset>();
+    // The oldest speaks for all; of the others only subsets that it does not have.
+    for (const rule of rules) for (const [name, subset] of rule.traffic?.subsets ?? []) if (!subsets.has(name)) subsets.set(name, subset);
+    return { service: s.key, origin: rules.map((r) => r.key).join(", "), settings: first.traffic.settings, ports: first.traffic.ports, subsets };
+  }
+  return undefined;
+}

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { KINDS, type Pod } from "@ambit/kube";
+import { KINDS, type KubeObject, type Pod } from "@ambit/kube";
 import { enterCommand } from "@ambit/lab/supervisor";
 import { accountOf, documents, namespaceOf, samplePod, saidBy, saidUntil, serviceOf, type Said } from "./client-log.fixture.ts";
 import { isEnrolled, isReady, TestLab } from "./lab.fixture.ts";
@@ -99,7 +99,7 @@ describe("kill -9 of each part under 200 new connections a second", function () 
     assert.ok((await saidBy(lab, "t", "client")).length > 0);
   });
 
-  it(`a node that reboots with ${REBOOTED} enrolled pods: each comes back enrolled, none ever speaks in clear`, async () => {
+  it(`a node reboots with ${REBOOTED} enrolled pods and its agent comes late: each waits and comes back enrolled, none ever speaks in clear`, async () => {
     await lab.apply(JSON.stringify({
       apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "many", namespace: "t" },
       spec: { replicas: REBOOTED, selector: { matchLabels: { app: "many" } }, template: { metadata: { labels: { app: "many" } }, spec: {
@@ -111,8 +111,14 @@ describe("kill -9 of each part under 200 new connections a second", function () 
     const runs = (pods: readonly Pod[]) => new Map(pods.map((p) => [p.metadata.name, (p.status?.["containerStatuses"] as { restartCount: number }[] | undefined)?.[0]?.restartCount ?? 0]));
     const first = runs(before);
     const back = await unreadable(async () => {
+      const agents = "daemonset/istio-cni-node";
+      await lab.kubectl("-n", "istio-system", "patch", agents, "--type=merge", "-p", JSON.stringify({ spec: { template: { spec: { nodeSelector: { "kubernetes.io/hostname": "node-2" } } } } }));
+      await lab.until<Pod>(KINDS.pods, "istio-system", (pods) => pods.filter((p) => p.metadata.labels?.["k8s-app"] === "istio-cni-node").every((p) => p.spec.nodeName === "node-2" && p.metadata.deletionTimestamp === undefined));
       const at = Date.now();
       await lab.reboot("node-1");
+      // Every pod was tried, and waits: what it would have said it has had the time to say.
+      await lab.until<KubeObject>(KINDS.events, "t", (events) => new Set(events.filter((e) => e["reason"] === "FailedCreatePodSandBox").map((e) => (e["involvedObject"] as { name?: string }).name)).size >= REBOOTED, 60_000);
+      await lab.kubectl("-n", "istio-system", "patch", agents, "--type=json", "-p", '[{"op":"remove","path":"/spec/template/spec/nodeSelector/kubernetes.io~1hostname"}]');
       await lab.until<Pod>(KINDS.pods, "t", (pods) => {
         const now = runs(pods);
         return pods.length === REBOOTED + 2 && pods.every((p) => isReady(p) && isEnrolled(p) && (p.spec.nodeName === "node-2" || (now.get(p.metadata.name) ?? 0) > (first.get(p.metadata.name) ?? 0)));

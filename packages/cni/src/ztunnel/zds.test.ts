@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { connectSeqpacket, type Channel, type Netns, type Packet } from "@ambit/linux";
 import { createLogger, Metrics, systemClock } from "@ambit/runtime";
+import { realZdsConversation } from "@ambit/testkit";
 import { decodeAck, decodeHello, encodeAdd, encodeDel, encodeKeep, encodeSnapshotSent } from "./encode.ts";
 import { ZdsServer, type EnrolledPod } from "./server.ts";
 
@@ -85,6 +86,28 @@ describe("the agent's ZDS server", () => {
   });
   after(() => closeSync(own.fd));
 
+  it("says to the real ztunnel, octet for octet, what it was recorded with, and understands each answer", async () => {
+    // An agent of ours has every namespace it speaks of: it never says "keep".
+    const turns = realZdsConversation().filter((t) => !t.title.startsWith("one to keep"));
+    const web = (uid: string): EnrolledPod => ({ uid: `${uid.repeat(8)}-2222-3333-4444-555555555555`, name: "web", namespace: "shop", serviceAccount: "web", netns: own });
+    pods = [web("1")];
+    const [hello, ...rest] = turns;
+    assert.ok(hello !== undefined && rest.length === 8);
+    const left = [...rest];
+    const heard: string[] = [];
+    const zt = new FakeZtunnel(path, hello.answer, (packet) => {
+      const turn = left.shift();
+      heard.push(`${hex(packet.data)} ${packet.fds.length}`);
+      return turn?.answer;
+    });
+    await connected(1);
+    await server.add(web("1"));
+    await server.add(web("1"));
+    await assert.rejects(server.add(web("2")), /failure to start proxy : Bind\(\[::\]:15008/);
+    for (const uid of ["2", "1", "3"]) await server.remove(web(uid).uid);
+    assert.deepEqual(heard, rest.map((t) => `${hex(t.told ?? Buffer.alloc(0))} ${t.netns === undefined ? 0 : 1}`));
+    zt.close();
+  });
   it("sends the whole snapshot with descriptors, then the word that it was all", async () => {
     pods = [pod("a"), pod("b")];
     const ztunnel = new FakeZtunnel(path, bytes("08 01"));

@@ -8,6 +8,7 @@ import type { Progress } from "../progress.ts";
 import { UsageError } from "../usage-error.ts";
 import { isTls13, tlsVersionChosen } from "./pcap.ts";
 import { PodLog, timeOf, type Line } from "./pod-log.ts";
+import { denyByMethod, split, waypoint, type WaypointStage } from "./waypoint-steps.ts";
 import { LinkWatch } from "./watch-link.ts";
 
 export interface TourOptions { readonly client: KubeClient; readonly lab: LabRecord; readonly kubeconfig: string; readonly progress: Progress; readonly signal: AbortSignal }
@@ -61,7 +62,13 @@ const STEPS: readonly (readonly [string, Step])[] = [
   ["2. enrol the namespace: running pods join, none restarts, no connection is refused", enrol],
   ["3. the same request in a tunnel: nothing readable, TLS 1.3, both identities proven, the client's own address kept", tunnelled],
   ["4. an AuthorizationPolicy: one client refused and told why, the other served, its open connection cut", policy],
+  ["5. a waypoint for the namespace: HTTP passes it, nobody notices", (stage) => waypoint(waypointStage(stage))],
+  ["6. an AuthorizationPolicy by HTTP method: POST refused, GET served", (stage) => denyByMethod(waypointStage(stage))],
+  ["7. a canary: 90 % to one version, 10 % to the other", (stage) => split(waypointStage(stage))],
 ];
+
+const waypointStage = (stage: Stage): WaypointStage =>
+  ({ client: stage.client, namespace: NAMESPACE, visitor: stage.visitor });
 
 async function inClear(stage: Stage): Promise<{ ok: boolean; evidence: string[] }> {
   const begin = Date.now();

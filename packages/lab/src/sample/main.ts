@@ -16,17 +16,22 @@ const { values, positionals } = parseArgs({
     hold: { type: "string" },
     every: { type: "string", default: "100" },
     marker: { type: "string", default: "" },
+    /** get: so many requests, one after the other, one JSON line each. */
+    count: { type: "string", default: "1" },
+    method: { type: "string", default: "GET" },
   },
 });
 const REQUEST_TIMEOUT_MS = 5_000;
 const HOLD_REOPEN_MS = 200;
+/** Characters of an answer that are said. */
+const ANSWER_SHOWN = 500;
 const say = (record: Record<string, unknown>) => void process.stdout.write(`${JSON.stringify({ t: Date.now(), ...record })}\n`);
 const codeOf = (e: unknown) => (e as { code?: string }).code ?? (e instanceof Error ? e.message : String(e));
 
 interface Answer { readonly status: number; readonly body: string }
 function get(url: string): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const req = request(url, { agent: false, timeout: REQUEST_TIMEOUT_MS, headers: values.marker === "" ? {} : { "x-marker": values.marker } }, (res) => {
+    const req = request(url, { method: values.method, agent: false, timeout: REQUEST_TIMEOUT_MS, headers: values.marker === "" ? {} : { "x-marker": values.marker } }, (res) => {
       let body = "";
       res.setEncoding("utf8");
       res.on("data", (chunk: string) => { body += chunk; });
@@ -88,21 +93,27 @@ function hold(target: string): void {
   });
 }
 
-async function once(): Promise<void> {
-  try {
-    const r = await get(positionals[1] ?? values.url ?? "");
-    process.stdout.write(r.body);
-    process.exitCode = r.status === 200 ? 0 : 22;
-  } catch (e) {
-    process.stdout.write(`${codeOf(e)}\n`);
-    process.exitCode = 7;
+/** One request says what it was answered; several say it as JSON lines, and how long each took. */
+async function ask(url: string, count: number): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    const start = performance.now();
+    try {
+      const r = await get(url);
+      if (count === 1) process.stdout.write(r.body);
+      else say({ kind: "answer", status: r.status, body: r.body.slice(0, ANSWER_SHOWN), ms: Math.round(performance.now() - start) });
+      process.exitCode = r.status === 200 ? 0 : 22;
+    } catch (e) {
+      if (count === 1) process.stdout.write(`${codeOf(e)}\n`);
+      else say({ kind: "answer", error: codeOf(e), ms: Math.round(performance.now() - start) });
+      process.exitCode = 7;
+    }
   }
 }
 
 const mode = positionals[0] ?? "serve";
 if (mode === "serve") serve();
 else if (mode === "client") client();
-else if (mode === "get") await once();
+else if (mode === "get") await ask(positionals[1] ?? values.url ?? "", Number(values.count));
 else {
   process.stderr.write(`sample: unknown mode "${mode}": use serve, client or get\n`);
   process.exitCode = 2;

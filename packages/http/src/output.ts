@@ -1,16 +1,24 @@
 // Owns the octets of a connection that wait to be sent: small pieces packed together, large payloads referenced, all taken once per turn.
 import { FRAME_HEADER_OCTETS } from "./h2/frame.ts";
 
-/** A packing buffer: a turn's frames of a quiet connection fit, and a thousand idle connections cost 4 MB. */
-const PACK_OCTETS = 4096;
+/** What a connection packs into is cut from a slab that all share: an idle connection holds nothing, a busy one allocates rarely. */
+const SLAB_OCTETS = 32 << 10;
+/** What is cut at a time; the rest goes back when the output is taken. A head with a small body fits. */
+const CUT_OCTETS = 2048;
 /** Payloads up to this size are copied behind their header: cheaper than one more piece for the system call. */
 const COPY_MAX = 1024;
 
+const EMPTY = new Uint8Array(0);
+let slab: Uint8Array = EMPTY;
+let slabUsed = 0;
+
 export class Output {
   #pieces: Uint8Array[] = [];
-  #pack: Uint8Array = new Uint8Array(PACK_OCTETS);
+  /** `#pack[#from, #to)` waits; up to `#end` is ours. */
+  #pack: Uint8Array = EMPTY;
   #from = 0;
   #to = 0;
+  #end = 0;
   #octets = 0;
 
   /** Octets waiting. */
@@ -55,10 +63,11 @@ export class Output {
 
   /** Latin-1. Control characters other than HTAB, and characters above U+00FF, become `?`: what was not checked breaks no framing. */
   text(text: string): void {
-    this.#room(text.length);
+    const length = text.length;
+    this.#room(length);
     const b = this.#pack;
     let at = this.#to;
-    for (let i = 0; i < text.length; i++) {
+    for (let i = 0; i < length; i++) {
       const c = text.charCodeAt(i);
       b[at++] = (c < 0x20 && c !== 9) || c === 0x7f || c > 0xff ? 0x3f : c;
     }
@@ -81,6 +90,9 @@ export class Output {
   /** Everything that waits, in order. What was taken is never written to again. */
   take(): Uint8Array[] {
     this.#cut();
+    if (this.#pack === slab && this.#end === slabUsed) slabUsed = this.#to;
+    this.#pack = EMPTY;
+    this.#from = this.#to = this.#end = 0;
     const pieces = this.#pieces;
     this.#pieces = [];
     this.#octets = 0;
@@ -88,11 +100,28 @@ export class Output {
   }
 
   #room(octets: number): void {
-    if (this.#to + octets <= this.#pack.length) return;
+    if (this.#to + octets <= this.#end) return;
+    // Nobody cut behind us: the piece grows where it is.
+    if (this.#pack === slab && this.#end === slabUsed && this.#to + octets <= slab.length) {
+      this.#end = slabUsed = Math.min(slab.length, this.#to + Math.max(octets, CUT_OCTETS));
+      return;
+    }
     this.#cut();
-    this.#pack = new Uint8Array(Math.max(PACK_OCTETS, octets));
-    this.#from = 0;
-    this.#to = 0;
+    if (octets > CUT_OCTETS) this.#own(new Uint8Array(octets), 0, octets);
+    else {
+      if (slabUsed + CUT_OCTETS > slab.length) {
+        slab = new Uint8Array(SLAB_OCTETS);
+        slabUsed = 0;
+      }
+      this.#own(slab, slabUsed, slabUsed + CUT_OCTETS);
+      slabUsed += CUT_OCTETS;
+    }
+  }
+
+  #own(pack: Uint8Array, from: number, end: number): void {
+    this.#pack = pack;
+    this.#from = this.#to = from;
+    this.#end = end;
   }
 
   #advance(to: number): void {

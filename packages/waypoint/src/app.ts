@@ -66,7 +66,8 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
 
   const state = new WaypointState(config.gateway, config.nodeName);
   const ejections = new Ejections({ state, clock, log: log.child("outlier"), metrics });
-  const destinations = new Destinations({ state, network: config.network, clock, random, seal: sharedSeal(() => state.config?.sessionSecret), ejected: (backend, uid) => ejections.isEjected(backend, uid) });
+  const seal = sharedSeal(() => state.config?.sessionSecret);
+  const destinations = new Destinations({ state, network: config.network, clock, random, seal, ejected: (backend, uid) => ejections.isEjected(backend, uid) });
   const upstreams = createUpstreams({ identity: config.identity, instanceIp: config.instanceIp ?? "", contexts, clock });
   const accessLog = createAccessLog({
     write: ports.accessLine ?? ((line) => void process.stdout.write(`${line}\n`)), onBadFormat: (error) => log.warn("an access log format is not understood, the default is used", { error }),
@@ -76,7 +77,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const shared = { state, destinations, upstreams, metrics: requests, accessLog, telemetryOf: settingsOf, clock, random, log: log.child("proxy") };
   const tcp = createTcpProxy(shared);
   const serving: Serving = createServing({
-    ...shared, tcp, ejections, retryable: isRetryable, satisfy: (call) => createSatisfy(state, call, clock),
+    ...shared, tcp, ejections, seal, retryable: isRetryable, satisfy: (call) => createSatisfy(state, call, clock),
     onSpan: (record, context, settings) => tracing.record(record, context, settings),
   });
   const tracing = createTracing({ config, clock, log: log.child("tracing"), metrics, call: serving.call });

@@ -1,10 +1,8 @@
 // Owns answers of our own as they go on the wire, and what an upstream's failure is answered with.
+import { grpcStatusOf } from "@ambit/core";
 import type { LocalReply, ResponseFlag } from "../plan/request-plan.ts";
 import type { AttemptFailure } from "./upstream/upstreams.ts";
 
-/** Reference: l7-traffic.md §7, as Envoy maps them. */
-const GRPC_OF_STATUS: ReadonlyMap<number, number> = new Map([[400, 13], [401, 16], [403, 7], [404, 12], [429, 14], [502, 14], [503, 14], [504, 14]]);
-const GRPC_UNKNOWN = 2;
 const GRPC_DEADLINE_EXCEEDED = 4;
 
 export interface WireReply { readonly status: number; readonly fields: readonly string[]; readonly body: string; readonly grpcStatus: number | undefined }
@@ -15,7 +13,7 @@ export function renderReply(reply: LocalReply, grpc: boolean): WireReply {
     const typed = reply.body === "" || reply.fields.includes("content-type");
     return { status: reply.status, fields: typed ? reply.fields : ["content-type", "text/plain", ...reply.fields], body: reply.body, grpcStatus: undefined };
   }
-  const grpcStatus = reply.grpcStatus ?? GRPC_OF_STATUS.get(reply.status) ?? GRPC_UNKNOWN;
+  const grpcStatus = reply.grpcStatus ?? grpcStatusOf(reply.status);
   const fields = ["content-type", "application/grpc", "grpc-status", String(grpcStatus)];
   if (reply.body !== "") fields.push("grpc-message", percentEncoded(reply.body));
   for (let i = 0; i + 1 < reply.fields.length; i += 2) if (reply.fields[i] !== "content-type" && reply.fields[i] !== "content-length") fields.push(reply.fields[i] ?? "", reply.fields[i + 1] ?? "");

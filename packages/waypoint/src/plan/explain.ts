@@ -4,7 +4,7 @@ import type { StateView } from "@ambit/proxy/state";
 import type { RequestFacts } from "../facts.ts";
 import { judgeRequest, onRoute, policiesFor } from "./authorization.ts";
 import { HashTables } from "./balance/hash.ts";
-import { incomingFields } from "./head.ts";
+import { incomingFields, withUpgrade } from "./head.ts";
 import { matchFactsOf } from "./match-facts.ts";
 import type { Because, RequestPlan } from "./request-plan.ts";
 import { planRequest } from "./request.ts";
@@ -68,7 +68,7 @@ function circumstances({ config }: RequestQuestion, facts: RequestFacts): Pick<R
   const target = normalizeTarget(facts.target, config.pathNormalization);
   if (!target.ok) return { policy: [], passedOver: [] };
   const { rules } = tokenRulesFor(config, facts.connection, matchFactsOf(config, facts, target.value, facts.fields));
-  const { fields } = tokenFields(rules, facts.token, incomingFields(facts.fields), target.value.query);
+  const fields = withUpgrade(tokenFields(rules, facts.token, incomingFields(facts.fields), target.value.query).fields, facts.upgrade);
   const matchFacts = matchFactsOf(config, facts, target.value, fields);
   const routes = routesOf(config, facts.connection)?.routes;
   const choice = chooseRoute(routes, matchFacts, []);

@@ -6,7 +6,7 @@ import {
 import type { RequestFacts } from "../facts.ts";
 import type { OutgoingHead } from "./request-plan.ts";
 
-const HOP_BY_HOP = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te", "proxy-authenticate", "proxy-authorization", "http2-settings", "trailer"]);
+const HOP_BY_HOP = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te", "proxy-authenticate", "proxy-authorization", "http2-settings", "trailer", "host"]);
 /** What only proxies of the mesh may say, and would let a client steer or impersonate: gone at the first hop, wherever it came from. */
 const FORGEABLE = new Set([
   "x-forwarded-client-cert", "x-istio-source", "x-forwarded-network", "x-envoy-original-path", "x-envoy-original-host", "x-envoy-attempt-count", "x-envoy-expected-rq-timeout-ms",
@@ -17,11 +17,16 @@ const FORGEABLE = new Set([
 
 /** The client's fields without what ends at this hop; `te: trailers` stays (RFC 9110 §10.1.4). */
 export function incomingFields(fields: readonly string[]): string[] {
-  const named = new Set((fieldValue(fields, "connection") ?? "").toLowerCase().split(",").map((n) => n.trim()));
-  const kept = withoutFields(fields, (name) => HOP_BY_HOP.has(name) || FORGEABLE.has(name) || named.has(name) || name === "host");
-  if (/(?:^|,)\s*trailers\s*(?:$|,|;)/i.test(fieldValue(fields, "te") ?? "")) kept.push("te", "trailers");
+  const connection = fieldValue(fields, "connection");
+  const named = connection === undefined ? undefined : new Set(connection.toLowerCase().split(",").map((n) => n.trim()));
+  const kept = withoutFields(fields, (name) => HOP_BY_HOP.has(name) || FORGEABLE.has(name) || named?.has(name) === true);
+  const te = fieldValue(fields, "te");
+  if (te !== undefined && /(?:^|,)\s*trailers\s*(?:$|,|;)/i.test(te)) kept.push("te", "trailers");
   return kept;
 }
+
+/** An upgrade ends at this hop and is made anew at the next, but routes and policies may ask for it. */
+export const withUpgrade = (fields: readonly string[], upgrade: string | undefined): readonly string[] => (upgrade === undefined ? fields : [...fields, "connection", "upgrade", "upgrade", upgrade]);
 
 /** Done in order to the request: rewrites of the rule, then of the backend; header changes likewise. `matched`: what the route matched by. */
 export function applyFilters(head: OutgoingHead, target: RequestTarget, filters: readonly Filters[], matched: PathMatch | undefined): Result<OutgoingHead, string> {

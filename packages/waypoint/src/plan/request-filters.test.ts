@@ -83,6 +83,14 @@ describe("planRequest: upgrades", () => {
     it(`${protocol} ${allowed ? "passes" : "is refused"}`, () => assert.equal(plan(config(), { upgrade: protocol }).kind === "forward", allowed));
 });
 
+describe("planRequest: an upgrade can be asked for", () => {
+  const websocket = { headers: [{ name: "upgrade", value: { kind: "exact" as const, value: "websocket" }, invert: false }] };
+  it("by a route, and does not leave as a field: the next hop makes its own", () => {
+    const p = forward(routed([route(websocket, { action: { kind: "forward", backends: [backend("v2")] } }), route({})]), { upgrade: "websocket", fields: ["connection", "upgrade", "upgrade", "websocket"] });
+    assert.deepEqual([p.to.kind === "service" && p.to.backend.service, fieldValue(p.head.fields, "upgrade"), fieldValue(p.head.fields, "connection")], ["shop/v2", undefined, undefined]);
+  });
+});
+
 describe("timeouts", () => {
   const cases: [string, Parameters<typeof effectiveTimeouts>[0], string | undefined, ReturnType<typeof effectiveTimeouts>][] = [
     ["none", { requestMs: undefined, attemptMs: undefined }, undefined, { requestMs: undefined, attemptMs: undefined, deadline: false }], ["0 is none", { requestMs: 0, attemptMs: 0 }, undefined, { requestMs: undefined, attemptMs: undefined, deadline: false }],

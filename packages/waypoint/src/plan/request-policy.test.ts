@@ -136,12 +136,15 @@ describe("planTcp", () => {
 
 describe("choosePortProtocol", () => {
   const declared = (appProtocol: "unknown" | "http11" | "http2" | "grpc" | "tcp" | "tls") => { const service = view.service("shop/web")!; return connection(view, { destination: { kind: "service", service: { ...service, ports: new Map([[80, { servicePort: 80, targetPort: 8080, appProtocol }]]) } } }); };
+  const typed = (appProtocol: "tcp") => ({ ...view.service("shop/web")!, ports: new Map([[80, { servicePort: 80, targetPort: 8080, appProtocol }]]) });
+  const pod = connection(view, { destination: { kind: "workload", workload: view.workloadAt("", "10.0.0.1" as Ip)! }, address: { ip: "10.0.0.1" as Ip, port: 8080 } });
   const http = routed([route({})]);
   const grpc = config({ services: new Map([["shop/web", { producer: new Map([[80, { kind: "grpc", routes: [], fallThrough: false }]]), consumers: new Map() }]]) });
   const tls = config({ services: new Map([["shop/web", { producer: new Map([[80, { kind: "tls", routes: [] }]]), consumers: new Map() }]]) });
   const cases: [string, string, string][] = [
-    ["http11", choosePortProtocol(config(), declared("http11")), "http1"], ["http2", choosePortProtocol(config(), declared("http2")), "http2"], ["grpc", choosePortProtocol(config(), declared("grpc")), "grpc"], ["tcp", choosePortProtocol(config(), declared("tcp")), "tcp"], ["unknown", choosePortProtocol(config(), declared("unknown")), "detect"],
-    ["an HTTPRoute does not break a TCP port (MeshPorts)", choosePortProtocol(http, declared("tcp")), "tcp"], ["nor a TLS port", choosePortProtocol(http, declared("tls")), "tls"], ["a GRPCRoute says what an undeclared port speaks", choosePortProtocol(grpc, declared("unknown")), "grpc"], ["a TLSRoute takes the port", choosePortProtocol(tls, declared("http11")), "tls"],
+    ["http11", choosePortProtocol(config(), view, declared("http11")), "http1"], ["http2", choosePortProtocol(config(), view, declared("http2")), "http2"], ["grpc", choosePortProtocol(config(), view, declared("grpc")), "grpc"], ["tcp", choosePortProtocol(config(), view, declared("tcp")), "tcp"], ["unknown", choosePortProtocol(config(), view, declared("unknown")), "detect"],
+    ["an HTTPRoute does not break a TCP port (MeshPorts)", choosePortProtocol(http, view, declared("tcp")), "tcp"], ["nor a TLS port", choosePortProtocol(http, view, declared("tls")), "tls"], ["a GRPCRoute says what an undeclared port speaks", choosePortProtocol(grpc, view, declared("unknown")), "grpc"], ["a TLSRoute takes the port", choosePortProtocol(tls, view, declared("http11")), "tls"],
+    ["pod traffic: as a service of the pod says", choosePortProtocol(config(), { service: () => typed("tcp") }, pod), "tcp"], ["pod traffic that nothing says anything of", choosePortProtocol(config(), view, pod), "detect"],
   ];
   for (const [name, actual, expected] of cases) it(name, () => assert.equal(actual, expected));
 });

@@ -8,7 +8,7 @@ import type { StateView } from "@ambit/proxy/state";
 import type { RequestFacts } from "../facts.ts";
 import { denialReply, explainVerdictShortly, judgeRequest, onRoute, policiesFor, remarksOf } from "./authorization.ts";
 import { decideChecks } from "./checks.ts";
-import { applyFilters, incomingFields, withClient } from "./head.ts";
+import { applyFilters, incomingFields, withClient, withUpgrade } from "./head.ts";
 import { matchFactsOf } from "./match-facts.ts";
 import { backendUnknown, badRequest, connectRefused, localReply, noRoute, nothingWeighs, ruleFails, tokenRefused, upgradeRefused } from "./reply.ts";
 import type { Because, LocalReply, OutgoingHead, Remark, RequestPlan } from "./request-plan.ts";
@@ -63,7 +63,8 @@ class Planner {
     // What the application will see is what is matched and judged.
     const { fields, query } = tokenFields(rules.rules, token, incomingFields(this.#facts.fields), target.query);
     const seen = { path: target.path, query };
-    const matchFacts = matchFactsOf(this.#config, this.#facts, seen, fields);
+    const shown = withUpgrade(fields, this.#facts.upgrade);
+    const matchFacts = matchFactsOf(this.#config, this.#facts, seen, shown);
 
     const level = routesOf(this.#config, this.#facts.connection);
     if (level !== undefined) this.#note("level", `client namespace ${clientNamespace(this.#facts.connection)}`, level.level);
@@ -72,7 +73,7 @@ class Planner {
     this.#origin = route?.origin;
 
     const policies = policiesFor(this.#config.policies, this.#facts.connection, onRoute(route));
-    const { verdict } = judgeRequest(this.#config, policies, { path: target.path, fields, request: this.#facts });
+    const { verdict } = judgeRequest(this.#config, policies, { path: target.path, fields: shown, request: this.#facts });
     this.#remarks = remarksOf(verdict);
     const checked = decideChecks(this.#config, verdict.checks, this.#facts.checks);
     if (checked.kind === "need") return { kind: "need", need: checked.need };

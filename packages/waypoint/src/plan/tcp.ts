@@ -1,5 +1,5 @@
 // Owns the decision where a TCP (or passed-through TLS) connection goes, and what a port speaks.
-import { chooseBackend, hostnameMatches, matchSource, type Backend, type PortRoutes, type RouteOrigin, type TcpRoute, type WaypointConfig } from "@ambit/core";
+import { chooseBackend, hostnameMatches, matchSource, type Backend, type PortRoutes, type RouteOrigin, type ServicePort, type TcpRoute, type WaypointConfig } from "@ambit/core";
 import type { StateView } from "@ambit/proxy/state";
 import type { ConnectionFacts, PortProtocol } from "../facts.ts";
 import { denialReply, explainVerdictShortly, judgeConnection, policiesFor, policyId, remarksOf } from "./authorization.ts";
@@ -11,12 +11,10 @@ import { clientNamespace, destinationKey, isHttp, routesOf } from "./routes.ts";
  * What to expect on a port. Its own protocol first, so that routes for HTTP never break a port that says it is something else; then the
  * kind of its routes; an undeclared port is looked at. Pod traffic: by what a service says of that target port, else looked at.
  */
-export function choosePortProtocol(config: WaypointConfig, connection: ConnectionFacts): PortProtocol {
-  const { destination, address } = connection;
+export function choosePortProtocol(config: WaypointConfig, view: Pick<StateView, "service">, connection: ConnectionFacts): PortProtocol {
   const routes = routesOf(config, connection)?.routes;
   if (routes !== undefined && !isHttp(routes)) return routes.kind;
-  const declared = destination.kind === "service" ? destination.service.ports.get(address.port)?.appProtocol : undefined;
-  switch (declared) {
+  switch (declaredProtocol(view, connection)) {
     case "http11": return "http1";
     case "http2": return "http2";
     case "grpc": return "grpc";
@@ -24,6 +22,16 @@ export function choosePortProtocol(config: WaypointConfig, connection: Connectio
     case "tls": return "tls";
     case "unknown": case undefined: return routes?.kind === "grpc" ? "grpc" : "detect";
   }
+}
+
+function declaredProtocol(view: Pick<StateView, "service">, { destination, address }: ConnectionFacts): ServicePort["appProtocol"] | undefined {
+  if (destination.kind === "service") return destination.service.ports.get(address.port)?.appProtocol;
+  for (const [key, ports] of destination.workload.services)
+    for (const [servicePort, targetPort] of ports) {
+      const declared = targetPort === address.port ? view.service(key)?.ports.get(servicePort)?.appProtocol : undefined;
+      if (declared !== undefined && declared !== "unknown") return declared;
+    }
+  return undefined;
 }
 
 export type TcpPlan =

@@ -10,6 +10,7 @@ import { createHttpUpstreams } from "../http/upstream/http-upstreams.ts";
 import { planRequest } from "../plan/request.ts";
 import { localReply } from "../plan/reply.ts";
 import type { RequestPlan } from "../plan/request-plan.ts";
+import type { SessionSeal } from "../plan/session.ts";
 import { choosePortProtocol } from "../plan/tcp.ts";
 import type { WaypointState } from "../state/waypoint-state.ts";
 import type { AccessLog } from "../telemetry/access-log.ts";
@@ -36,6 +37,7 @@ export interface ServeOptions {
   readonly retryable: HttpOptions["retryable"];
   readonly ejections: Ejections;
   readonly onSpan: OnSpan;
+  readonly seal: SessionSeal;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
@@ -86,7 +88,7 @@ class Server implements Serving {
   serve(facts: ConnectionFacts, request: TunnelRequest, traceparent: string | undefined): void {
     const { config } = this.#o.state;
     if (config === undefined) return request.refuse(503);
-    const protocol = choosePortProtocol(config, facts);
+    const protocol = choosePortProtocol(config, this.#o.state.view(), facts);
     if (protocol === "tcp") return void this.#o.tcp.serve(facts, { accept: () => request.accept(), refuse: (status) => request.refuse(status), signal: request.signal }, undefined, traceparent);
     if (protocol === "tls") return void this.#serveTls(facts, request, traceparent);
     // What comes must be seen before anything can be said about it.
@@ -115,7 +117,7 @@ class Server implements Serving {
     const { state, random } = this.#o;
     const { config } = state;
     if (config === undefined) return { kind: "reply", reply: localReply(503, "", "NC", "no_configuration"), origin: undefined, delayMs: 0, remarks: [], because: [] };
-    const plan = planRequest(config, state.view(), facts, random);
+    const plan = planRequest(config, state.view(), facts, random, this.#o.seal);
     if (plan.kind === "need") return plan;
     const { samplingPercent } = this.#o.telemetryOf(facts.connection).tracing;
     const context = traceContextOf(facts.fields, samplingPercent, random, randomHex);

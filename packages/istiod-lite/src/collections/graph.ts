@@ -125,7 +125,7 @@ export function buildMesh(settings: Settings): Mesh {
   const peerAuths = g.derive("peer authentications", sources.peerAuthentications, byKey, ours(peerAuthOf(settings)));
   const peerAuth = { settings, peerAuths, byLevel: g.index("peer authentications by level", peerAuths, levelsOf) };
 
-  const inputs: WorkloadInputs = { settings, local, networkGateways, gatewaysByNetwork, namespaces, nodes, waypoints, waypointsByAccount, services, selectingServices, slices, slicesByPod, policies, policiesByAttachment, peerAuth };
+  const inputs: WorkloadInputs = { settings, scope, local, networkGateways, gatewaysByNetwork, namespaces, nodes, waypoints, waypointsByAccount, services, selectingServices, slices, slicesByPod, policies, policiesByAttachment, peerAuth };
   const byUid = { key: (w: Workload) => w.uid };
   const podWorkloads = g.derive("pod workloads", sources.pods, byUid, within(podWorkload(inputs)));
   const endpointWorkloads = g.derive("slice workloads", slices, byUid, sliceWorkloads(inputs));

@@ -5,6 +5,7 @@ import type { Pod } from "@ambit/kube";
 import type { ManualSlice } from "./endpoint-slices.ts";
 import { NO_LOCALITY, type NodeInfo } from "./namespaces.ts";
 import { gatewayToNetwork, localOf, type GatewayInputs } from "./networks.ts";
+import type { MeshScope } from "./scope.ts";
 import { strictPoliciesOf, type PeerAuthInputs } from "./peer-authentication.ts";
 import type { PolicyInfo } from "./policies.ts";
 import type { NamedPort, ServiceInfo } from "./services.ts";
@@ -12,6 +13,7 @@ import { ANNOTATIONS, LABELS, selects, type LabelMap, type Settings } from "./se
 import { addressOfBinding, bindWaypoint, type Waypoint, type WaypointInputs } from "./waypoints.ts";
 
 export interface WorkloadInputs extends WaypointInputs, GatewayInputs {
+  readonly scope: Collection<MeshScope>;
   readonly settings: Settings;
   readonly nodes: Collection<NodeInfo>;
   readonly services: Collection<ServiceInfo>;

@@ -4,7 +4,7 @@ import { parseIp, serviceKey, type LoadBalancing, type Problem, type ServicePort
 import type { KubeObject } from "@ambit/kube";
 import { decodeServiceEntry, type EndpointSpec, type ServiceEntrySpec } from "./entry-spec.ts";
 import { NO_LOCALITY } from "./namespaces.ts";
-import { gatewayToNetwork, localOf, type GatewayInputs } from "./networks.ts";
+import { gatewayToNetwork, localOf } from "./networks.ts";
 import { canonical, hasNativeTunnel, policiesSelecting, type WorkloadInputs } from "./pods.ts";
 import { appProtocol, distributionOf, ingressUseWaypoint, preferenceOf, waypointFields, type NamedPort, type Owner, type ServiceInfo, type ServiceInputs } from "./services.ts";
 import { entryVisibility } from "./scope.ts";
@@ -162,9 +162,11 @@ export function endpointPorts(ports: readonly NamedPort[], end: EndpointSpec): M
 }
 
 /** What every workload outside a pod has in common. The network is asked anew for each endpoint: one endpoint's is not the next one's. */
-export function externalWorkload(ctx: Context, inputs: GatewayInputs, namespace: string, name: string, end: EndpointSpec, labels: LabelMap, annotations: LabelMap) {
+export function externalWorkload(ctx: Context, inputs: WorkloadInputs, namespace: string, name: string, end: EndpointSpec, labels: LabelMap, annotations: LabelMap) {
   const { settings } = inputs;
   const local = localOf(ctx, inputs);
+  // Kept to its namespace: whoever may write an entry must not take an address away from everybody else, and addresses have no namespace.
+  const kept = (entryVisibility(ctx, inputs, ctx.fetchOne(inputs.namespaces, { key: namespace })?.labels ?? {}) ?? "public") !== "public";
   const net = end.network === "" ? local.network : end.network;
   const workloadName = labels["service.istio.io/workload-name"] ?? name;
   const nativeTunnel = hasNativeTunnel(labels);
@@ -173,6 +175,6 @@ export function externalWorkload(ctx: Context, inputs: GatewayInputs, namespace:
     protocol: nativeTunnel || annotations[ANNOTATIONS.redirection] === "enabled" ? "hbone" : "tcp", nativeTunnel,
     identity: { trustDomain: local.trustDomain, namespace, serviceAccount: end.serviceAccount },
     networkGateway: gatewayToNetwork(ctx, inputs, net), node: "", ...canonical(labels, workloadName), workloadType: "pod", workloadName,
-    healthy: true, clusterId: settings.clusterId, locality: end.locality, hostNetwork: false, capacity: end.capacity,
+    healthy: true, clusterId: settings.clusterId, locality: end.locality, hostNetwork: kept, capacity: end.capacity,
   } as const satisfies Partial<Workload>;
 }

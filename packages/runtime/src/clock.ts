@@ -51,6 +51,9 @@ export const systemClock: Clock = {
   },
 };
 
+/** Lets the event loop do what waits for it. */
+export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
+
 /** Rejects with `makeError()` when `work` takes longer than `limitMs`; the timer is always cleared. */
 export function withTimeout<T>(clock: Clock, limitMs: number, work: Promise<T>, makeError: () => Error): Promise<T> {
   return new Promise<T>((resolve, reject) => {

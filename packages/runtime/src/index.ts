@@ -1,5 +1,5 @@
 // Public names of @ambit/runtime.
-export { systemClock, withTimeout, type Clock, type Timer } from "./clock.ts";
+export { nextTurn, systemClock, withTimeout, type Clock, type Timer } from "./clock.ts";
 export { backoffDelay, newUuid, randomHex, seededRandom, systemRandom, type Backoff, type Random } from "./random.ts";
 export { createLogger, errorText, LogLevels, Secret, type Fields, type Level, type Logger } from "./log.ts";
 export { Scope, type Hold } from "./scope.ts";

@@ -3,7 +3,7 @@ import type { Identity, Ip } from "@ambit/core";
 import { hostKernel, warmThreadPool, type Kernel } from "@ambit/linux";
 import {
   commonRoutes, createLogger, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom,
-  type Bound, type BoundServer, type Clock, type Logger, type Random,
+  type Bound, type BoundServer, type Clock, type Logger, type Random, type Timer,
 } from "@ambit/runtime";
 import { ADDRESS_TYPE, createControlPlane, type LookupAnswer, type XdsClient } from "@ambit/xds";
 import { adminRoutes, watchDescriptors } from "./admin/routes.ts";
@@ -12,6 +12,7 @@ import type { Config, ControlPlaneConfig } from "./config.ts";
 import { followControlPlane, followIdentities } from "./control.ts";
 import { createCaClient, createCertStore, createPeerTrust, openCrlFile, type CertStore, createTlsContexts } from "@ambit/proxy/identity";
 import { watchTrust } from "./trust-watch.ts";
+import { adjustHeap } from "./heap.ts";
 import { nameServers } from "./dns/forward.ts";
 import { PodManager } from "./pod/manager.ts";
 import { PodProxies } from "./pod/pod-proxies.ts";
@@ -104,7 +105,8 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const stopIdentities = followIdentities(state, wishes(certificates));
   const stopPolicies = watchPolicies({ state, connections, clock, log: log.child("policy") });
   xds = followControlPlane({ config, plane: xdsPlane, state, metrics: traffic, clock, random, log: log.child("xds") });
-  void xds.whenReady().then(stateReady);
+  let heap: Timer | undefined;
+  void xds.whenReady().then(() => { heap ??= adjustHeap(clock); stateReady(); });
 
   await warmThreadPool();
   const following = new PodManager({
@@ -130,6 +132,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
       log.info("draining", { connections: connections.size, deadline_ms: config.drainMs });
       await pods.drain(config.drainMs, clock, connections);
       following.stopAll();
+      heap?.cancel();
       stopPolicies();
       stopIdentities();
       xds?.close();

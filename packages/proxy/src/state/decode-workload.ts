@@ -2,6 +2,7 @@
 import type { PortMap, Problem, Result, ServiceKey, Workload } from "@ambit/core";
 import { err, ok } from "@ambit/core";
 import type { workload } from "@ambit/proto";
+import { internIdentity, internLocality, internPolicies, internServices, internText } from "./intern.ts";
 import { compact, enumWord, gatewayAddress, identity, ip, optional, port, Problems, required } from "./decode.ts";
 
 // Index = wire number. LEGACY_ISTIO_MTLS (2) is never for us, so it has no word.
@@ -18,29 +19,29 @@ export function decodeWorkload(w: workload.Workload): Result<Workload, readonly 
   const value: Workload = {
     uid: required(w.uid, "uid", p),
     name: w.name,
-    namespace: w.namespace,
+    namespace: internText(w.namespace),
     addresses: compact(w.addresses.map((a, i) => ip(a, `addresses[${i}]`, p))),
     hostname: w.hostname,
-    network: w.network,
+    network: internText(w.network),
     protocol: enumWord(TUNNEL, w.tunnelProtocol, "tunnel_protocol", p) ?? "tcp",
-    identity: identity(w, p),
+    identity: internIdentity(identity(w, p)),
     waypoint: optional(w.waypoint, (g) => gatewayAddress(g, "waypoint", p)),
     networkGateway: optional(w.networkGateway, (g) => gatewayAddress(g, "network_gateway", p)),
-    node: w.node,
-    canonicalName: w.canonicalName,
-    canonicalRevision: w.canonicalRevision,
+    node: internText(w.node),
+    canonicalName: internText(w.canonicalName),
+    canonicalRevision: internText(w.canonicalRevision),
     workloadType: enumWord(TYPE, w.workloadType, "workload_type", p) ?? "pod",
-    workloadName: w.workloadName,
+    workloadName: internText(w.workloadName),
     nativeTunnel: w.nativeTunnel,
-    authorizationPolicies: w.authorizationPolicies,
+    authorizationPolicies: internPolicies(w.authorizationPolicies),
     healthy: enumWord(STATUS, w.status, "status", p) === "healthy",
-    clusterId: w.clusterId || DEFAULT_CLUSTER,
-    services: new Map(Object.entries(w.services).map(([key, list]): [ServiceKey, PortMap] => [key, portMap(key, list, p)])),
+    clusterId: internText(w.clusterId || DEFAULT_CLUSTER),
+    services: internServices(new Map(Object.entries(w.services).map(([key, list]): [ServiceKey, PortMap] => [key, portMap(key, list, p)]))),
     applicationTunnel: tunnel && {
       protocol: enumWord(APPLICATION_TUNNEL, tunnel.protocol, "application_tunnel.protocol", p) ?? "none",
       port: port(tunnel.port, "application_tunnel.port", p),
     },
-    locality: { region: w.locality?.region ?? "", zone: w.locality?.zone ?? "", subzone: w.locality?.subzone ?? "" },
+    locality: internLocality({ region: w.locality?.region ?? "", zone: w.locality?.zone ?? "", subzone: w.locality?.subzone ?? "" }),
     hostNetwork: enumWord(NETWORK_MODE, w.networkMode, "network_mode", p) === "host",
     capacity: w.capacity ?? 1,
   };

@@ -1,27 +1,33 @@
-// Owns an index from a key to several values, in order of insertion.
+// Owns an index from a key to several values, in order of insertion. Most keys have one: that is kept without a set around it.
 
 const NONE: readonly never[] = [];
 
-export class MultiMap<V> {
-  readonly #sets = new Map<string, Set<V>>();
+export class MultiMap<V extends object> {
+  readonly #values = new Map<string, V | Set<V>>();
 
   add(key: string, value: V): void {
-    const set = this.#sets.get(key);
-    if (set === undefined) this.#sets.set(key, new Set([value]));
-    else set.add(value);
+    const before = this.#values.get(key);
+    if (before === undefined) this.#values.set(key, value);
+    else if (before instanceof Set) before.add(value);
+    else if (before !== value) this.#values.set(key, new Set([before, value]));
   }
 
   remove(key: string, value: V): void {
-    const set = this.#sets.get(key);
-    if (set?.delete(value) === true && set.size === 0) this.#sets.delete(key);
+    const before = this.#values.get(key);
+    if (before === value) this.#values.delete(key);
+    else if (before instanceof Set && before.delete(value) && before.size === 0) this.#values.delete(key);
   }
 
   get(key: string): readonly V[] {
-    const set = this.#sets.get(key);
-    return set === undefined ? NONE : [...set];
+    const values = this.#values.get(key);
+    return values === undefined ? NONE : values instanceof Set ? [...values] : [values];
   }
 
   has(key: string): boolean {
-    return this.#sets.has(key);
+    return this.#values.has(key);
+  }
+
+  *values(): Iterable<V> {
+    for (const values of this.#values.values()) if (values instanceof Set) yield* values; else yield values;
   }
 }

@@ -228,8 +228,8 @@ export class ProxyState implements StateView {
   /** Identities that a certificate is needed for: of local workloads that speak HBONE. */
   localIdentities(): Identity[] {
     const seen = new Map<string, Identity>();
-    for (const w of this.#workloads.values())
-      if (this.#isLocal(w) && (w.protocol === "hbone" || w.nativeTunnel)) seen.set(formatIdentity(w.identity), w.identity);
+    for (const w of this.#localByIdentity.values())
+      if ((w.protocol === "hbone" || w.nativeTunnel)) seen.set(formatIdentity(w.identity), w.identity);
     return [...seen.values()];
   }
 

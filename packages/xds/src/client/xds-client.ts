@@ -25,7 +25,8 @@ export interface Delivery {
 }
 
 /** Applies what is good and returns a problem, with the resource's name as path, for each resource it refuses. */
-export type Handler = (typeUrl: string, delivery: Delivery) => readonly Problem[];
+/** May take its time (a large push in slices): later messages wait meanwhile. */
+export type Handler = (typeUrl: string, delivery: Delivery) => readonly Problem[] | Promise<readonly Problem[]>;
 
 export interface XdsClientOptions {
   /** See createControlPlane; not closed by the client. */
@@ -60,6 +61,8 @@ export function createXdsClient(o: XdsClientOptions): XdsClient {
   return new Driver(o);
 }
 
+type Misfits = readonly { readonly name: string; readonly reason: string }[];
+
 interface Waiter {
   readonly resolve: (answer: LookupAnswer) => void;
   readonly promise: Promise<LookupAnswer>;
@@ -73,6 +76,9 @@ class Driver implements XdsClient {
   readonly #readyWaiters: (() => void)[] = [];
   readonly #stopWatching: () => void;
   #stream: OpenStream | undefined;
+  /** A push that its handler works on; what came after it waits. */
+  #applying: Promise<void> | undefined;
+  #waiting: (() => void)[] = [];
   #served = false;
 
   constructor(o: XdsClientOptions) {
@@ -151,6 +157,8 @@ class Driver implements XdsClient {
     const how = await end;
     const served = this.#served;
     this.#stream = undefined;
+    this.#waiting = [];
+    await this.#applying; // what was begun is finished; its answer goes nowhere
     this.#served = false;
     this.#machine.close();
     if (served) this.#o.onDisconnected?.(how);
@@ -164,7 +172,25 @@ class Driver implements XdsClient {
       this.#o.log.info("control plane connected", { address: this.#o.connect.address });
       this.#o.onConnected?.();
     }
+    if (this.#applying === undefined) this.#take(response, misfits);
+    else this.#waiting.push(() => this.#take(response, misfits));
+  }
+
+  #take(response: DeltaResponse, misfits: Misfits): void {
     const problems = this.#machine.knows(response.typeUrl) ? this.#apply(response, misfits) : this.#ignore(response);
+    if (!(problems instanceof Promise)) return this.#settle(response, problems);
+    this.#applying = problems.then((done) => {
+      this.#applying = undefined;
+      this.#settle(response, done);
+      while (this.#applying === undefined) {
+        const next = this.#waiting.shift();
+        if (next === undefined) return;
+        next();
+      }
+    });
+  }
+
+  #settle(response: DeltaResponse, problems: readonly Problem[]): void {
     const { reply, answers, lost } = this.#machine.settle(response, problems);
     this.#stream?.send(reply);
     if (lost) {
@@ -175,19 +201,25 @@ class Driver implements XdsClient {
     if (this.#machine.ready) for (const wake of this.#readyWaiters.splice(0)) wake();
   }
 
-  #apply(response: DeltaResponse, misfits: readonly { name: string; reason: string }[]): readonly Problem[] {
+  #apply(response: DeltaResponse, misfits: Misfits): readonly Problem[] | Promise<readonly Problem[]> {
     const bad = new Set(misfits.map((m) => m.name));
     const upserts = lastByName(response.resources).filter((r) => !bad.has(r.name));
-    const problems: Problem[] = misfits.map((m) => ({ path: m.name, message: m.reason }));
-    try {
-      problems.push(...this.#o.handler(response.typeUrl, { upserts, removed: response.removed, misfits: misfits.map((m) => m.name) }));
-    } catch (error) {
-      // A defect of the handler: refuse the push by name, keep the process and the stream.
+    const told = (problems: readonly Problem[]): readonly Problem[] => {
+      const all = [...misfits.map((m): Problem => ({ path: m.name, message: m.reason })), ...problems];
+      for (const p of all) this.#o.log.error("resource refused", { type: response.typeUrl, resource: p.path, error: p.message });
+      return all;
+    };
+    // A defect of the handler: refuse the push by name, keep the process and the stream.
+    const defect = (error: unknown): readonly Problem[] => {
       this.#o.log.error("defect: the push handler failed", { type: response.typeUrl, error: errorText(error) });
-      problems.push(...upserts.map((u) => ({ path: u.name, message: `defect: ${errorText(error)}` })));
+      return told(upserts.map((u) => ({ path: u.name, message: `defect: ${errorText(error)}` })));
+    };
+    try {
+      const problems = this.#o.handler(response.typeUrl, { upserts, removed: response.removed, misfits: misfits.map((m) => m.name) });
+      return problems instanceof Promise ? problems.then(told, defect) : told(problems);
+    } catch (error) {
+      return defect(error);
     }
-    for (const p of problems) this.#o.log.error("resource refused", { type: response.typeUrl, resource: p.path, error: p.message });
-    return problems;
   }
 
   #ignore(response: DeltaResponse): readonly Problem[] {

@@ -1,12 +1,11 @@
 // Owns the way from Kubernetes objects to what a ztunnel would know: the control plane's own collections and encoders, then
 // ztunnel's own decoder. Nothing here decides.
-import { describeProblems, policyKey } from "@ambit/core";
+import { describeProblems, policyKey, type WaypointConfig } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
 import { admit, buildMesh, DEFAULT_SETTINGS, encodeAddress, encodePolicy, placed, sourceOf } from "@ambit/istiod-lite/pure";
 import { prepareAddresses, preparePolicies, ProxyState } from "@ambit/ztunnel/pure";
 
-
-export interface Model { readonly state: ProxyState; readonly problems: readonly string[] }
+export interface Model { readonly state: ProxyState; readonly waypoints: readonly WaypointConfig[]; readonly problems: readonly string[] }
 
 export function modelOf(objects: readonly KubeObject[]): Model {
   const mesh = buildMesh(DEFAULT_SETTINGS);
@@ -27,5 +26,5 @@ export function modelOf(objects: readonly KubeObject[]): Model {
   state.apply(policies.batch);
   state.apply(addresses.batch);
   problems.push(...[...policies.rejects, ...addresses.rejects].map((r) => `${r.path}: ${r.message}`));
-  return { state, problems };
+  return { state, waypoints: mesh.waypointConfigs.list().map((w) => w.config), problems };
 }

@@ -13,7 +13,7 @@ import { isRetryable } from "./plan/retry.ts";
 import { Destinations } from "./proxy/destinations.ts";
 import { Ejections } from "./proxy/ejections.ts";
 import { createServing, type Serving } from "./proxy/serve.ts";
-import { createSatisfy } from "./proxy/satisfy.ts";
+import { createSatisfy, createTcpCheck } from "./proxy/satisfy.ts";
 import { sharedSeal } from "./proxy/shared-seal.ts";
 import { createTcpProxy } from "./proxy/tcp.ts";
 import { terminateTunnels } from "./proxy/terminate.ts";
@@ -75,7 +75,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   });
   const settingsOf = (facts: Parameters<typeof telemetryOf>[1]) => telemetryOf(state.config, facts);
   const shared = { state, destinations, upstreams, metrics: requests, accessLog, telemetryOf: settingsOf, clock, random, log: log.child("proxy") };
-  const tcp = createTcpProxy(shared);
+  const tcp = createTcpProxy({ ...shared, check: (provider, policy, facts) => createTcpCheck(state, serving.call, clock)(provider, policy, facts) });
   const serving: Serving = createServing({
     ...shared, tcp, ejections, seal, retryable: isRetryable, satisfy: (call) => createSatisfy(state, call, clock),
     onSpan: (record, context, settings) => tracing.record(record, context, settings),

@@ -3,7 +3,7 @@ import type { AuthorizationProvider } from "@ambit/core";
 import { externalAuth } from "@ambit/proto";
 import { create, fromBinary, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
 import { request, world } from "../plan/plan.fixture.ts";
-import { checkExternally, type CheckAnswer, type CheckMessage, type CheckPorts } from "./external-check.ts";
+import { checkConnection, checkExternally, type CheckAnswer, type CheckMessage, type CheckPorts } from "./external-check.ts";
 
 const view = world();
 const provider = (more: Partial<AuthorizationProvider> = {}): AuthorizationProvider => ({
@@ -97,4 +97,14 @@ describe("ext_authz over gRPC", () => {
     ["bytes that are none", { status: 200, fields: [], trailers: ["grpc-status", "0"], body: Uint8Array.of(0, 0, 0, 0, 9, 1) }, { kind: "failed", why: "the answer is not one plain gRPC message", bodyTooLarge: false }],
   ];
   for (const [name, reply, expected] of cases) it(name, async () => assert.deepEqual((await check(GRPC, reply)).verdict, expected));
+});
+
+describe("ext_authz about a connection", () => {
+  it("asks without a request", async () => {
+    const sent: CheckMessage[] = [];
+    const send = async (_p: AuthorizationProvider, message: CheckMessage) => { sent.push(message); return answer(200, ["grpc-status", "14"]); };
+    const { verdict } = await checkConnection(provider({ protocol: "grpc" }), request(view).connection, "ns[a]-policy[b]-rule[0]", 0, { send, deadline: () => ({ signal: new AbortController().signal, dispose: () => {} }) });
+    const { attributes } = fromBinary(externalAuth.CheckRequestSchema, sent[0]?.body.subarray(5) ?? new Uint8Array());
+    assert.deepEqual([attributes?.request?.http, attributes?.destination?.address?.socketAddress?.portValue, attributes?.contextExtensions["policy"], verdict.kind], [undefined, 80, "ns[a]-policy[b]-rule[0]", "failed"]);
+  });
 });

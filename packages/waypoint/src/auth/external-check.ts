@@ -1,6 +1,6 @@
 // Owns asking an authorization provider about a request, over HTTP or gRPC, and what its answer, its silence or its failure means.
 import { fieldLines, fieldValue, normalizeTarget, targetOf, withField, withoutFields, type AuthorizationProvider } from "@ambit/core";
-import type { CheckFacts, RequestFacts } from "../facts.ts";
+import type { CheckFacts, ConnectionFacts, RequestFacts } from "../facts.ts";
 import { decodeCheck } from "./decode-check.ts";
 import { encodeCheck } from "./encode-check.ts";
 
@@ -43,14 +43,30 @@ export async function checkExternally(provider: AuthorizationProvider, subject: 
     const target = normal.ok ? targetOf(normal.value.path, normal.value.query) : subject.facts.target;
     const fields = peeked === undefined ? subject.fields : withField(subject.fields, "x-envoy-auth-partial-body", String(!peeked.complete));
     const asked = { ...subject, fields, target, body };
-    const answer = await ports.send(provider, provider.protocol === "grpc" ? grpcMessage(provider, asked) : httpMessage(provider, asked), deadline.signal);
+    const answer = await ports.send(provider, provider.protocol === "grpc" ? grpcMessage(provider, encodeCheck({ connection: subject.facts.connection, now: subject.facts.now, policy: subject.policy, http: asked }), fields) : httpMessage(provider, asked), deadline.signal);
     return { provider: provider.name, verdict: provider.protocol === "grpc" ? readGrpc(answer) : readHttp(provider, answer) };
   } catch (error) {
-    return failed(provider, deadline.signal.aborted ? `no answer within ${provider.timeoutMs} ms` : error instanceof Error ? error.message : String(error), false);
+    return failed(provider, reasonOf(error, deadline.signal, provider), false);
   } finally {
     deadline.dispose();
   }
 }
+
+/** Of a TCP connection; only gRPC providers can be asked. Never rejects. */
+export async function checkConnection(provider: AuthorizationProvider, connection: ConnectionFacts, policy: string, now: number, ports: Omit<CheckPorts, "peek">): Promise<CheckFacts> {
+  const deadline = ports.deadline(provider.timeoutMs);
+  try {
+    const answer = await ports.send(provider, grpcMessage(provider, encodeCheck({ connection, now, policy, http: undefined }), []), deadline.signal);
+    return { provider: provider.name, verdict: readGrpc(answer) };
+  } catch (error) {
+    return failed(provider, reasonOf(error, deadline.signal, provider), false);
+  } finally {
+    deadline.dispose();
+  }
+}
+
+const reasonOf = (error: unknown, signal: AbortSignal, { timeoutMs }: AuthorizationProvider): string =>
+  signal.aborted ? `no answer within ${timeoutMs} ms` : error instanceof Error ? error.message : String(error);
 
 const failed = (provider: AuthorizationProvider, why: string, bodyTooLarge: boolean): CheckFacts => ({ provider: provider.name, verdict: { kind: "failed", why, bodyTooLarge } });
 
@@ -95,8 +111,7 @@ function listed(patterns: readonly string[], name: string): boolean {
 /** Compressed flag (never) and length (gRPC over HTTP/2). */
 const FRAME_HEAD = 5;
 
-function grpcMessage(provider: AuthorizationProvider, { facts, fields, target, policy, body }: Asked): CheckMessage {
-  const message = encodeCheck({ facts, fields, target, policy, body });
+function grpcMessage(provider: AuthorizationProvider, message: Uint8Array, fields: readonly string[]): CheckMessage {
   const frame = new Uint8Array(FRAME_HEAD + message.length);
   new DataView(frame.buffer).setUint32(1, message.length);
   frame.set(message, FRAME_HEAD);

@@ -6,7 +6,7 @@ import { checkDenied, denied } from "./reply.ts";
 import type { LocalReply, RequestNeed } from "./request-plan.ts";
 
 export type Checked =
-  | { readonly kind: "need"; readonly need: RequestNeed }
+  | { readonly kind: "need"; readonly need: Extract<RequestNeed, { kind: "check" }> }
   | { readonly kind: "deny"; readonly policy: string; readonly reply: LocalReply }
   | { readonly kind: "allow"; readonly change: (fields: readonly string[]) => readonly string[]; readonly query: (query: string | undefined) => string | undefined; readonly toDownstream: readonly (readonly [string, string])[] };
 

@@ -74,10 +74,11 @@ describe("findTokens", () => {
   for (const [name, rule, sent, query, expected] of cases) it(name, () => assert.deepEqual(findTokens([rule], sent, query).map((t) => t.token), expected));
 });
 
+const provider = (more: Partial<AuthorizationProvider> = {}): AuthorizationProvider => ({
+  name: "opa", protocol: "http", service: "auth/opa", port: 1, timeoutMs: 1, failOpen: false, statusOnError: 403, pathPrefix: "", includeRequestHeaders: [], includeAdditionalHeaders: [], includeRequestBody: undefined, headersToUpstreamOnAllow: [], headersToDownstreamOnDeny: [], headersToDownstreamOnAllow: [], ...more,
+});
+
 describe("planRequest: external checks (l7-authz 5)", () => {
-  const provider = (more: Partial<AuthorizationProvider> = {}): AuthorizationProvider => ({
-    name: "opa", protocol: "http", service: "auth/opa", port: 1, timeoutMs: 1, failOpen: false, statusOnError: 403, pathPrefix: "", includeRequestHeaders: [], includeAdditionalHeaders: [], includeRequestBody: undefined, headersToUpstreamOnAllow: [], headersToDownstreamOnDeny: [], headersToDownstreamOnAllow: [], ...more,
-  });
   const custom = policy({ action: "custom", provider: "opa", name: "ask", rules: atPath("/a") });
   const c = (more: Partial<AuthorizationProvider> = {}, policies = [custom]): WaypointConfig => config({ policies, authorizationProviders: new Map([["opa", provider(more)], ["opa-2", provider({ name: "opa-2" })]]) });
   const says = (verdict: CheckFacts["verdict"]): Partial<RequestFacts> => ({ target: "/a", checks: new Map([["opa", { provider: "opa", verdict }]]) });
@@ -123,12 +124,15 @@ describe("planTcp", () => {
   const backends = [backend("v1")];
   const origin = { ...route({}).origin, kind: "TLSRoute" as const };
   const routes = (kind: "tls" | "tcp", ...list: { readonly sniHosts: readonly string[]; readonly to?: string; readonly sourceNamespace?: string }[]): WaypointConfig => config({ services: new Map([["shop/web", { consumers: new Map(), producer: new Map([[80, { kind, routes: list.map((r) => ({ origin, sniHosts: r.sniHosts, sourceNamespace: r.sourceNamespace, sourceLabels: {}, backends: r.to === undefined ? backends : [backend(r.to)] })) }]]) }]]) });
-  const tcp = (c: WaypointConfig, sni?: string): string => { const p = planTcp(c, view, connection(view), sni, noChance); return p.kind === "close" ? `close ${p.flag} ${p.details}` : p.to.kind === "service" ? p.to.backend.service : "pod"; };
+  const asking = (protocol: "http" | "grpc"): WaypointConfig => config({ policies: [policy({ action: "custom", provider: "opa", name: "c" })], authorizationProviders: new Map([["opa", { ...provider(), protocol }]]) });
+  const tcp = (c: WaypointConfig, sni?: string, verdict?: CheckFacts["verdict"]): string => { const p = planTcp(c, view, connection(view), sni, noChance, verdict && new Map([["opa", { provider: "opa", verdict }]])); return p.kind === "need" ? `need ${p.need.provider}` : p.kind === "close" ? `close ${p.flag} ${p.details}` : p.to.kind === "service" ? p.to.backend.service : "pod"; };
   const sni = routes("tls", { sniHosts: ["a.io"], to: "v1" }, { sniHosts: ["*.io"], to: "v2" });
   const cases: [string, string, string][] = [
     ["no routes", tcp(config()), "shop/web"], ["routes for HTTP have no say over what is none", tcp(routed([route({})])), "shop/web"], ["TCPRoute", tcp(routes("tcp", { sniHosts: [] })), "shop/v1"], ["SNI", tcp(sni, "a.io"), "shop/v1"], ["SNI by wildcard", tcp(sni, "b.io"), "shop/v2"],
     ["no such SNI", tcp(sni, "b.com"), "close NR filter_chain_not_found"], ["no SNI", tcp(sni), "close NR filter_chain_not_found"], ["source namespace", tcp(routes("tcp", { sniHosts: [], sourceNamespace: "other" }, { sniHosts: [], sourceNamespace: "team", to: "v2" })), "shop/v2"],
-    ["denied", tcp(config({ policies: [policy({ action: "deny", name: "d", rules: atPath("/a") })] })), "close - rbac_access_denied_matched_policy[ns[shop]-policy[d]-rule[0]]"], ["CUSTOM cannot be asked, and is not passed by", tcp(config({ policies: [policy({ action: "custom", provider: "opa", name: "c" })] })), "close UAEX ext_authz_denied_on_tcp[ns[shop]-policy[c]-rule[0]]"],
+    ["denied", tcp(config({ policies: [policy({ action: "deny", name: "d", rules: atPath("/a") })] })), "close - rbac_access_denied_matched_policy[ns[shop]-policy[d]-rule[0]]"], ["CUSTOM over HTTP cannot be asked, and is not passed by", tcp(asking("http")), "close UAEX ext_authz_denied_on_tcp[ns[shop]-policy[c]-rule[0]]"], ["CUSTOM over gRPC is asked", tcp(asking("grpc")), "need opa"],
+    ["and allows", tcp(asking("grpc"), undefined, { kind: "allow", set: [], append: [], remove: [], toDownstream: [] }), "shop/web"], ["or denies", tcp(asking("grpc"), undefined, { kind: "deny", status: 403, headers: [], body: "" }), "close UAEX ext_authz_denied"],
+    ["or fails", tcp(asking("grpc"), undefined, { kind: "failed", why: "x", bodyTooLarge: false }), "close UAEX ext_authz_error{x}"], ["a provider that nobody configured", tcp(config({ policies: [policy({ action: "custom", provider: "opa", name: "c" })] })), "close - rbac_access_denied_matched_policy[ns[shop]-policy[c]-rule[0]-deny-due-to-bad-CUSTOM-action]"],
     ["unknown backend", tcp(routes("tcp", { sniHosts: [], to: "none" })), "close NC cluster_not_found"],
   ];
   for (const [name, actual, expected] of cases) it(name, () => assert.equal(actual, expected));

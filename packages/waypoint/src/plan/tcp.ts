@@ -1,10 +1,11 @@
 // Owns the decision where a TCP (or passed-through TLS) connection goes, and what a port speaks.
 import { chooseBackend, hostnameMatches, matchSource, type Backend, type PortRoutes, type RouteOrigin, type ServicePort, type TcpRoute, type WaypointConfig } from "@ambit/core";
 import type { StateView } from "@ambit/proxy/state";
-import type { ConnectionFacts, PortProtocol } from "../facts.ts";
+import type { CheckFacts, ConnectionFacts, PortProtocol } from "../facts.ts";
 import { denialReply, explainVerdictShortly, judgeConnection, policiesFor, policyId, remarksOf } from "./authorization.ts";
+import { decideChecks } from "./checks.ts";
 import { clientLabels } from "./match-facts.ts";
-import type { Because, Remark } from "./request-plan.ts";
+import type { Because, Remark, RequestNeed } from "./request-plan.ts";
 import { clientNamespace, destinationKey, isHttp, routesOf } from "./routes.ts";
 
 /**
@@ -24,6 +25,8 @@ export function choosePortProtocol(config: WaypointConfig, view: Pick<StateView,
   }
 }
 
+const NO_ANSWERS: ReadonlyMap<string, CheckFacts> = new Map();
+
 function declaredProtocol(view: Pick<StateView, "service">, { destination, address }: ConnectionFacts): ServicePort["appProtocol"] | undefined {
   if (destination.kind === "service") return destination.service.ports.get(address.port)?.appProtocol;
   for (const [key, ports] of destination.workload.services)
@@ -36,20 +39,25 @@ function declaredProtocol(view: Pick<StateView, "service">, { destination, addre
 
 export type TcpPlan =
   | { readonly kind: "forward"; readonly origin: RouteOrigin | undefined; readonly to: { readonly kind: "service"; readonly backend: Backend } | { readonly kind: "workload" }; readonly remarks: readonly Remark[]; readonly because: readonly Because[] }
+  /** Ask this provider, then plan again. */
+  | { readonly kind: "need"; readonly need: Extract<RequestNeed, { kind: "check" }>; readonly remarks: readonly Remark[]; readonly because: readonly Because[] }
   /** The connection is closed. `flag` and `details` as in access logs. */
   | { readonly kind: "close"; readonly flag: "-" | "NR" | "UH" | "NC" | "UAEX"; readonly details: string; readonly origin: RouteOrigin | undefined; readonly remarks: readonly Remark[]; readonly because: readonly Because[] };
 
 /** `sni`: of a TLS port's ClientHello; undefined: none, or not TLS. */
-export function planTcp(config: WaypointConfig, view: Pick<StateView, "service">, connection: ConnectionFacts, sni: string | undefined, random: () => number): TcpPlan {
+export function planTcp(config: WaypointConfig, view: Pick<StateView, "service">, connection: ConnectionFacts, sni: string | undefined, random: () => number, answers: ReadonlyMap<string, CheckFacts> = NO_ANSWERS): TcpPlan {
   const because: Because[] = [];
   const verdict = judgeConnection(policiesFor(config.policies, connection, () => false), connection, connection.address, sni);
   const remarks = remarksOf(verdict);
   const close = (flag: Extract<TcpPlan, { kind: "close" }>["flag"], details: string, origin?: RouteOrigin): TcpPlan => ({ kind: "close", flag, details, origin, remarks, because });
   because.push(explainVerdictShortly(verdict));
   if (verdict.kind === "deny") return close("-", denialReply(verdict).details);
-  const [check] = verdict.checks;
-  // A provider decides about requests; of a connection that has none nobody can ask it, and it is not let through unasked.
-  if (check !== undefined) return close("UAEX", `ext_authz_denied_on_tcp[${policyId(check.by.policy, check.by.rule)}]`);
+  // Those that ask over HTTP cannot be asked about what is none, and nothing is let through unasked.
+  const mute = verdict.checks.find((c) => config.authorizationProviders.get(c.provider)?.protocol === "http");
+  if (mute !== undefined) return close("UAEX", `ext_authz_denied_on_tcp[${policyId(mute.by.policy, mute.by.rule)}]`);
+  const checked = decideChecks(config, verdict.checks, answers);
+  if (checked.kind === "need") return { kind: "need", need: checked.need, remarks, because };
+  if (checked.kind === "deny") return close(checked.reply.flag === "UAEX" ? "UAEX" : "-", checked.reply.details);
 
   const routes = routesOf(config, connection)?.routes;
   const key = destinationKey(connection);

@@ -3,12 +3,13 @@ import { formatSocketAddress, MeshError, type TelemetrySettings } from "@ambit/c
 import { copyBidirectional } from "@ambit/hbone";
 import { errorText, type Clock, type Logger, type StopSignal } from "@ambit/runtime";
 import type { ByteStream } from "@ambit/transport";
-import type { ConnectionFacts } from "../facts.ts";
+import type { CheckFacts, ConnectionFacts } from "../facts.ts";
 import { planTcp, type TcpPlan } from "../plan/tcp.ts";
 import type { WaypointState } from "../state/waypoint-state.ts";
 import type { AccessLog } from "../telemetry/access-log.ts";
 import type { RequestMetrics } from "../telemetry/request-metrics.ts";
 import { clusterName, type Destinations, type EndpointPlan, type Goal } from "./destinations.ts";
+import type { CheckTcp } from "./satisfy.ts";
 import type { Upstreams } from "./upstreams.ts";
 
 /** Endpoints tried for one connection before it is given up. */
@@ -21,6 +22,7 @@ export interface TcpOptions {
   readonly metrics: RequestMetrics;
   readonly accessLog: AccessLog;
   readonly telemetryOf: (facts: ConnectionFacts) => TelemetrySettings;
+  readonly check: CheckTcp;
   readonly clock: Clock;
   readonly random: () => number;
   readonly log: Logger;
@@ -41,23 +43,24 @@ export interface TcpProxy {
   close(): void;
 }
 
-interface Live { readonly facts: ConnectionFacts; readonly sni: string | undefined; readonly ended: AbortController; upstream: string }
+interface Live { readonly facts: ConnectionFacts; readonly sni: string | undefined; /** Of authorization providers. */ readonly answers: Map<string, CheckFacts>; readonly ended: AbortController; upstream: string }
 
 export function createTcpProxy(o: TcpOptions): TcpProxy {
   const live = new Set<Live>();
   // A connection that the new policies would not let begin does not go on.
   const stop = o.state.onConfig(() => {
     for (const connection of live) {
-      const plan = planFor(o, connection.facts, connection.sni);
-      if (plan.kind !== "close") continue;
-      connection.ended.abort(new MeshError("policy-revoked", `a policy now denies this connection: ${plan.details}`));
+      const plan = planFor(o, connection);
+      if (plan.kind === "forward") continue;
+      // A provider that was never asked about this connection: the client may come again and be asked for.
+      connection.ended.abort(new MeshError("policy-revoked", `a policy now denies this connection: ${plan.kind === "need" ? `${plan.need.policy} asks ${plan.need.provider}` : plan.details}`));
     }
   });
   return {
     list: () => [...live].map((l) => ({ id: l.facts.id, src: formatSocketAddress(l.facts.source), dst: formatSocketAddress(l.facts.address), upstream: l.upstream })),
     close: () => { stop(); for (const l of live) l.ended.abort(new MeshError("drained", "the waypoint ends")); },
     async serve(facts, downstream, sni, traceparent) {
-      const connection: Live = { facts, sni, ended: new AbortController(), upstream: "" };
+      const connection: Live = { facts, sni, answers: new Map(), ended: new AbortController(), upstream: "" };
       live.add(connection);
       try {
         await serve(o, connection, downstream, traceparent);
@@ -71,17 +74,26 @@ export function createTcpProxy(o: TcpOptions): TcpProxy {
   };
 }
 
-function planFor(o: TcpOptions, facts: ConnectionFacts, sni: string | undefined): TcpPlan {
+function planFor(o: TcpOptions, { facts, sni, answers }: Live): TcpPlan {
   const { config } = o.state;
   if (config === undefined) return { kind: "close", flag: "NC", details: "no_configuration", origin: undefined, remarks: [], because: [] };
-  return planTcp(config, o.state.view(), facts, sni, o.random);
+  return planTcp(config, o.state.view(), facts, sni, o.random, answers);
+}
+
+/** Asks what has to be asked: each provider once. */
+async function planWhole(o: TcpOptions, connection: Live): Promise<Exclude<TcpPlan, { kind: "need" }>> {
+  for (;;) {
+    const plan = planFor(o, connection);
+    if (plan.kind !== "need") return plan;
+    connection.answers.set(plan.need.provider, await o.check(plan.need.provider, plan.need.policy, connection.facts));
+  }
 }
 
 async function serve(o: TcpOptions, connection: Live, downstream: Downstream, traceparent: string | undefined): Promise<void> {
-  const { facts, sni } = connection;
+  const { facts } = connection;
   const started = { at: o.clock.now(), ms: o.clock.monotonic() };
   const telemetry = o.telemetryOf(facts);
-  const plan = planFor(o, facts, sni);
+  const plan = await planWhole(o, connection);
   for (const remark of plan.remarks) o.log.info("policy remark", { kind: remark.kind, policy: remark.policy, rule: remark.rule, "src.addr": formatSocketAddress(facts.source) });
   let bytes = { received: 0, sent: 0 };
   let chosen: { readonly goal: Goal; readonly endpoint: EndpointPlan } | undefined;

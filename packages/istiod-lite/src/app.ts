@@ -25,7 +25,7 @@ import { auditServed } from "./push/audit.ts";
 import { authorizationSource } from "./push/authorization.ts";
 import { createTicker } from "./push/debounce.ts";
 import { startGrpc } from "./push/service.ts";
-import { waypointConfigSource } from "./push/waypoint-config.ts";
+import { sessionSecrets, waypointConfigSource } from "./push/waypoint-config.ts";
 import { VERSION, VERSION_TEXT } from "./version.ts";
 import { createInbox } from "./sources/inbox.ts";
 
@@ -105,7 +105,7 @@ export async function build(o: AppOptions): Promise<App> {
       sizes.with({ type: "waypoint" }).set(mesh.waypointConfigs.size);
     });
     // Policies before workloads: nobody may list a policy that has not been sent.
-    const pushed = [authorizationSource(mesh.authorizations, ticker, clock), waypointConfigSource(mesh.waypointConfigs, ticker), addressSource(mesh.addresses, ticker)];
+    const pushed = [authorizationSource(mesh.authorizations, ticker, clock), waypointConfigSource(mesh.waypointConfigs, ticker, sessionSecrets(authority)), addressSource(mesh.addresses, ticker)];
     let running: RunningSources | undefined;
     const audit = auditServed({ sources: pushed, clock, log: log.child("push"), metrics });
     ending.push(() => audit.cancel());

@@ -65,6 +65,7 @@ export const KINDS = {
   authorizationPolicies: kind("security.istio.io", "v1", "authorizationpolicies", "AuthorizationPolicy"),
   peerAuthentications: kind("security.istio.io", "v1", "peerauthentications", "PeerAuthentication"),
   requestAuthentications: kind("security.istio.io", "v1", "requestauthentications", "RequestAuthentication"),
+  telemetries: kind("telemetry.istio.io", "v1", "telemetries", "Telemetry"),
   virtualServices: kind("networking.istio.io", "v1", "virtualservices", "VirtualService"),
   destinationRules: kind("networking.istio.io", "v1", "destinationrules", "DestinationRule"),
   serviceEntries: kind("networking.istio.io", "v1", "serviceentries", "ServiceEntry"),

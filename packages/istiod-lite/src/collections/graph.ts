@@ -16,6 +16,7 @@ import type { Settings } from "./settings.ts";
 import { workloadEntryOf } from "./workload-entries.ts";
 import { entryStatus, peerAuthStatus, policyStatus, serviceStatus, workloadEntryStatus, type DesiredStatus } from "../status/conditions.ts";
 import type { WaypointResource } from "./waypoint/config.ts";
+import type { MeshOptions } from "./waypoint/mesh-options.ts";
 import { wireWaypoints, type WaypointOutputs } from "./waypoint/wiring.ts";
 import { accountOf, waypointOf } from "./waypoints.ts";
 
@@ -41,6 +42,7 @@ export interface Sources {
   readonly requestAuthentications: Source<KubeObject>;
   readonly virtualServices: Source<KubeObject>;
   readonly destinationRules: Source<KubeObject>;
+  readonly telemetries: Source<KubeObject>;
 }
 
 export interface Mesh {
@@ -60,7 +62,7 @@ export interface Mesh {
   /** What each waypoint is told, under `namespace/name`. */
   readonly waypointConfigs: Collection<WaypointResource>;
   /** What MeshConfig says to waypoints. */
-  readonly waypointOptions: WaypointOutputs["options"];
+  readonly waypointOptions: Collection<MeshOptions>;
   /** Keys of issuers: which are to be fetched, and where they go. */
   readonly keys: Pick<WaypointOutputs, "wantedKeys" | "fetchedKeys">;
   /** Conditions as they should stand, per object and field manager. */
@@ -82,7 +84,7 @@ export function buildMesh(settings: Settings): Mesh {
     serviceEntries: source("ServiceEntry"), workloadEntries: source("WorkloadEntry"),
     httpRoutes: source("HTTPRoute"), grpcRoutes: source("GRPCRoute"), tlsRoutes: source("TLSRoute"), tcpRoutes: source("TCPRoute"),
     meshConfigs: source("MeshConfig"),
-    requestAuthentications: source("RequestAuthentication"), virtualServices: source("VirtualService"), destinationRules: source("DestinationRule"),
+    requestAuthentications: source("RequestAuthentication"), virtualServices: source("VirtualService"), destinationRules: source("DestinationRule"), telemetries: source("Telemetry"),
   };
   const byName = { key: (o: { name: string }) => o.name };
   const byKey = { key: (o: { key: string }) => o.key };

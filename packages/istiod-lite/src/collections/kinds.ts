@@ -9,7 +9,7 @@ export const SOURCE_KINDS: Readonly<Record<SourceName, Kind>> = {
   peerAuthentications: KINDS.peerAuthentications, serviceEntries: KINDS.serviceEntries, workloadEntries: KINDS.workloadEntries,
   httpRoutes: KINDS.httpRoutes, grpcRoutes: KINDS.grpcRoutes, tlsRoutes: KINDS.tlsRoutes, tcpRoutes: KINDS.tcpRoutes,
   meshConfigs: KINDS.configMaps,
-  requestAuthentications: KINDS.requestAuthentications, virtualServices: KINDS.virtualServices, destinationRules: KINDS.destinationRules,
+  requestAuthentications: KINDS.requestAuthentications, virtualServices: KINDS.virtualServices, destinationRules: KINDS.destinationRules, telemetries: KINDS.telemetries,
 };
 
 /** By group and kind: others have a Service and a Gateway, too. Versions of a kind have one shape here. */

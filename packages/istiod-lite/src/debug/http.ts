@@ -31,7 +31,7 @@ export function loopbackRoutes(mesh: Mesh, routes: DebugRoutes, config: Config):
   const asker = { identity: { namespace: config.namespace }, rootNamespace: config.namespace };
   return {
     "GET /config_dump": () => json({
-      config, addresses: mesh.addresses.list().map(plain), authorizations: mesh.authorizations.list(), waypoints: mesh.waypointConfigs.list().map(plain),
+      config, addresses: mesh.addresses.list().map(plain), authorizations: mesh.authorizations.list(), waypoints: mesh.waypointConfigs.list().map(plain), waypointOptions: mesh.waypointOptions.list().map(plain),
     }),
     ...Object.fromEntries(DEBUG_PATHS.map((path) => [`GET ${path}`, (query: URLSearchParams) => {
       const value = routes(path, query, asker);

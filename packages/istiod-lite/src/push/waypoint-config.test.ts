@@ -76,6 +76,7 @@ describe("a waypoint's configuration", function () {
   it("comes to its own account, changes with its routes, and its routes say so", async () => {
     const w = await waypoint("waypoint", "app/waypoint");
     await eventually("the service is known", () => w.config?.services.has(SERVICE) === true);
+    assert.ok((w.config?.sessionSecret?.length ?? 0) >= 32);
     await cluster.apply(ROUTE("web"));
     await eventually("the route is there", () => w.config?.services.get(SERVICE)?.producer.get(80)?.kind === "http");
     await cluster.apply(ROUTE("nobody"));

@@ -8,7 +8,7 @@ import type { WorkloadEntryInfo } from "../collections/workload-entries.ts";
 import type { Binding } from "../collections/waypoints.ts";
 
 export type RouteStatusKind = "httpRoutes" | "grpcRoutes" | "tlsRoutes" | "tcpRoutes";
-export type WaypointPolicyKind = "authorizationPolicies" | "requestAuthentications" | "virtualServices" | "destinationRules";
+export type WaypointPolicyKind = "authorizationPolicies" | "requestAuthentications" | "virtualServices" | "destinationRules" | "telemetries";
 export type StatusKind = "services" | "peerAuthentications" | "serviceEntries" | "workloadEntries" | WaypointPolicyKind | RouteStatusKind;
 
 /** What one field manager wants to stand on one object. An empty list: whatever it wrote before should go. */
@@ -153,7 +153,7 @@ export const keysOf = (kind: StatusKind, namespace: string, name: string): strin
 const MANAGERS_OF: Readonly<Record<StatusKind, readonly { name: string; owns: readonly string[] }[]>> = {
   services: [MANAGERS.service], serviceEntries: [MANAGERS.service], workloadEntries: [MANAGERS.workloadEntry],
   authorizationPolicies: [MANAGERS.ztunnelPolicy, MANAGERS.waypointPolicy], peerAuthentications: [MANAGERS.ztunnelPolicy],
-  requestAuthentications: [MANAGERS.waypointPolicy], virtualServices: [MANAGERS.waypointPolicy], destinationRules: [MANAGERS.waypointPolicy],
+  requestAuthentications: [MANAGERS.waypointPolicy], virtualServices: [MANAGERS.waypointPolicy], destinationRules: [MANAGERS.waypointPolicy], telemetries: [MANAGERS.waypointPolicy],
   httpRoutes: [MANAGERS.route], grpcRoutes: [MANAGERS.route], tlsRoutes: [MANAGERS.route], tcpRoutes: [MANAGERS.route],
 };
 export const STATUS_KINDS = Object.keys(MANAGERS_OF) as readonly StatusKind[];

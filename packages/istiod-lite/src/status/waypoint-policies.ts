@@ -3,14 +3,15 @@ import { describeProblems } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
 import { isTargeted, type AttachedPolicy } from "../collections/waypoint/request-policy.ts";
 import { EVERY_WAYPOINT } from "../collections/waypoint/policy-target.ts";
+import type { TelemetryInfo } from "../collections/waypoint/telemetry.ts";
 import { desiredForWaypoint, type DesiredCondition, type DesiredStatus, type WaypointPolicyKind } from "./conditions.ts";
 
-export function waypointPolicyStatus(kind: WaypointPolicyKind, p: AttachedPolicy<unknown>): DesiredStatus {
+export function waypointPolicyStatus(kind: WaypointPolicyKind, p: Attached): DesiredStatus {
   const slash = p.key.indexOf("/");
   return desiredForWaypoint(kind, p.key.slice(0, slash), p.key.slice(slash + 1), [condition(kind, p)], p.problems);
 }
 
-function condition(kind: WaypointPolicyKind, p: AttachedPolicy<unknown>): DesiredCondition {
+function condition(kind: WaypointPolicyKind, p: Attached): DesiredCondition {
   const type = "WaypointAccepted";
   const misses = p.misses.map((m) => m.message).join("; ");
   const first = p.misses[0];
@@ -30,3 +31,16 @@ export const untargetedStatus = (kind: WaypointPolicyKind, o: KubeObject): Desir
   isTargeted(o) ? undefined : desiredForWaypoint(kind, o.metadata.namespace ?? "", o.metadata.name, [{
     type: "WaypointAccepted", status: "False", reason: "AncestorNotBound", message: "nothing enforces it: waypoints read what is attached to them, a Service or a route by targetRefs",
   }], []);
+
+/** What a policy's status needs of it. */
+type Attached = Pick<AttachedPolicy<unknown>, "key" | "waypoints" | "misses" | "remarks" | "problems">;
+
+/** Of a namespace, or of the mesh, it needs no target. */
+export function telemetryStatus(t: TelemetryInfo): DesiredStatus {
+  if (t.services !== undefined || t.problems.length > 0) return waypointPolicyStatus("telemetries", t);
+  const [namespace, name] = [t.namespace, t.key.slice(t.namespace.length + 1)];
+  const remarks = t.remarks.map((r) => `; ${r}`).join("");
+  return desiredForWaypoint("telemetries", namespace, name, [t.selected
+    ? { type: "WaypointAccepted", status: "False", reason: "AncestorNotBound", message: "a selector is for sidecars: waypoints read what is attached to them or a Service by targetRefs, and what is for a whole namespace" }
+    : { type: "WaypointAccepted", status: "True", reason: t.remarks.length === 0 ? "Accepted" : "PartiallyInvalid", message: `for every waypoint that it reaches by its namespace${remarks}` }], []);
+}

@@ -1,6 +1,6 @@
 // Owns the assembly of one waypoint's configuration from the parts that are derived for it (ADR 0025).
 import type { Collection, Context, Index } from "@ambit/collections";
-import type { RequestAuthentication, RequestPolicy, ServiceKey, ServiceRoutes, TrafficPolicy, WaypointConfig, WeightedBackend } from "@ambit/core";
+import type { RequestAuthentication, RequestPolicy, ServiceKey, ServiceRoutes, TelemetrySettings, TrafficPolicy, WaypointConfig, WeightedBackend } from "@ambit/core";
 import type { MeshScope } from "../scope.ts";
 import type { ServiceInfo } from "../services.ts";
 import type { Settings } from "../settings.ts";
@@ -10,6 +10,7 @@ import type { MeshOptions } from "./mesh-options.ts";
 import { EVERY_WAYPOINT } from "./policy-target.ts";
 import type { AttachedPolicy } from "./request-policy.ts";
 import type { WaypointGateway } from "./scope.ts";
+import { gatewayTarget, telemetryFor, type TelemetryInputs } from "./telemetry.ts";
 import { trafficPolicyOf, type TrafficInputs } from "./traffic.ts";
 import { virtualServicesFor, withVirtualServices, type VirtualServiceInputs } from "./vs-attach.ts";
 
@@ -36,6 +37,7 @@ export interface ConfigInputs {
   readonly authenticationsByWaypoint: Index<AttachedPolicy<RequestAuthentication>>;
   readonly traffic: TrafficInputs & VirtualServiceInputs;
   readonly labels: LabelInputs;
+  readonly telemetry: TelemetryInputs;
   readonly scope: Collection<MeshScope>;
 }
 
@@ -52,6 +54,11 @@ export function configOf(inputs: ConfigInputs) {
       const policy = service && trafficPolicyOf(ctx, inputs.traffic, service, g.namespace);
       return policy === undefined ? [] : [[key, policy]];
     }));
+    const telemetryAt = (...targets: string[]): TelemetrySettings =>
+      telemetryFor(ctx, inputs.telemetry, options, { rootNamespace: inputs.settings.rootNamespace, namespace: g.namespace, targets: [gatewayTarget(`${EVERY_WAYPOINT}${g.gatewayClass}`), gatewayTarget(g.key), ...targets] });
+    const telemetry = telemetryAt();
+    // Only of services that have a word of their own.
+    const serviceTelemetry = new Map([...services.keys()].sort().filter((key) => ctx.fetch(inputs.telemetry.telemetries, { index: [inputs.telemetry.telemetriesByTarget, key] }).length > 0).map((key) => [key, telemetryAt(key)]));
     const mesh = ctx.fetchOne(inputs.scope, { key: "mesh" });
     const trustDomain = mesh?.trustDomain ?? inputs.settings.trustDomain;
     return {
@@ -62,7 +69,7 @@ export function configOf(inputs: ConfigInputs) {
         pathNormalization: options.pathNormalization, defaultRetry: options.defaultRetry, trustedProxies: options.trustedProxies,
         services, traffic, policies: attachedTo(ctx, g, inputs.policies, inputs.policiesByWaypoint),
         authentications: attachedTo(ctx, g, inputs.authentications, inputs.authenticationsByWaypoint),
-        authorizationProviders: options.authorizationProviders, workloadLabels: labelsFor(ctx, inputs.labels, services.values(), traffic.values()), telemetry: options.telemetry, serviceTelemetry: new Map(),
+        authorizationProviders: options.authorizationProviders, workloadLabels: labelsFor(ctx, inputs.labels, services.values(), traffic.values()), telemetry, serviceTelemetry,
       },
     };
   };

@@ -4,6 +4,7 @@ import { describeProblems, type PolicyTarget, type Problem, type RequestPolicy, 
 import type { KubeObject } from "@ambit/kube";
 import { Reader, type Fields } from "../decode.ts";
 import { ANNOTATIONS } from "../settings.ts";
+import type { MeshOptions } from "./mesh-options.ts";
 import { aim, readTargets, type Aimed, type TargetInputs } from "./policy-target.ts";
 import { conditionOf, IDENTITY_FIELDS, isIdentityKey, operationOf, sourceOf, type PolicyScope } from "./request-match.ts";
 
@@ -20,7 +21,10 @@ export interface AttachedPolicy<T> {
   readonly problems: readonly Problem[];
 }
 
-export interface PolicyInputs extends TargetInputs { readonly trustDomains: (ctx: Context) => readonly string[] }
+export interface PolicyInputs extends TargetInputs {
+  readonly trustDomains: (ctx: Context) => readonly string[];
+  readonly options: (ctx: Context) => MeshOptions;
+}
 
 /** A named rule of the targeted routes; Istio's targetRefs have no field for it. */
 export const RULE_ANNOTATION = "ambit.mesh/target-rule";
@@ -59,6 +63,7 @@ export function requestPolicyOf(inputs: PolicyInputs) {
     const rules = rulesOf(reader, spec["rules"], { namespace, trustDomains: inputs.trustDomains(ctx) }, action);
     const dry = annotations[ANNOTATIONS.dryRun];
     const remarks = [
+      ...(action === "CUSTOM" && provider !== undefined ? unusable(inputs.options(ctx), provider) : []),
       ...(dry !== undefined && !TRUE.includes(dry) && !FALSE.includes(dry) ? [`the annotation ${ANNOTATIONS.dryRun} is neither true nor false: the policy is enforced`] : []),
       ...(rules.length === 0 && action !== "ALLOW" ? [`a ${action} policy without rules never matches`] : []),
     ];
@@ -71,6 +76,12 @@ export function requestPolicyOf(inputs: PolicyInputs) {
       },
     };
   };
+}
+
+/** What the rules of such a policy match is denied: nobody can be asked. */
+function unusable(options: MeshOptions, provider: string): string[] {
+  if (options.authorizationProviders.has(provider)) return [];
+  return [`there is no provider ${provider} (${options.broken.get(provider) ?? "extensionProviders of the mesh's configuration"}): what the rules match is denied`];
 }
 
 function rulesOf(reader: Reader, value: unknown, scope: PolicyScope, action: (typeof ACTIONS)[number]): RequestRule[] {

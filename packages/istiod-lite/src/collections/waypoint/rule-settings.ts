@@ -13,12 +13,18 @@ export function timeoutsOf(reader: Reader, value: unknown, path: string): Timeou
 }
 
 /** Istio's default of retries, and the base of its back-off in milliseconds. */
-export const RETRIES = 2;
+const RETRIES = 2;
 export const BACKOFF_MS = 25;
 /** The cap of the back-off, as a multiple of its base (Envoy). */
 export const BACKOFF_CAP = 10;
 /** Nobody wants more; each one is load for a backend in trouble. */
 export const RETRIES_MAX = 100;
+/** Istio's: nothing was processed, so also a POST may go again. */
+export const DEFAULT_RETRY: RetryPolicy = {
+  retries: RETRIES, on: ["connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"], statuses: [],
+  backoffMs: BACKOFF_MS, backoffMaxMs: BACKOFF_MS * BACKOFF_CAP,
+};
+
 /** Nothing was processed, or the connection broke: what GEP-1731 says should be retried beside the codes. */
 const GATEWAY_CONDITIONS: readonly RetryCondition[] = ["connect-failure", "refused-stream", "unavailable", "cancelled", "reset"];
 

@@ -2,9 +2,8 @@
 import { checkSubstitution, compileRegex, type Cors, type Fault, type HeaderChange, type PathRewrite, type Redirect, type RequestMatch, type RetryCondition, type RetryPolicy, type Rewrite, type RouteAction } from "@ambit/core";
 import type { Fields, Reader } from "../decode.ts";
 import { headerValue } from "./filters.ts";
-import { DEFAULT_RETRY } from "./mesh-options.ts";
 import { ALWAYS, flag, headerName, integer, istioDuration, percentage } from "./read.ts";
-import { BACKOFF_CAP, BACKOFF_MS, RETRIES_MAX } from "./rule-settings.ts";
+import { BACKOFF_CAP, BACKOFF_MS, DEFAULT_RETRY, RETRIES_MAX } from "./rule-settings.ts";
 import { textMatch } from "./vs-match.ts";
 
 const GRPC_STATUSES = ["OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS", "PERMISSION_DENIED", "RESOURCE_EXHAUSTED",

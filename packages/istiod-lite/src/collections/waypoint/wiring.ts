@@ -11,17 +11,18 @@ import { attachmentsOf } from "./attach.ts";
 import { configOf, type WaypointResource } from "./config.ts";
 import { destinationRuleOf, type DestinationRuleInfo } from "./destination-rule.ts";
 import { hostKeys } from "./istio-hosts.ts";
-import { DEFAULT_OPTIONS, type MeshOptions } from "./mesh-options.ts";
+import { DEFAULT_OPTIONS, meshOptionsOf, type MeshOptions } from "./mesh-options.ts";
 import { askIndex, demandsOfRule, demandsOfVirtualService, endpointLabels, podLabels, workloadEntryLabels, type Asked, type LabelDemand, type LabelInputs, type LabelledWorkload } from "./labels.ts";
 import { parentKey } from "./parents.ts";
 import { requestAuthenticationOf, type FetchedKeys, type WantedKeys } from "./request-authentication.ts";
 import { requestPolicyOf } from "./request-policy.ts";
 import { routeOf, type RouteInfo } from "./routes.ts";
 import { boundTo, waypointGatewayOf } from "./scope.ts";
+import { namespaceWide, telemetryOf, telemetryTargets } from "./telemetry.ts";
 import { virtualServiceOf, type VirtualServiceInfo } from "./virtual-service.ts";
 import { destinationRuleStatus, virtualServiceStatus } from "../../status/istio-traffic.ts";
 import { routeStatus } from "../../status/routes.ts";
-import { untargetedStatus, waypointPolicyStatus } from "../../status/waypoint-policies.ts";
+import { telemetryStatus, untargetedStatus, waypointPolicyStatus } from "../../status/waypoint-policies.ts";
 import type { DesiredStatus } from "../../status/conditions.ts";
 
 export interface WaypointSources {
@@ -34,6 +35,7 @@ export interface WaypointSources {
   readonly requestAuthentications: Collection<KubeObject>;
   readonly virtualServices: Collection<KubeObject>;
   readonly destinationRules: Collection<KubeObject>;
+  readonly telemetries: Collection<KubeObject>;
   readonly pods: Collection<KubeObject>;
   readonly workloadEntries: Collection<KubeObject>;
 }
@@ -53,8 +55,8 @@ export interface WaypointInputs {
 
 export interface WaypointOutputs {
   readonly configs: Collection<WaypointResource>;
-  /** What MeshConfig says; key `mesh`. Without it Istio's defaults hold. */
-  readonly options: Source<{ readonly key: "mesh"; readonly options: MeshOptions }>;
+  /** What MeshConfig says; one item. */
+  readonly options: Collection<MeshOptions>;
   /** Which keys of issuers are to be fetched, and where they go. */
   readonly wantedKeys: Collection<WantedKeys>;
   readonly fetchedKeys: Source<FetchedKeys>;
@@ -65,15 +67,14 @@ const byKey = { key: (o: { key: string }) => o.key };
 
 export function wireWaypoints(o: WaypointInputs): WaypointOutputs {
   const { graph: g, settings, sources, services, ours } = o;
-  const options = g.source<{ readonly key: "mesh"; readonly options: MeshOptions }>("mesh options", byKey);
-  const optionsOf = (ctx: Context): MeshOptions => ctx.fetchOne(options, { key: "mesh" })?.options ?? DEFAULT_OPTIONS;
-
   const gateways = g.derive("waypoint gateways", sources.gateways, byKey, ours(waypointGatewayOf(o.waypoints)));
   const servicesByHost = g.index("services by host", services, (s) => [s.service.hostname]);
   const servicesByOwner: Index<ServiceInfo> = g.index("services by owner", services, (s) => [`${s.owner.kind}/${s.owner.namespace}/${s.owner.name}`]);
   const servicesByWaypoint = g.index("services by waypoint", services, boundTo);
 
   const backends = { settings, services, servicesByHost };
+  const options = g.derive("mesh options", o.scope, byKey, meshOptionsOf(backends));
+  const optionsOf = (ctx: Context): MeshOptions => ctx.fetchOne(options, { key: "mesh" }) ?? DEFAULT_OPTIONS;
   const routes = g.join<RouteInfo>("routes", [
     g.derive("HTTP routes", sources.httpRoutes, byKey, ours(routeOf(backends, "HTTPRoute"))),
     g.derive("gRPC routes", sources.grpcRoutes, byKey, ours(routeOf(backends, "GRPCRoute"))),
@@ -84,7 +85,7 @@ export function wireWaypoints(o: WaypointInputs): WaypointOutputs {
   const attachments = g.derive("routes of services", services, byKey, attachmentsOf({ routes, routesByParent }));
 
   const targets = { settings, gateways, services, servicesByOwner, routes };
-  const policies = g.derive("request policies", sources.authorizationPolicies, byKey, ours(requestPolicyOf({ ...targets, trustDomains: (ctx) => trustDomainsOf(ctx, o.scope, settings) })));
+  const policies = g.derive("request policies", sources.authorizationPolicies, byKey, ours(requestPolicyOf({ ...targets, trustDomains: (ctx) => trustDomainsOf(ctx, o.scope, settings), options: optionsOf })));
   const policiesByWaypoint = g.index("request policies by waypoint", policies, (p) => p.waypoints);
 
   const fetchedKeys = g.source<FetchedKeys>("keys of issuers", byKey);
@@ -99,10 +100,14 @@ export function wireWaypoints(o: WaypointInputs): WaypointOutputs {
     settings, virtualServices, virtualServicesByHost: g.index("virtual services by host", virtualServices, (v) => hostKeys(v.hosts)),
     destinationRules, destinationRulesByHost: g.index("destination rules by host", destinationRules, (r) => hostKeys(r.hosts)),
   };
+  const telemetries = g.derive("telemetries", sources.telemetries, byKey, ours(telemetryOf(targets)));
+  const telemetry = {
+    telemetries, telemetriesByNamespace: g.index("telemetries by namespace", telemetries, namespaceWide), telemetriesByTarget: g.index("telemetries by target", telemetries, telemetryTargets),
+  };
   const labels = wireLabels(o, virtualServices, destinationRules);
 
   const configs = g.derive("waypoint configurations", gateways, byKey, configOf({
-    settings, options: optionsOf, services, servicesByWaypoint, attachments, policies, policiesByWaypoint, authentications, authenticationsByWaypoint, traffic, labels, scope: o.scope }));
+    settings, options: optionsOf, services, servicesByWaypoint, attachments, policies, policiesByWaypoint, authentications, authenticationsByWaypoint, traffic, labels, telemetry, scope: o.scope }));
   const trafficStatus = { ...traffic, services, servicesByHost, attachments };
   return {
     configs, options, wantedKeys, fetchedKeys,
@@ -111,6 +116,7 @@ export function wireWaypoints(o: WaypointInputs): WaypointOutputs {
       g.derive("request policy statuses", policies, byKey, (_ctx, p) => waypointPolicyStatus("authorizationPolicies", p)),
       g.derive("request authentication statuses", authentications, byKey, (_ctx, p) => waypointPolicyStatus("requestAuthentications", p)),
       g.derive("statuses of untargeted request authentications", sources.requestAuthentications, byKey, ours((_ctx, r) => untargetedStatus("requestAuthentications", r))),
+      g.derive("telemetry statuses", telemetries, byKey, (_ctx, t) => telemetryStatus(t)),
       g.derive("virtual service statuses", virtualServices, byKey, virtualServiceStatus(trafficStatus)),
       g.derive("destination rule statuses", destinationRules, byKey, destinationRuleStatus(trafficStatus)),
     ],

@@ -26,6 +26,7 @@ import { authorizationSource } from "./push/authorization.ts";
 import { createTicker } from "./push/debounce.ts";
 import { startGrpc } from "./push/service.ts";
 import { sessionSecrets, waypointConfigSource } from "./push/waypoint-config.ts";
+import { trackEnforcement } from "./status/enforcement.ts";
 import { VERSION, VERSION_TEXT } from "./version.ts";
 import { createInbox } from "./sources/inbox.ts";
 
@@ -143,6 +144,7 @@ export async function build(o: AppOptions): Promise<App> {
       inbox.open();
       ticker.flush();
       synced();
+      ending.push(trackEnforcement(mesh, clock));
       writers.start();
       log.info("ready", { addresses: mesh.addresses.size, policies: mesh.authorizations.size, grpc_port: grpc.port });
     });

@@ -65,6 +65,8 @@ export interface Mesh {
   readonly waypointOptions: Collection<MeshOptions>;
   /** Keys of issuers: which are to be fetched, and where they go. */
   readonly keys: Pick<WaypointOutputs, "wantedKeys" | "fetchedKeys">;
+  /** Keys of policies that select no enrolled workload now; fed from outside, because it is counted. */
+  readonly idlePolicies: Source<{ readonly key: string }>;
   /** Conditions as they should stand, per object and field manager. */
   readonly statuses: Collection<DesiredStatus>;
 }
@@ -150,8 +152,9 @@ export function buildMesh(settings: Settings): Mesh {
 
   const forWaypoints = wireWaypoints({ graph: g, settings, sources, waypoints, services, entries, workloads, scope, ours });
   const podsByAccount = g.index("pods by account", sources.pods, (p) => [`${p.spec.nodeName ?? ""}/${p.metadata.namespace ?? ""}/${p.spec.serviceAccountName || "default"}`]);
+  const idlePolicies = g.source<{ readonly key: string }>("policies that nobody enforces", byKey);
   const statuses = g.join("statuses", [
-    g.derive("policy statuses", policies, byKey, (_ctx, p) => policyStatus(p)),
+    g.derive("policy statuses", policies, byKey, (ctx, p) => policyStatus(p, ctx.fetchOne(idlePolicies, { key: p.key }) !== undefined)),
     g.derive("peer authentication statuses", peerAuths, byKey, (_ctx, p) => peerAuthStatus(p)),
     g.derive("service statuses", kubeServices, byKey, (_ctx, s) => serviceStatus(s)),
     g.derive("service entry statuses", entries, byKey, (_ctx, e) => entryStatus(e)),
@@ -159,7 +162,7 @@ export function buildMesh(settings: Settings): Mesh {
     ...forWaypoints.statuses,
   ]);
   return {
-    sources, podsByAccount, scope, networkGateways, batch: (change) => g.batch(change), addresses, authorizations, serviceEntries: entries, statuses,
+    sources, podsByAccount, scope, networkGateways, idlePolicies, batch: (change) => g.batch(change), addresses, authorizations, serviceEntries: entries, statuses,
     waypointConfigs: forWaypoints.configs, waypointOptions: forWaypoints.options, keys: forWaypoints,
   };
 }

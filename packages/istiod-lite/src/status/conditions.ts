@@ -73,15 +73,20 @@ const split = (key: string): [string, string] => {
   return [key.slice(0, slash), key.slice(slash + 1)];
 };
 
-export function policyStatus(p: PolicyInfo): DesiredStatus[] {
+/** `idle`: no enrolled workload is selected now. */
+export function policyStatus(p: PolicyInfo, idle = false): DesiredStatus[] {
   const [namespace, name] = split(p.key);
   const waypoint = p.outcome.kind === "for-waypoint";
   return [
-    desired("authorizationPolicies", namespace, name, MANAGERS.ztunnelPolicy, waypoint ? [] : [ztunnelAccepted(p)], p.outcome.kind === "refused" ? p.outcome.problems : []),
+    desired("authorizationPolicies", namespace, name, MANAGERS.ztunnelPolicy, waypoint ? [] : [idle ? withNobody(ztunnelAccepted(p)) : ztunnelAccepted(p)], p.outcome.kind === "refused" ? p.outcome.problems : []),
     // Of those with targetRefs the derivation for waypoints speaks.
     ...(waypoint ? [] : [desired("authorizationPolicies", namespace, name, MANAGERS.waypointPolicy, [])]),
   ];
 }
+
+/** Accepted is not enforced: a policy that is not on anybody's way must not look like protection. */
+const withNobody = (c: DesiredCondition): DesiredCondition =>
+  ({ ...c, message: `${c.message}; nobody enforces it now: it selects no workload that is enrolled in the mesh` });
 
 function ztunnelAccepted(p: PolicyInfo): DesiredCondition {
   const type = "ZtunnelAccepted";

@@ -16,6 +16,11 @@ const COMMAND_TIMEOUT_MS = 10_000;
 const COMMAND_SHOWN_CHARS = 80;
 const OUTPUT_MAX_BYTES = 4 * 1024 * 1024;
 
+/** struct tcp_info of linux/tcp.h, as far as tcpi_total_retrans. */
+const TCP_INFO_BYTES = 104;
+const TCP_INFO = 11;
+const IPPROTO_TCP = 6;
+
 const ON = int32(1);
 const optionValue = int32(0);
 
@@ -46,6 +51,13 @@ export const hostKernel: Kernel = {
   openStream: (ns, to, options) => insideNetns(ns, () => dialSocket(to, options)),
   // A v4-mapped peer on a dual-stack socket is tracked as IPv4, so ask that first.
   originalDestinationOf: (fd) => originalDestinationOf(fd, C.SOL_IP, C.SO_ORIGINAL_DST) ?? originalDestinationOf(fd, C.SOL_IPV6, C.IP6T_SO_ORIGINAL_DST),
+  tcpInfo(socket) {
+    const fd = fdOf(socket);
+    if (fd === undefined) return undefined;
+    const info = Buffer.alloc(TCP_INFO_BYTES);
+    if (sys.getsockopt(fd, IPPROTO_TCP, TCP_INFO, info, int32(TCP_INFO_BYTES)) < 0) return undefined;
+    return { unacked: info.readUInt32LE(24), rttUs: info.readUInt32LE(68), rttVarUs: info.readUInt32LE(72), retransmits: info.readUInt32LE(100) };
+  },
   originalDestination(socket) {
     const fd = fdOf(socket);
     const found = fd === undefined ? undefined : hostKernel.originalDestinationOf(fd);

@@ -1,5 +1,5 @@
 // Public names of @ambit/linux.
-export type { DialOptions, Kernel, ListenOptions, Netns } from "./kernel.ts";
+export type { DialOptions, Kernel, ListenOptions, Netns, TcpInfo } from "./kernel.ts";
 export { hostKernel } from "./host-kernel.ts";
 export { deleteConntrackEntries, encodeConntrackDelete, type ConntrackFilter } from "./conntrack.ts";
 export { insideNetns, warmThreadPool } from "./netns.ts";

@@ -28,6 +28,17 @@ export interface DialOptions {
   readonly transparent?: boolean;
 }
 
+/** What the kernel measured on one TCP connection. */
+export interface TcpInfo {
+  /** Smoothed round trip and its variation, microseconds. */
+  readonly rttUs: number;
+  readonly rttVarUs: number;
+  /** Segments sent again since it began. */
+  readonly retransmits: number;
+  /** Segments sent and not acknowledged. */
+  readonly unacked: number;
+}
+
 export interface Kernel {
   /** Throws SyscallError ENOENT and the like, naming the path. */
   openNetns(path: string): Netns;
@@ -44,6 +55,8 @@ export interface Kernel {
   openStream(ns: Netns | undefined, to: SocketAddress, options: DialOptions): number;
   /** SO_ORIGINAL_DST of a descriptor, if it has one. */
   originalDestinationOf(fd: number): SocketAddress | undefined;
+  /** TCP_INFO of a live socket; undefined when it is closed or not TCP. */
+  tcpInfo(socket: Socket): TcpInfo | undefined;
   /** SO_ORIGINAL_DST, else the socket's own local address. */
   originalDestination(socket: Socket): SocketAddress | undefined;
   /** Applies an nft script atomically inside `ns`. Rejects with nft's own words. */

@@ -1,5 +1,6 @@
-// Owns log lines: JSON to stdout with fixed keys (time, level, scope, msg) and facts as fields.
+// Owns log lines: one record a line to stdout, fixed keys (time, level, scope, msg) and facts as fields.
 import { writeLine } from "./line-writer.ts";
+import { formatRecord, type LogFormat } from "./log-format.ts";
 
 export const LEVELS = ["error", "warn", "info", "debug", "trace"] as const;
 export type Level = (typeof LEVELS)[number];
@@ -33,7 +34,8 @@ export class LogLevels {
     let base: Level = this.#base;
     const byScope = new Map<string, Level>();
     for (const part of filter.split(",")) {
-      const [left, right] = part.split("=", 2).map((s) => s.trim());
+      // Istio's help says `scope:level`, its parser wants `scope=level`: both are meant.
+      const [left, right] = part.split(/[=:]/, 2).map((s) => s.trim());
       const level = right ?? left ?? "";
       if (!isLevel(level)) return `unknown log level "${level}" in "${filter}": use ${LEVELS.join(", ")} or scope=level`;
       if (right === undefined) base = level;
@@ -67,6 +69,8 @@ export interface LogOptions {
   readonly write?: (line: string) => void;
   readonly now?: () => number;
   readonly fields?: Fields;
+  /** Default `ambit-json`. */
+  readonly format?: LogFormat;
 }
 
 /** One line per record, whatever the fields hold: if one cannot be serialised, the line names the fields instead. */
@@ -77,7 +81,8 @@ export function createLogger(scope: string, options: LogOptions = {}): Logger {
   const emit = (level: Level, msg: string, fields?: Fields) => {
     if (!levels.enabled(scope, level)) return;
     const head = { time: timeText(now()), level, scope, msg };
-    write(`${line(Object.assign({ ...head }, options.fields, fields)) ?? line({ ...head, unserialisable: Object.keys({ ...options.fields, ...fields }).join(", ") }) ?? ""}\n`);
+    const all = Object.assign({}, options.fields, fields);
+    write(`${line(options.format, head, all) ?? line(options.format, head, { unserialisable: Object.keys(all).join(", ") }) ?? ""}\n`);
   };
   return {
     error: (msg, fields) => emit("error", msg, fields),
@@ -87,7 +92,7 @@ export function createLogger(scope: string, options: LogOptions = {}): Logger {
     trace: (msg, fields) => emit("trace", msg, fields),
     enabled: (level) => levels.enabled(scope, level),
     child: (childScope, fields) =>
-      createLogger(childScope, { levels, write, now, fields: { ...options.fields, ...fields } }),
+      createLogger(childScope, { levels, write, now, fields: { ...options.fields, ...fields }, ...(options.format === undefined ? {} : { format: options.format }) }),
   };
 }
 
@@ -102,7 +107,9 @@ function timeText(ms: number): string {
 }
 
 /** Undefined for what JSON cannot say: cycles, a throwing toJSON. */
-function line(record: Fields): string | undefined {
+function line(format: LogFormat | undefined, head: { readonly time: string; readonly level: string; readonly scope: string; readonly msg: string }, fields: Fields): string | undefined {
+  if (format !== undefined && format !== "ambit-json") return formatRecord({ time: head.time, level: head.level, scope: head.scope, message: head.msg, fields }, format, replacer);
+  const record: Fields = Object.assign({ ...head }, fields);
   try {
     return isPlain(record) ? JSON.stringify(record) : JSON.stringify(record, replacer);
   } catch {

@@ -23,6 +23,20 @@ describe("configuration from the environment", () => {
 });
 
 describe("logs", () => {
+  it("speak Istio's JSON and its plain lines too, and a value cannot begin another field", () => {
+    const lines: string[] = [];
+    for (const format of ["json", "plain"] as const) {
+      const log = createLogger("test", { write: (l) => lines.push(l), now: () => 0, format }).child("access");
+      log.info("connection complete", { "src.addr": "10.0.0.1:80", "src.identity": "spiffe://a/ns/b/sa/c", bytes_sent: 5, duration: "12ms", error: "x\ty\nz=\"1\"", list: ["a"], gone: undefined });
+      log.info("bare");
+    }
+    assert.deepEqual(lines, [
+      '{"time":"1970-01-01T00:00:00.000Z","level":"info","scope":"access","message":"connection complete","src.addr":"10.0.0.1:80","src.identity":"spiffe://a/ns/b/sa/c","bytes_sent":5,"duration":"12ms","error":"x\\ty\\nz=\\"1\\"","list":["a"]}\n',
+      '{"time":"1970-01-01T00:00:00.000Z","level":"info","scope":"access","message":"bare"}\n',
+      '1970-01-01T00:00:00.000Z\tinfo\taccess\tconnection complete\tsrc.addr=10.0.0.1:80 src.identity="spiffe://a/ns/b/sa/c" bytes_sent=5 duration="12ms" error="x\\ty\\nz=\\"1\\"" list=["a"]\n',
+      "1970-01-01T00:00:00.000Z\tinfo\taccess\tbare\n",
+    ]);
+  });
   it("are JSON with fixed keys first, and survive whatever a field holds", () => {
     const lines: string[] = [];
     const log = createLogger("test", { write: (l) => lines.push(l), now: () => 0 });
@@ -44,6 +58,7 @@ describe("logs", () => {
     const levels = new LogLevels("warn");
     assert.equal(levels.set("xds=debug,info"), undefined);
     assert.ok(levels.enabled("xds", "debug") && !levels.enabled("other", "debug") && levels.enabled("other", "info"));
+    assert.equal(new LogLevels("info,xds:debug").toString(), "xds=debug,info");
     assert.match(levels.set("xds=loud") ?? "", /unknown log level "loud"/);
     assert.ok(levels.enabled("xds", "debug"));
     levels.reset();

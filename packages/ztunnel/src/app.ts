@@ -23,6 +23,8 @@ import { createOnDemand } from "./proxy/on-demand.ts";
 import { watchPolicies } from "./proxy/policy-watch.ts";
 import { createResolver } from "./proxy/resolver.ts";
 import { ProxyState } from "@ambit/proxy/state";
+import { expireSeries } from "./telemetry/expire.ts";
+import { Wires } from "./proxy/wires.ts";
 import { TrafficMetrics } from "./telemetry/traffic-metrics.ts";
 
 export type Certificates = Pick<CertStore, "onRotate" | "fetch" | "prefetch" | "forget" | "list" | "close">;
@@ -52,7 +54,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const random = ports.random ?? systemRandom;
   const kernel = ports.kernel ?? hostKernel;
   const levels = new LogLevels(config.logFilter);
-  const log = ports.log ?? createLogger("ztunnel", { levels });
+  const log = ports.log ?? createLogger("ztunnel", { levels, format: config.logFormat });
   const metrics = new Metrics(clock.now);
   const traffic = new TrafficMetrics(metrics);
   const readiness = new Readiness();
@@ -61,7 +63,10 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
 
   let xds: XdsClient | undefined;
   const state = new ProxyState(config.nodeName);
-  const connections = new Connections();
+  const connections = new Connections(clock);
+  const wires = new Wires(kernel, clock);
+  wires.collectInto(metrics);
+  const stopExpiry = expireSeries({ metrics, view: () => state.view(), clock });
   const plane = (c: ControlPlaneConfig) => createControlPlane({ ...c, clusterId: config.clusterId, clock });
   const xdsPlane = plane(config.xds);
   const caPlane = plane(config.ca);
@@ -77,7 +82,8 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const proxyPorts: ProxyPorts = {
     config, onDemand, kernel, state, contexts, trust, connections, clock, random, log: log.child("proxy"),
     needs: createNeeds({ state, clock, onDemand, resolve: createResolver(clock, () => traffic.onDemandDns.with({}).inc()) }),
-    telemetry: { metrics: traffic, access: log.child("access"), clock },
+    telemetry: { metrics: traffic, access: log.child("access"), clock, openAtInfo: config.logOpen }, wires,
+    trials: { metrics: traffic, log: log.child("policy"), loud: config.trialsAtInfo },
   };
 
   // Everything that can conflict is bound before anything is promised.
@@ -90,7 +96,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const servers: BoundServer[] = [];
   try {
     servers.push(await serveHttp("127.0.0.1", config.adminPort, { ...shared, ...adminRoutes({
-      config, view: () => state.view(), rejectedPolicies: () => state.rejectedPolicies(), connections, random,
+      config, view: () => state.view(), rejectedPolicies: () => state.rejectedPolicies(), connections, wires, random, clock,
       pods: () => [...(manager?.running ?? []).map((p) => ({ ...p, state: "Up" as const })), ...(manager?.pending ?? []).map((p) => ({ ...p, state: "Pending" as const }))],
       certificates: () => dumpedCertificates(certificates), quit: ports.quit ?? (() => process.kill(process.pid, "SIGTERM")),
     }) }));
@@ -98,6 +104,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
     servers.push(await serveHttp("0.0.0.0", config.readinessPort, pick(shared, "GET /healthz/ready")));
   } catch (error) {
     stopTrust();
+    stopExpiry();
     await Promise.all(servers.map((s) => s.close()));
     throw error;
   }
@@ -137,6 +144,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
       stopIdentities();
       xds?.close();
       stopTrust();
+      stopExpiry();
       certificates.close();
       caClient.close();
       xdsPlane.close();

@@ -154,6 +154,12 @@ export class City {
     return pod;
   }
 
+  /** As when a pod's sandbox ends: its address is free again. */
+  takeAddress(pod: CityPod): void {
+    sh("ip", "-n", `${this.#prefix}-${pod.name}`, "addr", "flush", "dev", "eth0");
+    for (const name of this.#pods.keys()) sh("ip", "-n", `${this.#prefix}-${name}`, "neigh", "flush", "all");
+  }
+
   put(...items: ({ workload: WireWorkload } | { service: WireService } | { policy: WirePolicy })[]): void {
     for (const item of items) {
       if ("workload" in item) this.#addresses.put(item.workload.uid ?? "", addressBytes({ case: "workload", value: item.workload }),

@@ -19,6 +19,10 @@ describe("readConfig", () => {
   for (const [source, expected] of drains) it(`drains for ${expected} ms with ${JSON.stringify(source)}`, () => assert.equal(readConfig(source).drainMs, expected));
   it("names every bad variable", () => assert.throws(() => readConfig({ PACKET_MARK: "x", SECRET_TTL: "soon", IPV6_ENABLED: "maybe" }), /PACKET_MARK.*\n.*SECRET_TTL|IPV6_ENABLED/s));
   it("lists what it does not honour", () => assert.deepEqual(readConfig({ KEEPALIVE_TIME: "1s", NODE_NAME: "n" }).withoutEffect, ["KEEPALIVE_TIME"]));
+  it("writes its log in three ways", () => {
+    assert.deepEqual(["", "json", "plain"].map((f) => readConfig({ LOG_FORMAT: f }).logFormat), ["ambit-json", "json", "plain"]);
+    assert.throws(() => readConfig({ LOG_FORMAT: "xml" }), /LOG_FORMAT: "xml" is none of json, plain/);
+  });
   it("asks on demand only where DNS is not captured", () => {
     assert.equal(readConfig({ XDS_ON_DEMAND: "true", ISTIO_META_DNS_CAPTURE: "false" }).onDemand, true);
     assert.throws(() => readConfig({ XDS_ON_DEMAND: "true" }), /ISTIO_META_DNS_CAPTURE=false/);

@@ -1,6 +1,6 @@
 // Owns the environment of ztunnel: Istio's variables, read once, refused where we could not honour them.
 import { parseSocketAddress, type Ip, type SocketAddress } from "@ambit/core";
-import { env, parseDuration, readEnv } from "@ambit/runtime";
+import { env, LOG_FORMATS, parseDuration, readEnv, type LogFormat } from "@ambit/runtime";
 
 export const SCHEMA = {
   podSocket: env.string("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock", "socket of the node agent"),
@@ -33,6 +33,9 @@ export const SCHEMA = {
   originalSource: env.boolean("ENABLE_ORIG_SRC", true, "the application sees the client's address"),
   responseBaggage: env.boolean("ENABLE_RESPONSE_BAGGAGE", true, "tell the client about the destination"),
   logFilter: env.string("RUST_LOG", "info", "log level, or scope=level pairs"),
+  logFormat: env.string("LOG_FORMAT", "", "json or plain as Istio writes them; unset: JSON whose message is `msg`"),
+  trialsAtInfo: env.boolean("AUTHZ_POLICY_INFO_LOGGING", false, "say at info, not at debug, what policies on trial would have done"),
+  logOpen: env.boolean("AMBIT_ACCESS_LOG_OPEN", false, "say at info, not at debug, when a connection is opened"),
   terminationGraceS: env.integer("TERMINATION_GRACE_PERIOD_SECONDS", 0, "of our pod; 0 = not given"),
   terminationDeadline: env.string("CONNECTION_TERMINATION_DEADLINE", "", "when draining ends"),
   dnsCapture: env.string("ISTIO_META_DNS_CAPTURE", "true", "anything but true: no DNS listeners"),
@@ -48,12 +51,12 @@ export const SCHEMA = {
 export const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
   PROXY_MODE: ["shared"], ENABLE_PROXY: ["true"], FAKE_CA: ["false"], LOCAL_XDS: [], LOCAL_XDS_PATH: [],
   TLS12_ENABLED: ["false"], COMPLIANCE_POLICY: [], UNSTABLE_ENABLE_SOCKS5: ["false"], LOCALHOST_APP_TUNNEL: ["true"],
-  USER_TIMEOUT_ENABLED: ["false"], LOG_FORMAT: ["json"], PROXY_CONFIG: [],
+  USER_TIMEOUT_ENABLED: ["false"], PROXY_CONFIG: [],
 };
 
 /** Tuning of the real ztunnel's runtime that has no counterpart here: harmless, but said once in the log. */
 const WITHOUT_EFFECT: readonly string[] = [
-  "ZTUNNEL_WORKER_THREADS", "KEEPALIVE_TIME", "KEEPALIVE_INTERVAL", "KEEPALIVE_RETRIES", "KEEPALIVE_ENABLED", "AUTHZ_POLICY_INFO_LOGGING", "TRUST_DOMAIN",
+  "ZTUNNEL_WORKER_THREADS", "KEEPALIVE_TIME", "KEEPALIVE_INTERVAL", "KEEPALIVE_RETRIES", "KEEPALIVE_ENABLED", "TRUST_DOMAIN",
 ];
 
 export interface Config {
@@ -84,6 +87,9 @@ export interface Config {
   readonly originalSource: boolean;
   readonly responseBaggage: boolean;
   readonly logFilter: string;
+  readonly logFormat: LogFormat;
+  readonly trialsAtInfo: boolean;
+  readonly logOpen: boolean;
   readonly drainMs: number;
   /** undefined: no DNS listeners. */
   readonly dns: DnsConfig | undefined;
@@ -129,10 +135,17 @@ export function readConfig(source: Environment): Config {
     onDemand: e.onDemand, secretTtlMs: e.secretTtlMs, crlPath: e.crlPath || undefined, maxStreams: e.maxStreams, poolReleaseMs: e.poolReleaseMs,
     streamWindow: e.streamWindow, connectionWindow: e.connectionWindow, frameSize: e.frameSize,
     originalSource: e.originalSource, responseBaggage: e.responseBaggage, logFilter: e.logFilter,
+    logFormat: logFormat(e.logFormat), trialsAtInfo: e.trialsAtInfo, logOpen: e.logOpen,
     drainMs: drainDeadline(e.terminationDeadline, e.terminationGraceS), nodeMetadata: metadata(source),
     dns: e.dnsCapture === "true" ? { listen: dnsListeners(e.dnsAddress, e.ipv6), domain: e.clusterDomain, preferredNamespace: e.preferredNamespace || undefined } : undefined,
     adminPort: e.adminPort, statsPort: e.statsPort, readinessPort: e.readinessPort,
   });
+}
+
+function logFormat(text: string): LogFormat {
+  const format = text === "" ? "ambit-json" : LOG_FORMATS.find((f) => f === text);
+  if (format === undefined) throw new Error(`bad configuration:\n  LOG_FORMAT: "${text}" is none of json, plain`);
+  return format;
 }
 
 const DRAIN_DEFAULT_MS = 5_000;

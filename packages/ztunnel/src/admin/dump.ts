@@ -22,15 +22,15 @@ export function dumpWorkloads(view: StateView): Json[] {
 function dumpWorkload(w: Workload): Json {
   return {
     ...compact({
-      uid: w.uid, name: w.name, namespace: w.namespace, workloadIps: [...w.addresses], hostname: w.hostname,
+      uid: w.uid, name: w.name, namespace: w.namespace, hostname: w.hostname,
       waypoint: w.waypoint && dumpGateway(w.waypoint), networkGateway: w.networkGateway && dumpGateway(w.networkGateway),
       trustDomain: w.identity.trustDomain, serviceAccount: w.identity.serviceAccount, workloadName: w.workloadName, workloadType: w.workloadType,
       canonicalName: w.canonicalName, canonicalRevision: w.canonicalRevision, node: w.node, authorizationPolicies: [...w.authorizationPolicies],
       clusterId: w.clusterId, services: [...w.services.keys()].sort(),
-      locality: compact({ region: w.locality.region, zone: w.locality.zone, subzone: w.locality.subzone }),
+      locality: w.locality.region + w.locality.zone + w.locality.subzone === "" ? undefined : { ...w.locality },
       applicationTunnel: w.applicationTunnel && { protocol: w.applicationTunnel.protocol === "proxy" ? "PROXY" : "NONE", port: w.applicationTunnel.port },
     }),
-    protocol: w.protocol.toUpperCase(), network: w.network, nativeTunnel: w.nativeTunnel, status: w.healthy ? "Healthy" : "Unhealthy",
+    workloadIps: [...w.addresses], protocol: w.protocol.toUpperCase(), network: w.network, nativeTunnel: w.nativeTunnel, status: w.healthy ? "Healthy" : "Unhealthy",
     capacity: w.capacity, networkMode: w.hostNetwork ? "HostNetwork" : "Standard",
   };
 }
@@ -41,6 +41,8 @@ const isFull = (c: Cidr): boolean => c.prefix === (c.ip.includes(":") ? 128 : 32
 export function dumpServices(view: StateView): Json[] {
   return [...view.services()].sort(by(keyOf)).map((s) => dumpService(view, s));
 }
+
+const FAMILIES = { automatic: undefined, ipv4: "IPv4", ipv6: "IPv6", dual: "Dual" } as const;
 
 function dumpService(view: StateView, s: Service): Json {
   const lb = s.loadBalancing;
@@ -53,8 +55,8 @@ function dumpService(view: StateView, s: Service): Json {
     ...compact({
       cidrVips: s.vips.filter((v) => !isFull(v.cidr)).map((v) => `${v.network}/${formatCidr(v.cidr)}`),
       waypoint: s.waypoint && dumpGateway(s.waypoint),
-      weightedWaypoints: s.weightedWaypoints.map((w) => ({ ...dumpGateway(w.destination), weight: w.weight })),
-      ipFamilies: s.ipFamilies === "automatic" ? undefined : s.ipFamilies,
+      weightedWaypoints: s.weightedWaypoints.map((w) => ({ destination: dumpGateway(w.destination), weight: w.weight })),
+      ipFamilies: FAMILIES[s.ipFamilies],
       loadBalancer: lb && { routingPreferences: lb.routingPreference.map(capital), mode: pascal(lb.mode), healthPolicy: pascal(lb.healthPolicy) },
     }),
   };
@@ -104,7 +106,10 @@ function dumpPems(pems: string | undefined): Json[] {
     const x = new X509Certificate(pem);
     return {
       pem: Buffer.from(pem).toString("base64"), serialNumber: BigInt(`0x${x.serialNumber}`).toString(),
-      validFrom: new Date(x.validFrom).toISOString(), expirationTime: new Date(x.validTo).toISOString(),
+      validFrom: seconds(x.validFrom), expirationTime: seconds(x.validTo),
     };
   });
 }
+
+/** RFC 3339, whole seconds. */
+const seconds = (date: string): string => `${new Date(date).toISOString().slice(0, -5)}Z`;

@@ -1,12 +1,14 @@
 // Owns the administrative HTTP surface of ztunnel: the dump, the explanation, the way to stop.
 import { existsSync, readdirSync, readFileSync } from "node:fs";
-import { parseIp, parseSocketAddress, type SocketAddress, type Workload } from "@ambit/core";
+import { formatSocketAddress, parseIp, parseSocketAddress, type SocketAddress, type Workload } from "@ambit/core";
 import { parseAuthority } from "@ambit/hbone";
-import { json, text, type Metrics, type Reply, type Routes } from "@ambit/runtime";
+import { json, text, type Clock, type Metrics, type Reply, type Routes } from "@ambit/runtime";
 import type { Config } from "../config.ts";
 import { explainConnection } from "../plan/explain.ts";
 import type { Connections } from "../proxy/connections.ts";
+import type { Wires } from "../proxy/wires.ts";
 import type { PodInfo, StateView } from "@ambit/proxy/state";
+import { cpuProfile, heapProfile } from "./profile.ts";
 import { dumpCertificates, dumpPods, dumpPolicies, dumpServices, dumpStaged, dumpWorkloads, type DumpedCertificate } from "./dump.ts";
 
 export interface AdminSources {
@@ -15,18 +17,22 @@ export interface AdminSources {
   readonly rejectedPolicies: () => Iterable<{ readonly key: string }>;
   readonly pods: () => readonly { readonly uid: string; readonly state: "Up" | "Pending"; readonly info: PodInfo }[];
   readonly connections: Connections;
+  readonly wires: Wires;
+  readonly clock: Clock;
   readonly certificates: () => readonly DumpedCertificate[];
   readonly random: () => number;
   readonly quit: () => void;
 }
 
-const PATHS = ["/config_dump", "/debug/connections", "/debug/explain?source=NAMESPACE/NAME&destination=HOST:PORT", "/logging (POST)", "/quitquitquit (POST)", "/metrics", "/healthz/ready"];
+const PATHS = ["/config_dump", "/debug/connections", "/debug/explain?source=NAMESPACE/NAME&destination=HOST:PORT", "/debug/pprof/profile?seconds=10", "/debug/pprof/heap?seconds=10", "/logging?level=LEVEL (POST)", "/quitquitquit (POST)", "/metrics", "/healthz/ready"];
 
 export function adminRoutes(s: AdminSources): Routes {
   return {
     "GET /": () => ({ type: "text/html; charset=utf-8", body: `<!doctype html><title>ztunnel</title><ul>${PATHS.map((p) => `<li>${p}</li>`).join("")}</ul>\n` }),
     "GET /config_dump": () => json(configDump(s)),
-    "GET /debug/connections": () => json(dumpPods(podsWithConnections(s))),
+    "GET /debug/connections": () => json(liveConnections(s)),
+    "GET /debug/pprof/profile": (query) => cpuProfile(query, s.clock),
+    "GET /debug/pprof/heap": (query) => heapProfile(query, s.clock),
     "GET /debug/explain": (query) => explain(s, query),
     "POST /quitquitquit": () => { s.quit(); return text("shutdown now\n"); },
   };
@@ -35,10 +41,27 @@ export function adminRoutes(s: AdminSources): Routes {
 function configDump(s: AdminSources): Record<string, unknown> {
   const view = s.view();
   return {
-    certificates: dumpCertificates(s.certificates()), config: s.config, policies: dumpPolicies(view), rejectedPolicies: [...s.rejectedPolicies()].map((r) => r.key).sort(),
+    certificates: dumpCertificates(s.certificates()), config: withoutSecrets(s.config), policies: dumpPolicies(view), rejectedPolicies: [...s.rejectedPolicies()].map((r) => r.key).sort(),
     services: dumpServices(view), stagedServices: dumpStaged(view), staticConfig: {}, version: { version: "ambit", name: "ztunnel" },
     workloadState: dumpPods(podsWithConnections(s)), workloads: dumpWorkloads(view),
   };
+}
+
+/** A token may be given as itself, and headers may carry one. */
+function withoutSecrets(config: Config): Record<string, unknown> {
+  const plane = (c: Config["xds"]) => ({ ...c, token: c.token.startsWith("/") ? c.token : "[redacted]", headers: Object.fromEntries(Object.keys(c.headers).map((name) => [name, "[redacted]"])) });
+  return { ...config, xds: plane(config.xds), ca: plane(config.ca) };
+}
+
+/** Every connection with its age and bytes, and the tunnels with what the kernel measured: both as they are now. */
+function liveConnections(s: AdminSources): Record<string, unknown> {
+  return Object.fromEntries(podsWithConnections(s).map((p) => [p.uid, {
+    info: p.info,
+    connections: p.connections.map((c) => ({
+      direction: c.direction, src: formatSocketAddress(c.src), originalDst: c.originalDst, actualDst: formatSocketAddress(c.actualDst), protocol: c.protocol, ageMs: c.ageMs, bytes: c.bytes,
+    })),
+    tunnels: s.wires.list(p.uid).map(({ direction, peer, ageMs, tcp }) => ({ direction, peer: formatSocketAddress(peer), ageMs, ...tcp })),
+  }]));
 }
 
 const podsWithConnections = (s: AdminSources) =>

@@ -67,7 +67,10 @@ export async function startListeners(o: ListenersOptions): Promise<Listeners> {
     server.on("error", (error) => o.log.error("listener failed", { port, error: errorText(error) }));
   };
   try {
-    open.push(listen(o, OUTBOUND_PORT, (c) => o.accept.outbound(c)), listen(o, PLAINTEXT_PORT, (c) => o.accept.plaintext(c)), listen(o, TUNNEL_PORT, (c) => o.accept.tunnel(c)));
+    // One by one: when a later one fails, the earlier ones are on the list of what is closed.
+    open.push(listen(o, OUTBOUND_PORT, (c) => o.accept.outbound(c)));
+    open.push(listen(o, PLAINTEXT_PORT, (c) => o.accept.plaintext(c)));
+    open.push(listen(o, TUNNEL_PORT, (c) => o.accept.tunnel(c)));
     const { dns } = o;
     for (const [i, at] of dns?.listen.entries() ?? []) {
       const options = { reusePort: o.reusePort, mark: o.mark };

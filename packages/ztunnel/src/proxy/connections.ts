@@ -1,7 +1,7 @@
 // Owns the list of live connections: each is on it before its policy is checked, and its end can be ordered from outside.
 import { authorize, decisivePolicy, denialText, MeshError, type AuthzFacts, type Denial, type DryRunResult, type SocketAddress, type Workload } from "@ambit/core";
 import type { StateView } from "@ambit/proxy/state";
-import { Stop, type StopSignal } from "@ambit/runtime";
+import { Stop, systemClock, type Clock, type StopSignal } from "@ambit/runtime";
 
 const PERMIT = Symbol("permit");
 
@@ -38,23 +38,34 @@ export interface Live extends Disposable {
   retarget(actualDst: SocketAddress, protocol: LiveConnection["protocol"]): void;
   /** Bytes that were forwarded so far, both directions together. */
   moved(): number;
-  /** From now on this says how many. */
-  measure(bytes: () => number): void;
+  /** Bytes flow now: from now on this says how many. */
+  measure(bytes: () => Flow): void;
 }
+
+/** From the client towards the server, and back. */
+export interface Flow { readonly received: number; readonly sent: number }
+export interface ListedConnection extends LiveConnection { readonly ageMs: number; readonly bytes: Flow }
 
 export type Admission =
   | { readonly live: Live; readonly permit: Permit; /** What policies on trial would have done. */ readonly dryRun: readonly DryRunResult[] }
   | { readonly denied: Denial };
 
-interface Entry { readonly live: Live; readonly abort: Stop; readonly check: { readonly workload: Workload; readonly facts: AuthzFacts } | undefined }
+interface Entry { readonly live: Live; readonly begunMs: number; bytes: () => Flow; readonly abort: Stop; readonly check: { readonly workload: Workload; readonly facts: AuthzFacts } | undefined }
 
 const DRAINED = "connection closed due to connection drain";
 export const POLICY_CHANGE = "connection closed due to policy change";
 export const REJECTION = "connection closed due to policy rejection";
 
+const NO_BYTES = (): Flow => ({ received: 0, sent: 0 });
+
 export class Connections {
+  readonly #clock: Clock;
   readonly #entries = new Set<Entry>();
   #idle: (() => void)[] = [];
+
+  constructor(clock: Clock = systemClock) {
+    this.#clock = clock;
+  }
 
   /** On the list and allowed, or refused. Registering and checking are one synchronous step: no policy change fits between. */
   admit(view: StateView, connection: LiveConnection, workload: Workload, facts: AuthzFacts): Admission {
@@ -103,9 +114,9 @@ export class Connections {
     for (const entry of this.#entries) this.#end(entry);
   }
 
-  list(pod?: string): LiveConnection[] {
-    const all = [...this.#entries].map((e) => e.live.connection);
-    return pod === undefined ? all : all.filter((c) => c.pod === pod);
+  list(pod?: string): ListedConnection[] {
+    const of = [...this.#entries].filter((e) => pod === undefined || e.live.connection.pod === pod);
+    return of.map((e) => ({ ...e.live.connection, ageMs: Math.round(this.#clock.monotonic() - e.begunMs), bytes: e.bytes() }));
   }
 
   /** Resolves when no connection is live. */
@@ -120,13 +131,12 @@ export class Connections {
   #register(connection: LiveConnection, check: Entry["check"]): Live {
     const abort = new Stop();
     let now = connection;
-    let bytes = (): number => 0;
     const live: Live = {
       get connection() { return now; }, ended: abort, [Symbol.dispose]: () => this.#remove(entry),
       retarget: (actualDst, protocol) => { now = { ...now, actualDst, protocol }; },
-      moved: () => bytes(), measure: (counter) => { bytes = counter; },
+      moved: () => { const { received, sent } = entry.bytes(); return received + sent; }, measure: (bytes) => { entry.bytes = bytes; },
     };
-    const entry: Entry = { live, abort, check };
+    const entry: Entry = { live, begunMs: this.#clock.monotonic(), bytes: NO_BYTES, abort, check };
     this.#entries.add(entry);
     return live;
   }

@@ -9,6 +9,7 @@ import { dialApplication } from "./dial-application.ts";
 import { forward, recordEnding } from "./forward.ts";
 import { refuse, type PodContext } from "./pod-context.ts";
 import { admitWhenKnown } from "./policy-watch.ts";
+import { reportTrials } from "./trials.ts";
 
 export async function servePlaintext(pod: PodContext, client: TcpConnection): Promise<void> {
   using arriving = pod.arrivals.hold("plaintext");
@@ -32,6 +33,7 @@ export async function servePlaintext(pod: PodContext, client: TcpConnection): Pr
   const admitted = await admitWhenKnown(pod, {
     pod: pod.uid, direction: "inbound", src: ends.peer, originalDst: formatSocketAddress(original), actualDst: plan.nextHop, protocol: "TCP",
   }, plan.workload, { ...plan.authz, peer: undefined });
+  reportTrials(pod.trials, "denied" in admitted ? admitted.denied.dryRun : admitted.dryRun, { src: formatSocketAddress(ends.peer), dst: formatSocketAddress(original), identity: undefined });
   if ("denied" in admitted) {
     refuse(client);
     return record.finish({ code: "policy-denied", ...describeDenial(admitted.denied) });

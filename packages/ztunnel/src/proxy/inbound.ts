@@ -1,5 +1,5 @@
 // Owns tunnels that peers open to a pod: the handshake with the pod's identity, then each CONNECT in named phases.
-import { decisivePolicy, faultRow, formatSocketAddress, MeshError, type FaultCode } from "@ambit/core";
+import { decisivePolicy, faultRow, formatIdentity, formatSocketAddress, MeshError, type FaultCode } from "@ambit/core";
 import {
   formatRefusal, parseBaggage, parseForwarded, parseTraceparent, REFUSAL_HEADER, serveTunnels, type PeerInfo, type Refusal, type TunnelRequest,
 } from "@ambit/hbone";
@@ -16,6 +16,7 @@ import { ownWorkload } from "./needs.ts";
 import { fingerprintOf, h2Limits, refuse, type Ends, type PodContext, type VerifiedPeer } from "./pod-context.ts";
 import { verifyTrustDomain } from "@ambit/proxy/identity";
 import { admitWhenKnown } from "./policy-watch.ts";
+import { reportTrials } from "./trials.ts";
 import { proxyHeader } from "./proxy-header.ts";
 
 /** Handshakes under way in one pod: anybody may start one, and each costs a key exchange and up to ten seconds. */
@@ -45,6 +46,7 @@ export async function serveTunnel(pod: PodContext, connection: TcpConnection): P
     pod.handshakes.delete(socket);
   }
   const { identity, fingerprint } = accepted.peer;
+  pod.wires.add(socket, { pod: pod.uid, direction: "inbound", peer: ends.peer });
   const peer: PeerInfo = { identity, certificateFingerprint: fingerprint, remote: ends.peer, local: ends.local };
   const session = serveTunnels(accepted.stream, peer, {
     clock: pod.clock, limits: h2Limits(pod.config),
@@ -108,6 +110,7 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
   const admitted = await admitWhenKnown(pod, {
     pod: pod.uid, direction: "inbound", src: ends.peer, originalDst: request.authority, actualDst: plan.nextHop, protocol: "HBONE",
   }, plan.workload, { ...plan.authz, peer: peer.identity });
+  reportTrials(pod.trials, "denied" in admitted ? admitted.denied.dryRun : admitted.dryRun, { src: formatSocketAddress(ends.peer), dst: formatSocketAddress(ends.local), identity: formatIdentity(peer.identity) });
   if ("denied" in admitted) {
     const policy = decisivePolicy(admitted.denied);
     refuseWith("policy-denied", { reason: admitted.denied.reason, ...(policy === undefined ? {} : { policy }) });

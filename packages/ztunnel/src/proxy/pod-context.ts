@@ -13,6 +13,8 @@ import type { Connections } from "./connections.ts";
 import { createDial, type Dial } from "./dial.ts";
 import type { Needs } from "./needs.ts";
 import type { OnDemand } from "./on-demand.ts";
+import type { TrialPorts } from "./trials.ts";
+import type { Wires } from "./wires.ts";
 import type { PeerTrust, TlsContexts } from "@ambit/proxy/identity";
 import { connectTrusted } from "./connect-trusted.ts";
 
@@ -27,6 +29,8 @@ export interface ProxyPorts {
   readonly trust: PeerTrust;
   readonly connections: Connections;
   readonly telemetry: Telemetry;
+  readonly trials: TrialPorts;
+  readonly wires: Wires;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -57,7 +61,9 @@ export function createPodContext(ports: ProxyPorts, uid: string, info: PodInfo, 
     connect: async (key, signal) => {
       const material = await contexts.material(key.source);
       const connection = await dial({ to: key.nextHop, signal });
-      return connectTrusted(ports, connection.toSocket(), { local: key.source, expected: key.expected, material, signal });
+      const socket = connection.toSocket();
+      ports.wires.add(socket, { pod: uid, direction: "outbound", peer: key.nextHop });
+      return connectTrusted(ports, socket, { local: key.source, expected: key.expected, material, signal });
     },
     maxStreams: config.maxStreams, unusedReleaseMs: config.poolReleaseMs, clock, limits: h2Limits(config),
   });

@@ -24,6 +24,8 @@ export interface Telemetry {
   /** Scope `access`. */
   readonly access: Logger;
   readonly clock: Clock;
+  /** The event of opening at info instead of debug. */
+  readonly openAtInfo?: boolean;
 }
 
 /** Made when enough is known; disposed when the connection is over. Nobody set an outcome: it was drained. */
@@ -52,7 +54,8 @@ export class ConnectionRecord implements Disposable {
   /** Bytes will be forwarded from now on. */
   opened(): void {
     this.#counters = this.#t.metrics.open(this.#facts);
-    if (this.#t.access.enabled("debug")) this.#t.access.debug("connection opened", this.#fields());
+    const level = this.#t.openAtInfo === true ? "info" : "debug";
+    if (this.#t.access.enabled(level)) this.#t.access[level]("connection opened", this.#fields());
   }
 
   /** From the client towards the server. */
@@ -67,9 +70,9 @@ export class ConnectionRecord implements Disposable {
     this.#counters?.sent.inc(bytes);
   }
 
-  /** Forwarded so far, both directions together. */
-  get bytes(): number {
-    return this.#received + this.#sent;
+  /** So far. */
+  get bytes(): { readonly received: number; readonly sent: number } {
+    return { received: this.#received, sent: this.#sent };
   }
 
   /** More for the access line. */

@@ -1,5 +1,5 @@
 // Owns the metric families of ztunnel and the labels of a connection. Names and labels are Istio's.
-import { formatIdentity, type Flag, type Identity, type Service, type Workload } from "@ambit/core";
+import { formatIdentity, type Flag, type Identity, type PolicyKey, type Service, type Workload } from "@ambit/core";
 import type { Baggage } from "@ambit/hbone";
 import type { Counter, Labels, Metrics } from "@ambit/runtime";
 import { RecentParties } from "./recent-parties.ts";
@@ -81,7 +81,7 @@ export class TrafficMetrics {
   readonly #recent = new RecentParties<TrafficCounters>();
   readonly #opened; readonly #closed; readonly #failed; readonly #received; readonly #sent; readonly #sourceSockets; readonly #destinationSockets;
   readonly onDemandDns; readonly xdsTerminations; readonly xdsMessages; readonly xdsBytes;
-  readonly #revoked;
+  readonly #revoked; readonly #trials;
   readonly #dnsRequests; readonly #dnsUpstream; readonly #dnsFailures; readonly #dnsDuration;
   readonly activeProxies; readonly pendingProxies; readonly proxiesStarted; readonly proxiesStopped;
 
@@ -96,6 +96,7 @@ export class TrafficMetrics {
     this.#destinationSockets = sockets.with({ reporter: "destination" });
     this.onDemandDns = m.counter("istio_on_demand_dns_total", "DNS lookups of workloads that are known by hostname.");
     this.#revoked = m.counter("istio_crl_policy_rejections_total", "Peers refused or cut because their certificate is revoked.");
+    this.#trials = m.counter("ambit_authz_dry_run_total", "Connections that a policy on trial would have allowed or denied.");
     this.xdsTerminations = m.counter("istio_xds_connection_terminations_total", "Ended control plane streams.");
     this.xdsMessages = m.counter("istio_xds_message_total", "Pushes received.");
     this.xdsBytes = m.counter("istio_xds_message_bytes_total", "Resource bytes received.");
@@ -132,6 +133,10 @@ export class TrafficMetrics {
     const open = reporter === "source" ? this.#sourceSockets : this.#destinationSockets;
     open.add(1);
     return { [Symbol.dispose]: () => open.add(-1) };
+  }
+
+  trial(policy: PolicyKey, action: "allow" | "deny"): void {
+    this.#trials.with({ policy, action }).inc();
   }
 
   revoked(reporter: Reporter): void {

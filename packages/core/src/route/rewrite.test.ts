@@ -19,7 +19,7 @@ describe("ReplacePrefixMatch (Gateway API 5)", () => {
 describe("rewrites of VirtualService (l7-traffic 2)", () => {
   const cases: [string, PathRewrite, PathMatch, string, string][] = [
     ["a raw prefix", { kind: "prefix", value: "/v2" }, m("prefix", "/v1"), "/v1x", "/v2x"], ["that never loses its slash", { kind: "prefix", value: "" }, m("prefix", "/v1/"), "/v1/x", "/x"],
-    ["an exact path is replaced whole", { kind: "prefix", value: "/v2" }, m("exact", "/v1/x"), "/v1/x", "/v2"], ["so is what a regex matched", { kind: "prefix", value: "/v2" }, m("regex", "/v1.*"), "/v1/x", "/v2"],
+    ["an exact path is replaced whole", { kind: "prefix", value: "/v2" }, m("exact", "/v1/x"), "/v1/x", "/v2"], ["so is what a regex matched", { kind: "prefix", value: "/v2" }, m("regex", "/.*"), "/v1/x", "/v2"],
     ["regex with groups", { kind: "regex", pattern: "/v1/(.*)/(.*)", substitution: "/v2/\\2/\\1" }, m("prefix", "/"), "/v1/a/b", "/v2/b/a"], ["full", { kind: "full", value: "/one" }, m("prefix", "/"), "/a/b", "/one"],
     ["a pattern that cannot be read", { kind: "regex", pattern: "(", substitution: "" }, m("prefix", "/"), "/", "error: a `(` without its `)` at position 2"],
   ];

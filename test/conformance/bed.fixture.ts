@@ -19,7 +19,7 @@ export interface Answer { readonly status: number; readonly headers: Readonly<Re
 export interface Ask { readonly method?: string; readonly headers?: Readonly<Record<string, string>>; readonly count?: number; readonly h2?: boolean; readonly body?: string; readonly from?: { readonly namespace: string; readonly pod: string } }
 
 export const podOf = (name: string): string => `${name}-pod`;
-const echoPod = (name: string, namespace: string, node: string, labels: Readonly<Record<string, string>> = {}): string => JSON.stringify({
+export const echoPod = (name: string, namespace: string, node: string, labels: Readonly<Record<string, string>> = {}): string => JSON.stringify({
   // Another name than its Service's: a pod finds its own host name in /etc/hosts.
   apiVersion: "v1", kind: "Pod", metadata: { name: podOf(name), namespace, labels: { app: "echo", version: name.replace("echo-", ""), instance: name, ...labels } },
   spec: {
@@ -39,8 +39,10 @@ const namespace = (name: string): string => JSON.stringify({ apiVersion: "v1", k
 export class MeshBed {
   readonly lab: TestLab;
 
-  static async start(): Promise<MeshBed> {
+  /** `echo: false`: without the suite's own objects. */
+  static async start(o: { readonly echo?: boolean } = {}): Promise<MeshBed> {
     const lab = await TestLab.start();
+    if (o.echo === false) return new MeshBed(lab);
     try {
       await lab.apply(documents(
         namespace(MESH), namespace(CONSUMER), ...["echo-v1", "echo-v2"].map((n) => accountOf(n, MESH)), accountOf("echo-v1", CONSUMER),

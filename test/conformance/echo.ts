@@ -36,6 +36,8 @@ function serve(name: string): void {
     return Number(query.get("status") ?? 503);
   };
   const respond = (what: Seen, end: (status: number, body: string) => void): void => {
+    // For cases that look at who was asked, not at what was answered.
+    if (what.headers["x-log"] !== undefined) process.stdout.write(`${JSON.stringify({ asked: what.headers["x-log"], host: what.host })}\n`);
     const query = new URL(what.path, "http://x").searchParams;
     const status = statusFor(query);
     setTimeout(() => end(status, `${JSON.stringify(what)}${"x".repeat(Number(query.get("size") ?? 0))}\n`), Number(query.get("delay") ?? 0));

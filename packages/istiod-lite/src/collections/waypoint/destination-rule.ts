@@ -18,7 +18,15 @@ export interface DestinationRuleInfo {
   readonly hosts: readonly string[];
   readonly exportTo: readonly string[];
   /** Refused, or not for waypoints: nothing. */
-  readonly traffic: { readonly settings: TrafficSettings; readonly ports: ReadonlyMap<number, TrafficSettings>; readonly subsets: ReadonlyMap<string, Subset> } | undefined;
+  readonly traffic: {
+    /** It has a trafficPolicy of its own; without one another rule of the host may speak for all. */
+    readonly says: boolean;
+    readonly settings: TrafficSettings;
+    readonly ports: ReadonlyMap<number, TrafficSettings>;
+    readonly subsets: ReadonlyMap<string, Subset>;
+    /** Subsets without a trafficPolicy of their own: they have the rule's, whoever's that is. */
+    readonly inheriting: ReadonlySet<string>;
+  } | undefined;
   readonly problems: readonly Problem[];
   /** What of it has no effect at a waypoint. */
   readonly remarks: readonly string[];
@@ -42,6 +50,7 @@ export function destinationRuleOf(settings: Settings) {
     const own = withBlocks(DEFAULT_TRAFFIC, rule.blocks, hostname);
     const ports = portSettings(rule, own, hostname);
     const subsets = new Map<string, Subset>();
+    const inheriting = new Set<string>();
     const list = reader.list(spec["subsets"], "spec.subsets") ?? [];
     if (list.length > SUBSETS_MAX) reader.refuse("spec.subsets", `has more than ${SUBSETS_MAX} entries`);
     for (const [i, s] of list.slice(0, SUBSETS_MAX).entries()) {
@@ -51,6 +60,7 @@ export function destinationRuleOf(settings: Settings) {
       if (subset === "" || subsets.has(subset)) { reader.refuse(`${path}.name`, subset === "" ? "is missing" : `${subset}: is there twice`); continue; }
       const policy = policyOf(reader, fields["trafficPolicy"], `${path}.trafficPolicy`, remarks);
       const merged = withBlocks(own, policy.blocks, hostname);
+      if (fields["trafficPolicy"] === undefined) inheriting.add(subset);
       subsets.set(subset, {
         name: subset, labels: reader.labels(fields["labels"], `${path}.labels`) ?? {}, settings: merged,
         // A subset that says something itself is nearer than the rule's ports.
@@ -61,7 +71,7 @@ export function destinationRuleOf(settings: Settings) {
     const usable = reader.problems.length === 0 && spec["workloadSelector"] === undefined;
     return {
       key: `${namespace}/${name}`, namespace, name, createdAt: Date.parse(o.metadata.creationTimestamp ?? "") || 0, hosts: host === "" ? [] : [hostname],
-      exportTo: exportsOf(reader, spec["exportTo"]), traffic: usable ? { settings: own, ports, subsets } : undefined, problems: reader.problems, remarks,
+      exportTo: exportsOf(reader, spec["exportTo"]), traffic: usable ? { says: spec["trafficPolicy"] !== undefined, settings: own, ports, subsets, inheriting } : undefined, problems: reader.problems, remarks,
     };
   };
 }

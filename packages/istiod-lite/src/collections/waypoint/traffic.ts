@@ -23,9 +23,11 @@ export function trafficPolicyOf(ctx: Context, inputs: TrafficInputs, s: ServiceI
     const [first] = rules;
     if (first?.traffic === undefined) continue;
     const subsets = new Map<string, Subset>();
-    // The oldest speaks for all; of the others only subsets that it does not have.
-    for (const rule of rules) for (const [name, subset] of rule.traffic?.subsets ?? []) if (!subsets.has(name)) subsets.set(name, subset);
-    return { service: s.key, origin: rules.map((r) => r.key).join(", "), settings: first.traffic.settings, ports: first.traffic.ports, subsets };
+    // The oldest that says something speaks for all; each adds the subsets that those before it do not have.
+    const { settings, ports } = rules.find((r) => r.traffic?.says === true)?.traffic ?? first.traffic;
+    for (const { traffic } of rules)
+      for (const [name, subset] of traffic?.subsets ?? []) if (!subsets.has(name)) subsets.set(name, traffic?.inheriting.has(name) === true ? { ...subset, settings, ports } : subset);
+    return { service: s.key, origin: rules.map((r) => r.key).join(", "), settings, ports, subsets };
   }
   return undefined;
 }

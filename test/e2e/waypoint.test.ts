@@ -1,0 +1,162 @@
+// Istio's own objects at a waypoint, in the shapes of its Bookinfo samples: routing by header, weight and path, faults, mirrors, timeouts, retries, L7
+// policy, tokens; and what happens while waypoints come and go.
+import assert from "node:assert/strict";
+import { generateKeyPairSync, sign } from "node:crypto";
+import { KINDS, type Condition, type KubeObject } from "@ambit/kube";
+import { accountOf, documents } from "./client-log.fixture.ts";
+import { echoPod, MeshBed, podOf, type Answer } from "../conformance/bed.fixture.ts";
+
+const NS = "book";
+const CLIENT = { namespace: NS, pod: podOf("productpage") };
+const URL_ = "http://reviews:9080/";
+
+const service = (name: string): object => ({ apiVersion: "v1", kind: "Service", metadata: { name, namespace: NS, labels: { app: name, service: name } }, spec: { selector: { app: name }, ports: [{ port: 9080, name: "http", targetPort: 8080 }, { port: 9090, name: "tcp-echo" }] } });
+const destinationRule = { apiVersion: "networking.istio.io/v1", kind: "DestinationRule", metadata: { name: "reviews", namespace: NS }, spec: { host: "reviews", subsets: ["v1", "v2", "v3"].map((version) => ({ name: version, labels: { version } })) } };
+const virtualService = (http: readonly object[], name = "reviews"): object => ({ apiVersion: "networking.istio.io/v1", kind: "VirtualService", metadata: { name, namespace: NS }, spec: { hosts: ["reviews"], http } });
+const to = (subset: string, more: object = {}): object => ({ destination: { host: "reviews", subset }, ...more });
+const policy = (name: string, spec: object): object => ({ apiVersion: "security.istio.io/v1", kind: "AuthorizationPolicy", metadata: { name, namespace: NS }, spec: { targetRefs: [{ group: "", kind: "Service", name: "reviews" }], ...spec } });
+
+describe("Istio's objects at a waypoint", function () {
+  this.timeout(240_000);
+  // One second try, which the reporter names: the test shares two cores with the cluster it watches.
+  this.retries(1);
+  let bed: MeshBed;
+  before(async () => {
+    bed = await MeshBed.start({ echo: false });
+    await bed.lab.apply(documents(
+      JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name: NS, labels: { "istio.io/dataplane-mode": "ambient" } } }),
+      ...["reviews-v1", "reviews-v2", "reviews-v3", "productpage"].map((n) => accountOf(n, NS)), JSON.stringify(service("reviews")),
+      ...["v1", "v2", "v3"].map((v, i) => echoPod(`reviews-${v}`, NS, i === 1 ? "node-2" : "node-1", { app: "reviews", version: v })), echoPod("productpage", NS, "node-2", { app: "productpage" }),
+    ));
+    await bed.lab.ready(NS, { enrolled: true, count: 4 });
+    const applied = await bed.ambit("waypoint", "apply", "-n", NS, "--enroll-namespace", "--wait");
+    assert.equal(applied.code, 0, applied.err);
+    await bed.lab.apply(JSON.stringify(destinationRule));
+  });
+  after(() => bed?.stop());
+
+  const ask = (o: Parameters<MeshBed["ask"]>[1] & { readonly url?: string } = {}): Promise<Answer[]> => bed.ask(o.url ?? URL_, { from: CLIENT, count: 3, ...o });
+  const servers = (answers: readonly Answer[]): string[] => [...new Set(answers.map((a) => a.seen?.server ?? a.error ?? String(a.status)))].sort();
+  const statuses = (answers: readonly Answer[]): (number | string)[] => [...new Set(answers.map((a) => a.error ?? a.status))];
+  const all = async (expected: string, o?: Parameters<typeof ask>[0]): Promise<void> => bed.eventually(async () => assert.deepEqual(servers(await ask(o)), [expected]));
+  const answered = async (status: number, o?: Parameters<typeof ask>[0]): Promise<void> => bed.eventually(async () => assert.deepEqual(statuses(await ask(o)), [status]));
+
+  it("a header sends one user to v2, everyone else to v1", () => bed.with([virtualService([
+    { match: [{ headers: { "end-user": { exact: "jason" } } }], route: [to("v2")] }, { route: [to("v1")] },
+  ])], async () => {
+    await all("reviews-v1");
+    await all("reviews-v2", { headers: { "end-user": "jason" } });
+  }));
+
+  it("weights split between v1 and v3", () => bed.with([virtualService([{ route: [to("v1", { weight: 50 }), to("v3", { weight: 50 })] }])], () => bed.eventually(async () => {
+    const answers = await ask({ count: 200 });
+    const share = answers.filter((a) => a.seen?.server === "reviews-v3").length / answers.length;
+    assert.ok(answers.every((a) => a.seen?.server === "reviews-v1" || a.seen?.server === "reviews-v3") && Math.abs(share - 0.5) < 0.15, `${share}`);
+  })));
+
+  it("a path is matched and rewritten", () => bed.with([virtualService([
+    { match: [{ uri: { prefix: "/api/v1/reviews" } }], rewrite: { uri: "/reviews" }, route: [to("v3")] }, { route: [to("v1")] },
+  ])], () => bed.eventually(async () => {
+    const [answer] = await ask({ url: `${URL_}api/v1/reviews/7` });
+    assert.deepEqual([answer?.seen?.server, answer?.seen?.path, answer?.seen?.headers["x-envoy-original-path"]], ["reviews-v3", "/reviews/7", "/api/v1/reviews/7"]);
+    assert.deepEqual(servers(await ask()), ["reviews-v1"]);
+  })));
+
+  it("a fault delays one user and aborts another", () => bed.with([virtualService([
+    { match: [{ headers: { "end-user": { exact: "jason" } } }], fault: { delay: { percentage: { value: 100 }, fixedDelay: "1s" } }, route: [to("v1")] },
+    { match: [{ headers: { "end-user": { exact: "tester" } } }], fault: { abort: { percentage: { value: 100 }, httpStatus: 500 } }, route: [to("v1")] },
+    { route: [to("v1")] },
+  ])], async () => {
+    await answered(500, { headers: { "end-user": "tester" } });
+    const begin = Date.now();
+    assert.deepEqual(servers(await ask({ count: 1, headers: { "end-user": "jason" } })), ["reviews-v1"]);
+    assert.ok(Date.now() - begin >= 1_000, `${Date.now() - begin} ms`);
+    assert.deepEqual(servers(await ask()), ["reviews-v1"]);
+  }));
+
+  it("a mirror sees what v1 answers", () => bed.with([virtualService([{ route: [to("v1")], mirror: { host: "reviews", subset: "v2" }, mirrorPercentage: { value: 100 } }])], async () => {
+    await all("reviews-v1");
+    const marker = `mirrored-${process.pid}`;
+    assert.deepEqual(servers(await ask({ headers: { "x-log": marker } })), ["reviews-v1"]);
+    await bed.eventually(async () => assert.match(await bed.lab.kubectl("-n", NS, "logs", podOf("reviews-v2")), new RegExp(`"asked":"${marker}","host":"reviews-shadow`)));
+  }));
+
+  it("a timeout ends a slow request, retries overcome a failing one", () => bed.with([virtualService([
+    { match: [{ uri: { prefix: "/slow" } }], timeout: "0.5s", route: [to("v1")] },
+    { match: [{ uri: { prefix: "/flaky" } }], retries: { attempts: 3, perTryTimeout: "2s", retryOn: "5xx" }, route: [to("v1")] },
+    { route: [to("v1")] },
+  ])], async () => {
+    await answered(504, { url: `${URL_}slow?delay=3000`, count: 1 });
+    await answered(200, { url: `${URL_}flaky?status=503&fail-first=k${process.pid}:2`, count: 1 });
+  }));
+
+  it("consistent hashing by a header keeps one user at one endpoint", () => bed.with([{
+    apiVersion: "networking.istio.io/v1", kind: "DestinationRule", metadata: { name: "sticky", namespace: NS },
+    spec: { host: `reviews.${NS}.svc.cluster.local`, trafficPolicy: { loadBalancer: { consistentHash: { httpHeaderName: "x-user" } } } },
+  }], () => bed.eventually(async () => {
+    for (const user of ["ann", "bob", "cid"]) assert.equal(servers(await ask({ count: 10, headers: { "x-user": user } })).length, 1, user);
+  })));
+
+  it("L7 policies: methods, paths, headers; the condition names who enforces", () => bed.with([
+    policy("readers", { action: "ALLOW", rules: [{ to: [{ operation: { methods: ["GET"], paths: ["/public/*"] } }], from: [{ source: { principals: [`cluster.local/ns/${NS}/sa/productpage`] } }] }] }),
+    policy("no-bots", { action: "DENY", rules: [{ when: [{ key: "request.headers[user-agent]", values: ["bot*"] }] }] }),
+  ], async () => {
+    await answered(200, { url: `${URL_}public/a` });
+    await answered(403, { url: `${URL_}private/a` });
+    await answered(403, { url: `${URL_}public/a`, method: "DELETE" });
+    await answered(403, { url: `${URL_}public/a`, headers: { "user-agent": "bot/1" } });
+    const [denied] = await ask({ url: `${URL_}public/%2e%2e/private`, count: 1 });
+    assert.equal(denied?.status, 403, "an encoded way round is the way itself");
+    const found = await bed.lab.client.get(KINDS.authorizationPolicies, NS, "readers");
+    const condition = ((found["status"] as { conditions?: Condition[] } | undefined)?.conditions ?? []).find((c) => c.type === "WaypointAccepted");
+    assert.deepEqual([condition?.status, condition?.message?.includes(`${NS}/waypoint`)], ["True", true]);
+  }));
+
+  it("tokens: none passes without a policy, a bad one is 401, a policy asks for the right one", () => {
+    const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+    const jwks = JSON.stringify({ keys: [{ ...publicKey.export({ format: "jwk" }), kid: "k1", alg: "RS256", use: "sig" }] });
+    const token = (claims: object): string => {
+      const text = [{ alg: "RS256", kid: "k1" }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".");
+      return `${text}.${sign("sha256", Buffer.from(text), privateKey).toString("base64url")}`;
+    };
+    const bearer = (claims: object) => ({ Authorization: `Bearer ${token({ iss: "https://issuer.example", exp: Math.floor(Date.now() / 1000) + 3600, ...claims })}` });
+    const authentication = { apiVersion: "security.istio.io/v1", kind: "RequestAuthentication", metadata: { name: "jwt", namespace: NS }, spec: { targetRefs: [{ group: "", kind: "Service", name: "reviews" }], jwtRules: [{ issuer: "https://issuer.example", jwks }] } };
+    const require_ = policy("needs-token", { action: "ALLOW", rules: [{ from: [{ source: { requestPrincipals: ["https://issuer.example/ann"] } }], when: [{ key: "request.auth.claims[groups]", values: ["staff"] }] }] });
+    return bed.with([authentication], async () => {
+      await answered(401, { headers: { Authorization: "Bearer nonsense" } });
+      await answered(200);
+      await bed.with([require_], async () => {
+        await answered(403);
+        await answered(200, { headers: bearer({ sub: "ann", groups: ["staff", "x"] }) });
+        await answered(403, { headers: bearer({ sub: "ann", groups: ["x"] }) });
+        await answered(403, { headers: bearer({ sub: "bob", groups: ["staff"] }) });
+        await answered(401, { headers: bearer({ sub: "ann", exp: 1 }) });
+      });
+    });
+  });
+
+  it("a connection whose server speaks first passes as TCP, and the L4 part of a policy holds for it", async () => {
+    const tcp = async (): Promise<string> => bed.lab.kubectl("-n", NS, "exec", CLIENT.pod, "--", process.execPath, "-e",
+      "const s=require('net').connect(9090,'reviews');s.setTimeout(4000,()=>s.destroy());s.once('data',d=>{process.stdout.write(String(d));s.destroy()});s.on('error',e=>process.stdout.write(e.code));s.on('close',()=>process.stdout.write('.'))");
+    await bed.eventually(async () => assert.match(await tcp(), /hello from reviews-v\d/));
+    await bed.with([policy("no-tcp", { action: "DENY", rules: [{ to: [{ operation: { ports: ["9090"] } }] }] })], () => bed.eventually(async () => assert.doesNotMatch(await tcp(), /hello/)));
+  });
+
+  it("a waypoint that is taken away refuses, and one that comes back serves", async () => {
+    const { kind: _kind, ...gateway } = await bed.lab.client.get<KubeObject>(KINDS.gateways, NS, "waypoint");
+    await bed.lab.kubectl("-n", NS, "delete", "gateway", "waypoint");
+    await bed.eventually(async () => assert.ok((await ask()).every((a) => a.error !== undefined), "nothing passes it by"));
+    await bed.lab.apply(JSON.stringify({ apiVersion: "gateway.networking.k8s.io/v1", kind: "Gateway", metadata: { name: "waypoint", namespace: NS }, spec: gateway["spec"] }));
+    const status = await bed.ambit("waypoint", "status", "-n", NS);
+    assert.equal(status.code, 0, status.out + status.err);
+    await answered(200);
+  });
+
+  it("scale 1 to 3 to 1 and a rolling restart under load: no request fails", async () => {
+    const load = bed.ask(`${URL_}?delay=20`, { from: CLIENT, count: 3_000 });
+    for (const step of [["scale", "deployment/waypoint", "--replicas=3"], ["rollout", "status", "deployment/waypoint", "--timeout=60s"], ["rollout", "restart", "deployment/waypoint"], ["rollout", "status", "deployment/waypoint", "--timeout=90s"], ["scale", "deployment/waypoint", "--replicas=1"], ["rollout", "status", "deployment/waypoint", "--timeout=60s"]])
+      await bed.lab.kubectl("-n", NS, ...step);
+    const failed = (await load).filter((a) => a.status !== 200);
+    assert.deepEqual(failed.slice(0, 5), []);
+  });
+});

@@ -107,7 +107,7 @@ describe("2 conditions", () => {
 
 describe("2 requestPrincipals", () => {
   const cases: [string, boolean][] = [
-    ["https://iss/me", true], ["https://iss/you", false], ["*", true], ["*/me", true], ["*iss/me", true], ["*iss/m", false], ["*e", true], ["*you", false], ["https://iss/*", true], ["https://iss/m*", true], ["https://is/*", false], ["https*", true], ["https://iss*", false], ["me", false],
+    ["https://iss/me", true], ["https://iss/you", false], ["*", true], ["*/me", true], ["*iss/me", true], ["*iss/m", false], ["*other/me", false], ["*e", true], ["*you", false], ["https://iss/*", true], ["https://iss/m*", true], ["https://is/*", false], ["https*", true], ["https://iss*", false], ["me", false],
   ];
   for (const [written, expected] of cases) it(written, () => assert.equal(holds(rule({ from: [from({ requestPrincipals: [written] })] }), facts({ http: http({ tokens: [token("https://iss", "me")] }) }))[0], expected));
   it("an issuer without slash may be a prefix", () => assert.equal(holds(rule({ from: [from({ requestPrincipals: ["acc*"] })] }), facts({ http: http({ tokens: [token("accounts", "me")] }) }))[0], true));

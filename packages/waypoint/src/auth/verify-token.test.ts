@@ -91,6 +91,20 @@ describe("several rules (l7-authz 4)", () => {
   });
 });
 
+describe("a token that comes again", () => {
+  it("is judged by its claims again, and by new keys anew", () => {
+    const token = tokenOf("RS256", { ...CLAIMS, exp: NOW / 1000 });
+    const at = (now: number, jwks = ALL): string => { const o = verifyTokens([jwtRule({ jwks })], { fields: ["authorization", `Bearer ${token}`], now }, undefined, keySets); return o.kind === "invalid" ? o.reason : o.kind; };
+    assert.deepEqual([at(NOW), at(NOW), at(NOW + 61_000), at(NOW, jwksOf("P-256"))], ["valid", "valid", "Jwt is expired", "Jwks doesn't have key to match kid or alg from Jwt"]);
+    const [head, payload] = token.split(".");
+    assert.equal(verify(`${head}.${payload}.${Buffer.from("forged").toString("base64url")}`), "Jwt verification fails");
+  });
+  it("more of them than are kept are still verified", () => {
+    const tokens = Array.from({ length: 600 }, (_, i) => tokenOf("EdDSA", { ...CLAIMS, sub: `u${i}` }));
+    for (const [i, t] of [...tokens, ...tokens.slice(0, 5)].entries()) assert.equal(verify(t), `https://issuer/u${i % 600}`);
+  });
+});
+
 describe("S36: keys", () => {
   const cases: [string, string | undefined, string][] = [
     ["not to be had: every token fails", undefined, "Jwks remote fetch is failed"], ["not readable", "{", "Jwks is invalid"], ["empty", `{"keys":[]}`, "Jwks is invalid"],

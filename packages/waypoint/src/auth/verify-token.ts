@@ -1,6 +1,6 @@
 // Owns verifying the tokens of a request by the rules that apply to it: signature, claims, and what several rules and tokens mean together.
 import { constants, verify, type VerifyKeyObjectInput } from "node:crypto";
-import type { JwtRule } from "@ambit/core";
+import { ok, type JwtRule } from "@ambit/core";
 import type { RequestFacts, TokenFacts } from "../facts.ts";
 import { CANDIDATES_MAX, findTokens, type TokenCandidate } from "../plan/tokens.ts";
 import { checkClaims, parseJwt, splitClaims, type Jwt } from "./jwt.ts";
@@ -33,19 +33,39 @@ const UNKNOWN_ISSUER = "Jwt issuer is not configured";
 
 /** What the token says, or why it is none (Envoy's words). */
 function verifyToken(rule: JwtRule, { token, location, rule: index }: TokenCandidate, now: number, keySets: KeySets): TokenFacts | string {
-  const jwt = parseJwt(token);
+  const keys = rule.jwks === undefined ? undefined : keySets.get(rule.jwks);
+  const cache = keys?.ok === true ? provenBy(keys.value) : undefined;
+  const known = cache?.get(token);
+  const jwt = known === undefined ? parseJwt(token) : ok(known);
   if (!jwt.ok) return jwt.error;
   const { algorithm, claims, payload } = jwt.value;
   const wrong = checkClaims(rule, claims, now);
   if (wrong !== undefined) return wrong;
   if (!ALGORITHMS.has(algorithm)) return "Jwt header [alg] is not supported";
-  if (rule.jwks === undefined) return "Jwks remote fetch is failed";
-  const keys = keySets.get(rule.jwks);
+  const found: TokenFacts = { issuer: rule.issuer, subject: typeof claims["sub"] === "string" ? claims["sub"] : "", claims: splitClaims(rule, claims), payload, rule: index, location };
+  if (known !== undefined) return found;
+  if (keys === undefined) return "Jwks remote fetch is failed";
   if (!keys.ok) return "Jwks is invalid";
   const fitting = keys.value.filter((k) => k.algorithms.includes(algorithm) && (jwt.value.keyId === undefined || k.id === undefined || k.id === jwt.value.keyId));
   if (fitting.length === 0) return "Jwks doesn't have key to match kid or alg from Jwt";
   if (!fitting.some((key) => signatureHolds(jwt.value, key))) return "Jwt verification fails";
-  return { issuer: rule.issuer, subject: typeof claims["sub"] === "string" ? claims["sub"] : "", claims: splitClaims(rule, claims), payload, rule: index, location };
+  if (cache !== undefined) {
+    // The oldest goes first.
+    const [oldest] = cache.keys();
+    if (cache.size >= PROVEN_MAX && oldest !== undefined) cache.delete(oldest);
+    cache.set(token, jwt.value);
+  }
+  return found;
+}
+
+/** Tokens whose signature held, by the very keys: clients send the same one again and again. At most 16 KiB each, usually one. */
+const PROVEN_MAX = 512;
+const proven = new WeakMap<readonly PublicKey[], Map<string, Jwt>>();
+
+function provenBy(keys: readonly PublicKey[]): Map<string, Jwt> {
+  let known = proven.get(keys);
+  if (known === undefined) proven.set(keys, (known = new Map<string, Jwt>()));
+  return known;
 }
 
 interface Check { readonly hash: string | undefined; readonly more: Partial<VerifyKeyObjectInput> }

@@ -1,6 +1,6 @@
 // Owns authorization at a waypoint: which policies apply to a request, what is asked of providers, and the answer that a denial becomes.
 import {
-  authorizeRequest, parseIp, fieldValue, type HttpRoute, type Ip, type PolicyTarget, type RequestAuthzFacts, type RequestDenial, type RequestPolicy, type RequestVerdict, type SocketAddress, type WaypointConfig,
+  authorizeRequest, parseIp, fieldValue, type HttpRoute, type Ip, type PolicyTarget, type RequestAuthzFacts, type RequestDenial, type RequestPolicy, type RequestVerdict, type ServiceKey, type SocketAddress, type WaypointConfig,
 } from "@ambit/core";
 import type { ConnectionFacts, RequestFacts } from "../facts.ts";
 import { denied } from "./reply.ts";
@@ -10,14 +10,28 @@ import { destinationKey } from "./routes.ts";
 /** Those on the waypoint and on the service dialled, and those on the route that is taken. Pod traffic meets only the waypoint's. */
 export function policiesFor<T extends { readonly targets: readonly PolicyTarget[] }>(list: readonly T[], connection: ConnectionFacts, taken: (target: Extract<PolicyTarget, { kind: "route" }>) => boolean): readonly T[] {
   if (list.length === 0) return list;
-  const key = destinationKey(connection);
-  return list.filter((policy) => policy.targets.some((target) => {
-    switch (target.kind) {
-      case "waypoint": return true;
-      case "service": return target.service === key;
-      case "route": return key !== undefined && taken(target);
-    }
-  }));
+  const possible = possiblePolicies(list, destinationKey(connection));
+  if (!possible.routed) return possible.list;
+  return possible.list.filter((policy) => policy.targets.some((target) => (target.kind === "route" ? possible.key !== undefined && taken(target) : isFor(target, possible.key))));
+}
+
+const isFor = (target: PolicyTarget, key: ServiceKey | undefined): boolean => target.kind === "waypoint" || (target.kind === "service" && target.service === key);
+
+type Attached = readonly { readonly targets: readonly PolicyTarget[] }[];
+interface Possible<L> { readonly list: L; readonly key: ServiceKey | undefined; /** Which of them apply depends on the route. */ readonly routed: boolean }
+/** A configuration's lists never change, so what may apply to a service is found once for each of them. */
+const possibleOf = new WeakMap<Attached, Map<ServiceKey | undefined, Possible<Attached>>>();
+
+function possiblePolicies<L extends Attached>(list: L, key: ServiceKey | undefined): Possible<L> {
+  let byKey = possibleOf.get(list);
+  if (byKey === undefined) possibleOf.set(list, (byKey = new Map()));
+  let known = byKey.get(key);
+  if (known === undefined) {
+    const some = list.filter((p) => p.targets.some((t) => t.kind === "route" || isFor(t, key)));
+    byKey.set(key, (known = { list: some, key, routed: some.some((p) => p.targets.some((t) => t.kind === "route")) }));
+  }
+  // What was stored under a list was made of that list's items.
+  return known as Possible<L>;
 }
 
 /** A policy on a route names the object, and perhaps one rule of it. */

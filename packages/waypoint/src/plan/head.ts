@@ -15,6 +15,21 @@ const FORGEABLE = new Set([
   "x-envoy-internal", "x-envoy-ip-tags", "x-envoy-force-trace", "x-envoy-decorator-operation", "x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node", "x-envoy-auth-partial-body",
 ]);
 
+/** One reader takes the first of two, another the last (S5): with these that is a way round whoever judged the other. */
+const ONCE = new Set(["authorization", "content-length", "content-type", "host"]);
+
+/** The name of a field that may come once and came twice. */
+export function repeatedField(fields: readonly string[]): string | undefined {
+  let seen: Set<string> | undefined;
+  for (let i = 0; i < fields.length; i += 2) {
+    const name = fields[i] ?? "";
+    if (!ONCE.has(name)) continue;
+    if (seen?.has(name) === true) return name;
+    (seen ??= new Set()).add(name);
+  }
+  return undefined;
+}
+
 /** The client's fields without what ends at this hop; `te: trailers` stays (RFC 9110 §10.1.4). */
 export function incomingFields(fields: readonly string[]): string[] {
   const connection = fieldValue(fields, "connection");

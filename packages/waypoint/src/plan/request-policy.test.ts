@@ -62,6 +62,8 @@ describe("planRequest: tokens (l7-authz 4)", () => {
   it("rules on a route hold only there", () => {
     const routes = routed([route({ path: { kind: "exact", value: "/a", ignoreCase: false } }), route({}, { origin: { ...route({}).origin, name: "open", rule: 1 } })], { authentications: [authentication({ targets: [{ kind: "route", route: { kind: "HTTPRoute", namespace: "shop", name: "routes", ruleName: undefined } }] })] });
     assert.deepEqual([outcome(plan(routes, { target: "/a" })), outcome(plan(routes, { target: "/b" }))], ["need token", "shop/v1 /b"]);
+    const last = { ...routes, authentications: [authentication({ targets: [{ kind: "route", route: { kind: "HTTPRoute", namespace: "shop", name: "open", ruleName: undefined } }] })] };
+    assert.deepEqual([outcome(plan(last, { target: "/a" })), outcome(plan(last, { target: "/b" }))], ["shop/v1 /a", "need token"]);
   });
 });
 

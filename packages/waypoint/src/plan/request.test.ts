@@ -45,6 +45,8 @@ describe("planRequest: where a request goes", () => {
     ["a path with %00: 400", plan(config(), { target: "/a%00" }), "400 IH invalid_request{the_path_has_a_NUL}"],
     ["a method in small letters: 400", plan(config(), { method: "get" }), "400 IH invalid_request{the_method_is_not_in_capitals}"],
     ["CONNECT: 403", plan(config(), { method: "CONNECT" }), "403 - connect_not_allowed"],
+    ["S5: two values of what may come once", plan(config(), { fields: ["authorization", "a", "x", "y", "authorization", "b"] }), "400 IH invalid_request{more_than_one_authorization}"],
+    ["S2: the fragment is gone before anybody looks", plan(config(), { target: "/user/profile#x" }), "shop/web:80 web /user/profile"],
     ["normalised before it goes on", plan(config(), { target: "/a/../b%2E?c=/../d#e" }), "shop/web:80 web /b.?c=/../d"],
   ];
   for (const [name, p, expected] of cases) it(name, () => assert.equal(outcome(p), expected));

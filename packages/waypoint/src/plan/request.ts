@@ -8,7 +8,7 @@ import type { StateView } from "@ambit/proxy/state";
 import type { RequestFacts } from "../facts.ts";
 import { denialReply, explainVerdictShortly, judgeRequest, onRoute, policiesFor, remarksOf } from "./authorization.ts";
 import { decideChecks } from "./checks.ts";
-import { applyFilters, incomingFields, withClient, withUpgrade } from "./head.ts";
+import { applyFilters, incomingFields, repeatedField, withClient, withUpgrade } from "./head.ts";
 import { matchFactsOf } from "./match-facts.ts";
 import { backendUnknown, badRequest, connectRefused, localReply, noRoute, nothingWeighs, ruleFails, tokenRefused, upgradeRefused } from "./reply.ts";
 import type { Because, LocalReply, OutgoingHead, Remark, RequestPlan } from "./request-plan.ts";
@@ -107,9 +107,11 @@ class Planner {
     return undefined;
   }
 
-  /** What no codec can judge: a method in small letters, a plain CONNECT, an upgrade that nobody allowed. */
+  /** What no codec can judge: a method in small letters, a plain CONNECT, an upgrade that nobody allowed, two values where readers differ which counts. */
   #malformed(): LocalReply | undefined {
-    const { method, authority, upgrade } = this.#facts;
+    const { method, authority, upgrade, fields } = this.#facts;
+    const twice = repeatedField(fields);
+    if (twice !== undefined) return badRequest(`more than one ${twice}`);
     if (!/^[A-Z][A-Z0-9!#$%&'*+\-.^_`|~]*$/.test(method)) return badRequest("the method is not in capitals");
     if (authority === "") return badRequest("no authority");
     if (upgrade !== undefined) return FORBIDDEN_UPGRADES.test(upgrade) ? upgradeRefused(upgrade) : undefined;

@@ -125,7 +125,7 @@ describe("planUpstream: locality is the client's (l7-traffic 4.3)", () => {
   const cases: [string, string, string][] = [
     ["nothing said: all", names(config()), "a1 a2 b1 c1"], ["the client's zone first", names(traffic(rule({}))), "a1 a2"], ["then its region", names(traffic(rule({})), { ejected: (u) => u.startsWith("a") }), "b1"],
     ["then the rest", names(traffic({ ...rule({}), outlier: undefined }), { ejected: (u) => u !== "c1" }), "c1"], ["failoverPriority", names(traffic(rule({ failoverPriority: zones }))), "a1 a2"],
-    ["failoverPriority: the n-th counts only after those before", names(traffic(rule({ failoverPriority: [...zones, "rack"] }))), "a2"], ["failoverPriority with a value", names(traffic(rule({ failoverPriority: ["version=v1"] }))), "a1"],
+    ["failoverPriority: then where fewer labels match", names(traffic(rule({ failoverPriority: zones })), { ejected: (u) => u.startsWith("a") }), "b1"], ["failoverPriority: the n-th counts only after those before", names(traffic(rule({ failoverPriority: [...zones, "rack"] }))), "a2"], ["failoverPriority with a value", names(traffic(rule({ failoverPriority: ["version=v1"] }))), "a1"],
     ["nobody knows where the client is", names(traffic(rule({})), { client: undefined }), "a1 a2 b1 c1"],
   ];
   for (const [name, actual, expected] of cases) it(name, () => assert.equal(actual, expected));

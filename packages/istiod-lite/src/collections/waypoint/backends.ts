@@ -49,13 +49,18 @@ function locate(ctx: Context, inputs: BackendInputs, ref: ObjectRef, own: string
     return ctx.fetchOne(inputs.services, { key: serviceKey(namespace, hostnameOf(inputs.settings, namespace, ref.name)) })
       ?? { reason: "BackendNotFound", message: `Service ${namespace}/${ref.name} does not exist` };
   }
-  if (ref.group === "networking.istio.io" && ref.kind === "Hostname")
-    return serviceOfHost(ctx, inputs, ref.name, own) ?? { reason: "BackendNotFound", message: `no service has the host ${ref.name}` };
+  if (ref.group === "networking.istio.io" && ref.kind === "Hostname") {
+    const found = serviceOfHost(ctx, inputs, ref.name, own);
+    if (found !== undefined) return found;
+    return ctx.fetch(inputs.services, { index: [inputs.servicesByHost, ref.name] }).length === 0
+      ? { reason: "BackendNotFound", message: `no service has the host ${ref.name}` }
+      : { reason: "RefNotPermitted", message: `the host ${ref.name} is kept in another namespace` };
+  }
   return { reason: "InvalidKind", message: `${ref.group === "" ? "" : `${ref.group}/`}${ref.kind} cannot be a backend: Service, or Hostname of networking.istio.io` };
 }
 
-/** The one of the own namespace, else the canonical one, else the first by key. */
+/** The one of the own namespace, else the one that everybody means. An entry that is kept in its namespace is reachable from nowhere else, so from no route either. */
 export function serviceOfHost(ctx: Context, inputs: Pick<BackendInputs, "services" | "servicesByHost">, hostname: string, own: string): ServiceInfo | undefined {
   const all = ctx.fetch(inputs.services, { index: [inputs.servicesByHost, hostname] });
-  return all.find((s) => s.service.namespace === own) ?? all.find((s) => s.service.canonical) ?? all[0];
+  return all.find((s) => s.service.namespace === own) ?? all.find((s) => s.service.canonical && s.service.visibility === "public");
 }

@@ -153,7 +153,7 @@ function backendOf(r: Reading, value: unknown, path: string): Backend | string {
   const port = number === undefined ? undefined : reader.port(number, `${path}.port.number`);
   const service = serviceOfHost(r.ctx, r.inputs, host, r.namespace);
   const ports = service?.ports.filter((p) => p.tcp) ?? [];
-  const why = service === undefined ? `no service has the host ${host}` : port !== undefined && !ports.some((p) => p.port === port) ? `${host} has no port ${port}` : undefined;
+  const why = service === undefined ? `no service that is reachable from namespace ${r.namespace} has the host ${host}` : port !== undefined && !ports.some((p) => p.port === port) ? `${host} has no port ${port}` : undefined;
   if (service === undefined || why !== undefined) {
     r.missing.push(`${path}: ${why ?? ""}`);
     return why ?? "";

@@ -124,6 +124,10 @@ export async function build(o: AppOptions): Promise<App> {
     const debug = await bind("127.0.0.1", config.debugPort, { ...common, ...loopbackRoutes(mesh, routes, config) });
     serving();
 
+    mesh.waypointOptions.onChange((changes) => {
+      for (const { after } of changes)
+        for (const [what, why] of [...(after?.broken ?? []), ...(after?.problems ?? []).map((x) => [x.path, x.message] as const)]) log.warn("mesh settings for waypoints not used", { what, why });
+    });
     const guard = addressGuard(config.jwksBlocked, config.jwksAllowed);
     const keys = keepKeys({ wanted: mesh.keys.wantedKeys, fetched: mesh.keys.fetchedKeys, fetch: (uri, signal) => fetchDocument(uri, { guard, signal }), clock, random: systemRandom, log: log.child("jwks") });
     ending.push(() => keys.stop());

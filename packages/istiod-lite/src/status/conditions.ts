@@ -91,7 +91,7 @@ const withNobody = (c: DesiredCondition): DesiredCondition =>
 function ztunnelAccepted(p: PolicyInfo): DesiredCondition {
   const type = "ZtunnelAccepted";
   switch (p.outcome.kind) {
-    case "stricter": return { type, status: "True", reason: "UnsupportedValue", message: p.outcome.remarks.join("; ") };
+    case "stricter": return { type, status: "True", reason: "UnsupportedValue", message: `${p.outcome.remarks.join("; ")}; a waypoint checks all of a policy that is attached to it, or to a Service, by targetRefs` };
     case "not-sent": return { type, status: "False", reason: "UnsupportedValue", message: p.outcome.remark };
     case "refused": {
       const effect = p.policy === undefined ? "not understood" : "not understood, so everything that it selects is denied";

@@ -41,6 +41,7 @@ type Spoken = Pick<DestinationRuleInfo, "hosts" | "problems" | "namespace">;
 
 function verdict(ctx: Context, inputs: TrafficStatusInputs, o: Spoken, remarks: readonly string[], refusal: string, objection: (s: ServiceInfo, waypoint: string) => string | undefined): DesiredCondition {
   if (o.problems.length > 0) return no("Invalid", `${refusal}: ${describeProblems(o.problems)}`);
+  if (o.hosts.length === 0) return { type: "WaypointAccepted", status: "True", reason: "Accepted", message: "has no hosts: its routes are those of the VirtualServices that delegate to it" };
   const services = [...new Set(o.hosts.flatMap((h) => servicesOf(ctx, inputs.services, inputs.servicesByHost, h)))];
   if (services.length === 0) return no("TargetNotFound", `no service has the host ${o.hosts.join(", ")}`);
   const waypoints = new Set<string>();

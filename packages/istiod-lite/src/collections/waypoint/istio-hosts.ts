@@ -31,7 +31,7 @@ const specificity = (t: Named, hostname: string): number => Math.max(0, ...t.hos
 export const olderFirst = (a: Named, b: Named): number => a.createdAt - b.createdAt || (`${a.namespace}/${a.name}` < `${b.namespace}/${b.name}` ? -1 : 1);
 
 /** Nothing said: everybody. */
-const isExported = (t: Named, namespace: string): boolean => t.exportTo.length === 0 || t.exportTo.some((e) => e === "*" || e === namespace || (e === "." && t.namespace === namespace));
+export const isExported = (t: Pick<Named, "namespace" | "exportTo">, namespace: string): boolean => t.exportTo.length === 0 || t.exportTo.some((e) => e === "*" || e === namespace || (e === "." && t.namespace === namespace));
 
 export function exportsOf(reader: Reader, value: unknown): string[] {
   return (reader.list(value, "spec.exportTo") ?? []).flatMap((e, i) => {

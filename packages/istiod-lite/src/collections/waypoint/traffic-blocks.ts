@@ -179,8 +179,10 @@ function tlsOf(reader: Reader, fields: Fields, path: string): UpstreamTls | "off
   const mode = reader.oneOf(fields["mode"], `${path}.mode`, ["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"]) ?? "DISABLE";
   if (mode === "DISABLE" || mode === "ISTIO_MUTUAL") return "off";
   if (mode === "MUTUAL") reader.refuse(`${path}.mode`, "MUTUAL is not available: waypoints hold no certificates but their own");
-  for (const name of ["clientCertificate", "privateKey", "caCertificates", "credentialName", "caCrl"])
-    if (fields[name] !== undefined) reader.refuse(`${path}.${name}`, "is not available: waypoints read no files and no Secrets; see BackendTLSPolicy");
+  // Istio's word for the roots that the system trusts, which is what is used anyway.
+  const roots = fields["caCertificates"] === "system" ? [] : ["caCertificates"];
+  for (const name of ["clientCertificate", "privateKey", ...roots, "credentialName", "caCrl"])
+    if (fields[name] !== undefined) reader.refuse(`${path}.${name}`, "is not available: waypoints read no files and no Secrets");
   return {
     mode: "simple", sni: reader.text(fields["sni"], `${path}.sni`) || undefined, rootsPem: undefined,
     subjectAltNames: fields["subjectAltNames"] === undefined ? [] : (reader.texts(fields["subjectAltNames"], `${path}.subjectAltNames`) ?? []),

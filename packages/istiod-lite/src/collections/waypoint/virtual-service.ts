@@ -26,6 +26,8 @@ export interface VirtualServiceInfo {
   readonly hosts: readonly string[];
   readonly exportTo: readonly string[];
   readonly http: readonly OnPort<HttpRoute>[];
+  /** Places in `http` where the routes of another one belong. Empty once they are there (`withDelegates`). */
+  readonly delegations: readonly Delegation[];
   readonly tls: readonly OnPort<TcpRoute>[];
   readonly tcp: readonly OnPort<TcpRoute>[];
   readonly problems: readonly Problem[];
@@ -33,9 +35,19 @@ export interface VirtualServiceInfo {
   readonly missing: readonly string[];
 }
 
+export interface Delegation {
+  /** They come before this index of `http`. */
+  readonly before: number;
+  /** `namespace/name`. */
+  readonly to: string;
+  readonly path: string;
+  readonly matches: readonly VsMatch[];
+  readonly origin: RouteOrigin;
+}
+
 /** Istio has no bound; the whole of it goes to every replica on every change. */
 const ROUTES_MAX = 1_024;
-const HTTP = ["name", "match", "route", "redirect", "directResponse", "rewrite", "timeout", "retries", "fault", "mirror", "mirrors", "mirrorPercentage", "mirrorPercent", "mirror_percent", "corsPolicy", "headers"];
+const HTTP = ["name", "match", "route", "redirect", "directResponse", "rewrite", "timeout", "retries", "fault", "mirror", "mirrors", "mirrorPercentage", "mirrorPercent", "mirror_percent", "corsPolicy", "headers", "delegate"];
 
 /** No path is empty. */
 const NO_REQUEST: RequestMatch = { ...ANY_REQUEST, path: { kind: "exact", value: "", ignoreCase: false } };
@@ -55,7 +67,6 @@ export function virtualServiceOf(inputs: BackendInputs) {
       const text = reader.text(h, `spec.hosts[${i}]`);
       return text === undefined ? [] : [fullHost(inputs.settings, namespace, text)];
     });
-    if (hosts.length === 0) reader.refuse("spec.hosts", "is missing: routes that others delegate to are not available");
     const problems: Problem[] = [...reader.problems];
     const whole = problems.length > 0 ? describeProblems(problems) : undefined;
     const each = <T>(field: "http" | "tls" | "tcp", read: (r: Reading, about: RouteOrigin, path: string, value: unknown) => OnPort<T>[]): OnPort<T>[] => {
@@ -68,18 +79,25 @@ export function virtualServiceOf(inputs: BackendInputs) {
         return out;
       });
     };
-    const http = each("http", httpRoutes);
+    const delegations: Delegation[] = [];
+    let placed = 0;
+    const http = each("http", (r, about, path, value) => {
+      const made = httpRoutes(r, about, path, value);
+      placed += made.routes.length;
+      if (made.delegation !== undefined) delegations.push({ ...made.delegation, before: placed });
+      return made.routes;
+    });
     const tls = each("tls", (r, about, path, value) => l4Routes(r, about, path, value, true));
     const tcp = each("tcp", (r, about, path, value) => l4Routes(r, about, path, value, false));
     return {
-      key: `${namespace}/${name}`, namespace, name, createdAt, hosts, exportTo: exportsOf(reader, spec["exportTo"]), problems, missing, tls, tcp,
+      key: `${namespace}/${name}`, namespace, name, createdAt, hosts, exportTo: exportsOf(reader, spec["exportTo"]), problems, missing, tls, tcp, delegations: whole === undefined ? delegations : [],
       http: whole === undefined ? http : http.map((h) => ({ ...h, route: { ...h.route, action: { kind: "fail", status: 500, why: whole } } })),
     };
   };
 }
 
 /** A match that is not understood matches nothing; what else is not understood fails what the route matches. */
-function httpRoutes(r: Reading, about: RouteOrigin, path: string, value: unknown): OnPort<HttpRoute>[] {
+function httpRoutes(r: Reading, about: RouteOrigin, path: string, value: unknown): { routes: OnPort<HttpRoute>[]; delegation?: Delegation } {
   const { reader } = r;
   const fields = reader.object(value, path, HTTP) ?? {};
   const origin = { ...about, ruleName: reader.text(fields["name"], `${path}.name`) || undefined };
@@ -87,6 +105,7 @@ function httpRoutes(r: Reading, about: RouteOrigin, path: string, value: unknown
   const matching = reader.problems.length;
   const matches = list.length === 0 ? [{ match: ANY_REQUEST, name: undefined, port: undefined }] : list.map((m, i) => vsHttpMatch(reader, m, `${path}.match[${i}]`));
   const blind = reader.problems.length > matching;
+  if (fields["delegate"] !== undefined) return delegationOf(r, fields, path, origin, blind ? [] : matches.filter((m) => m !== undefined));
   const rewrite = rewriteOf(reader, fields["rewrite"], `${path}.rewrite`);
   const headers = headersOf(reader, fields["headers"], `${path}.headers`);
   const timeout = istioDuration(reader, fields["timeout"], `${path}.timeout`) || undefined;
@@ -95,13 +114,24 @@ function httpRoutes(r: Reading, about: RouteOrigin, path: string, value: unknown
   const action = actionOf(r, fields, path);
   const base: Filters = { request: headers.request, response: headers.response, rewrite: undefined, mirrors: mirrorsOf(r, fields, path), cors: vsCors(reader, fields["corsPolicy"], `${path}.corsPolicy`) };
   const done: RouteAction = reader.problems.length > 0 ? { kind: "fail", status: 500, why: describeProblems(reader.problems) } : action;
-  return matches.filter((m): m is VsMatch => m !== undefined).map((m, i) => ({
+  return { routes: matches.filter((m): m is VsMatch => m !== undefined).map((m, i) => ({
     port: m.port,
     route: {
       origin: { ...origin, match: i, ruleName: m.name === undefined ? origin.ruleName : `${origin.ruleName ?? ""}.${m.name}` }, match: blind ? NO_REQUEST : m.match, action: done, fault, session: undefined, retry,
       filters: { ...base, rewrite: rewrite(m.match) }, timeouts: { requestMs: timeout, attemptMs: perTryMs },
     },
-  }));
+  })) };
+}
+
+/** It says where, and leaves all else to the other one. */
+function delegationOf(r: Reading, fields: Fields, path: string, origin: RouteOrigin, matches: readonly VsMatch[]): { routes: []; delegation?: Delegation } {
+  const { reader } = r;
+  const ref = reader.object(fields["delegate"], `${path}.delegate`, ["name", "namespace"]);
+  const name = reader.text(ref?.["name"], `${path}.delegate.name`) ?? "";
+  if (name === "") reader.refuse(`${path}.delegate.name`, "is missing");
+  for (const field of Object.keys(fields)) if (!["name", "match", "delegate"].includes(field)) reader.refuse(`${path}.${field}`, "must not be given together with delegate");
+  const namespace = reader.text(ref?.["namespace"], `${path}.delegate.namespace`) || r.namespace;
+  return reader.problems.length > 0 ? { routes: [] } : { routes: [], delegation: { before: 0, to: `${namespace}/${name}`, path, matches, origin } };
 }
 
 function actionOf(r: Reading, fields: Fields, path: string): RouteAction {

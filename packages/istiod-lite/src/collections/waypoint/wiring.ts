@@ -19,6 +19,7 @@ import { requestPolicyOf } from "./request-policy.ts";
 import { routeOf, type RouteInfo } from "./routes.ts";
 import { boundTo, waypointGatewayOf } from "./scope.ts";
 import { namespaceWide, telemetryOf, telemetryTargets } from "./telemetry.ts";
+import { withDelegates } from "./vs-delegate.ts";
 import { virtualServiceOf, type VirtualServiceInfo } from "./virtual-service.ts";
 import { destinationRuleStatus, virtualServiceStatus } from "../../status/istio-traffic.ts";
 import { routeStatus } from "../../status/routes.ts";
@@ -94,7 +95,8 @@ export function wireWaypoints(o: WaypointInputs): WaypointOutputs {
   // Nobody's tokens are checked with keys of a policy that no waypoint enforces.
   const wantedKeys = g.derive("wanted keys", authentications, byKey, (_ctx, a) => (a.waypoints.length === 0 ? [] : a.wanted));
 
-  const virtualServices = g.derive("virtual services", sources.virtualServices, byKey, ours(virtualServiceOf(backends)));
+  const written = g.derive("virtual services as written", sources.virtualServices, byKey, ours(virtualServiceOf(backends)));
+  const virtualServices = g.derive("virtual services", written, byKey, withDelegates(written));
   const destinationRules = g.derive("destination rules", sources.destinationRules, byKey, ours(destinationRuleOf(settings)));
   const traffic = {
     settings, virtualServices, virtualServicesByHost: g.index("virtual services by host", virtualServices, (v) => hostKeys(v.hosts)),

@@ -99,8 +99,12 @@ export async function build(o: AppOptions): Promise<App> {
       trustedNodeAccounts: new Set(config.trustedNodeAccounts.split(",").map((a) => a.trim()).filter((a) => a !== "")),
       reviewToken: onceReady(readiness, platform.reviewToken(mesh)), pods: podLookup(mesh), clock, log: log.child("ca"), metrics,
     });
+    const services = metrics.gauge("pilot_services", "Services known to the mesh, ServiceEntry hosts included.");
+    metrics.gauge("pilot_info", "Which control plane this is.").with({ version: VERSION }).set(1);
+    metrics.gauge("istio_build", "Which control plane this is, as Istio's tools ask.").with({ component: "pilot", tag: VERSION }).set(1);
     const sizes = metrics.gauge("ambit_istiod_resources", "Resources that proxies are sent, by type.");
     metrics.onCollect(() => {
+      services.with({}).set(mesh.services.size);
       sizes.with({ type: "address" }).set(mesh.addresses.size);
       sizes.with({ type: "authorization" }).set(mesh.authorizations.size);
       sizes.with({ type: "waypoint" }).set(mesh.waypointConfigs.size);

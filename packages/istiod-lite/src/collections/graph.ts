@@ -57,6 +57,7 @@ export interface Mesh {
   readonly scope: Collection<MeshScope>;
   /** Doors to other networks. */
   readonly networkGateways: Collection<NetworkGateway>;
+  readonly services: Collection<ServiceInfo>;
   /** For the allocation of addresses. */
   readonly serviceEntries: Collection<EntryInfo>;
   /** What each waypoint is told, under `namespace/name`. */
@@ -162,7 +163,7 @@ export function buildMesh(settings: Settings): Mesh {
     ...forWaypoints.statuses,
   ]);
   return {
-    sources, podsByAccount, scope, networkGateways, idlePolicies, batch: (change) => g.batch(change), addresses, authorizations, serviceEntries: entries, statuses,
+    sources, services, podsByAccount, scope, networkGateways, idlePolicies, batch: (change) => g.batch(change), addresses, authorizations, serviceEntries: entries, statuses,
     waypointConfigs: forWaypoints.configs, waypointOptions: forWaypoints.options, keys: forWaypoints,
   };
 }

@@ -81,6 +81,10 @@ export function connectionOptions(value: string): string[] {
   return options;
 }
 
+/** RFC 9110 §6.5.1: in trailers they would change what was decided by the head. */
+const NEVER_TRAILERS = new Set(["content-length", "transfer-encoding", "host", "connection", "te", "trailer", "upgrade", "keep-alive", "proxy-connection"]);
+export const neverInTrailers = (name: string): boolean => NEVER_TRAILERS.has(name);
+
 /** They speak about one connection only (RFC 9110 §7.6.1), with those that Connection names. */
 const HOP_BY_HOP = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
 

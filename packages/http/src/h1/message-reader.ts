@@ -1,6 +1,6 @@
 // Owns cutting octets into messages (RFC 9112): where a head ends, where a body ends; keeps only what is partial.
 import { readFieldLines } from "./field-lines.ts";
-import { CHUNKED, TUNNEL, UNTIL_CLOSE } from "./framing.ts";
+import { CHUNKED, neverInTrailers, TUNNEL, UNTIL_CLOSE } from "./framing.ts";
 import { CHUNK_DIGITS_MAX, CHUNK_LINE_MAX, EMPTY_LINES_MAX, H1Error, type H1Limits } from "./limits.ts";
 import { CR, LF, NAME } from "../octets.ts";
 
@@ -20,8 +20,6 @@ type Phase = "head" | "length" | "chunk-line" | "chunk-data" | "chunk-end" | "tr
 const EMPTY = new Uint8Array(0);
 /** What a partial head's buffer begins with, octets. */
 const CARRY_OCTETS = 1024;
-/** RFC 9110 §6.5.1: in trailers they would change what was decided by the head. */
-const NEVER_TRAILERS = new Set(["content-length", "transfer-encoding", "host", "connection", "te", "trailer", "upgrade", "keep-alive", "proxy-connection"]);
 
 export class MessageReader {
   readonly #limits: H1Limits;
@@ -192,7 +190,7 @@ export class MessageReader {
     if (this.#phase === "trailers") {
       const fields: string[] = [];
       readFieldLines(b, from, to - 2, fields);
-      for (let i = 0; i < fields.length; i += 2) if (NEVER_TRAILERS.has(fields[i] ?? "")) throw new H1Error(400, `${fields[i] ?? ""} in trailers`);
+      for (let i = 0; i < fields.length; i += 2) if (neverInTrailers(fields[i] ?? "")) throw new H1Error(400, `${fields[i] ?? ""} in trailers`);
       if (fields.length > 0) this.#sink.trailers(fields);
       return this.#end();
     }

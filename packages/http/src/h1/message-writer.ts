@@ -1,7 +1,7 @@
 // Owns writing messages (RFC 9112): heads, and bodies in the framing that the head announced.
 import type { Fields } from "../hpack/decoder.ts";
 import type { Output } from "../output.ts";
-import { CHUNKED } from "./framing.ts";
+import { CHUNKED, neverInTrailers } from "./framing.ts";
 
 /** What a head says of framing and connection besides its fields. */
 export interface HeadEnd {
@@ -66,13 +66,13 @@ export class MessageWriter {
     this.#output.payload(bytes);
   }
 
-  /** Trailers go out only in a chunked body. Throws BodyMismatch. */
+  /** Trailers go out only in a chunked body, and none that would be read as framing (HTTP/2 may have had them). Throws BodyMismatch. */
   end(trailers: Fields): void {
     if (this.#left > 0) throw new BodyMismatch("less body than its content-length");
     if (this.#left !== CHUNKED) return;
     this.#output.text("0");
     this.#output.newLine();
-    this.#lines(trailers);
+    for (let i = 0; i + 1 < trailers.length; i += 2) if (!neverInTrailers(trailers[i] ?? "")) this.#line(trailers[i] ?? "", trailers[i + 1] ?? "");
     this.#output.newLine();
     this.#left = 0;
   }

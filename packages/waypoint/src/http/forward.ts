@@ -272,7 +272,7 @@ export class Forward implements AttemptEvents {
     else this.#x.localReply(late);
   }
 
-  /** The client is gone. */
+  /** Nobody waits for the answer any more. */
   abandon(): void {
     const attempt = this.#attempt;
     this.#attempt = undefined;
@@ -288,8 +288,7 @@ export class Forward implements AttemptEvents {
     this.#backoff?.cancel();
     this.#retryOver?.();
     this.#retryOver = undefined;
-    this.#attempt?.abandon();
-    this.#attempt = undefined;
+    this.abandon();
     if (!this.#x.bodyEnded) for (const mirror of this.#mirrors) mirror.abandon();
   }
 

@@ -11,8 +11,8 @@ import { H2Shell, type H2Owner } from "./h2-shell.ts";
 import type { HttpOptions } from "./options.ts";
 import { h2RequestOf } from "./request.ts";
 
-/** What one client may make us hold; heads as Envoy bounds them. */
-const DOWNSTREAM_LIMITS: Partial<Limits> = { streamWindow: 256 << 10, connectionWindow: 1 << 20, maxFrameSize: 16 << 10, maxHeaderListSize: 60 << 10, maxConcurrentStreams: 100,
+/** What one client may make us hold, heads as Envoy bounds them. All its streams fit in its connection's window: one that waits for its upstream stops no other. */
+const DOWNSTREAM_LIMITS: Partial<Limits> = { streamWindow: 256 << 10, connectionWindow: 32 << 20, maxFrameSize: 16 << 10, maxHeaderListSize: 60 << 10, maxConcurrentStreams: 100,
   outputMax: 256 << 10, extendedConnect: true };
 /** Fields of a head, as in HTTP/1. */
 const FIELDS_MAX = 100;

@@ -5,7 +5,7 @@ import http2 from "node:http2";
 import type net from "node:net";
 import { seededRandom } from "@ambit/runtime";
 import { detectProtocol } from "./detect.ts";
-import { endpointAt, forwardPlan, POOL, received, Rig, type RigOptions } from "./rig.fixture.ts";
+import { endpointAt, forwardPlan, met, POOL, received, Rig, type RigOptions } from "./rig.fixture.ts";
 
 const OK = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -55,7 +55,7 @@ describe("serveHttp under hostile clients", () => {
     await make({}, (socket) => socket.on("data", (b: Buffer) => seen.push(b.toString())));
     const socket = rig.socket();
     socket.write("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n");
-    while (!seen.join("").includes("abc")) await new Promise((resolve) => setImmediate(resolve));
+    await met(() => !(!seen.join("").includes("abc")));
     socket.write("zz\r\n");
     assert.match(await received(socket), /^HTTP\/1.1 400 /);
     assert.ok(!seen.join("").includes("0\r\n\r\n"));
@@ -66,7 +66,7 @@ describe("serveHttp under hostile clients", () => {
     await make({}, () => {});
     const socket = rig.socket();
     socket.write("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc");
-    while (rig.opened === 0) await new Promise((resolve) => setImmediate(resolve));
+    await met(() => !(rig.opened === 0));
     socket.resetAndDestroy();
     await rig.until((r) => r.records.length === 1 && r.served.length === 1);
     assert.deepEqual([rig.records[0]?.flags, rig.records[0]?.bytesReceived], [["DC"], 3]);
@@ -228,13 +228,13 @@ describe("serveHttp over hostile upstreams", () => {
     const sockets: net.Socket[] = [];
     await make((socket) => socket.on("data", () => sockets.push(socket)), { endpoint: () => endpointAt(upstream, { pool: { ...POOL, maxConnections: 1, maxPendingRequests: 1 } }) });
     const one = get();
-    while (sockets.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    await met(() => !(sockets.length === 0));
     const two = get();
-    while (rig.upstreams.active(endpointAt(upstream).key) < 2) await new Promise((resolve) => setImmediate(resolve));
+    await met(() => !(rig.upstreams.active(endpointAt(upstream).key) < 2));
     assert.match(await get(), /503 [\s\S]*overflow/);
     sockets[0]?.write(OK);
     assert.match(await one, /200 OK/);
-    while (sockets.length === 1) await new Promise((resolve) => setImmediate(resolve));
+    await met(() => !(sockets.length === 1));
     sockets[1]?.write(OK);
     assert.match(await two, /200 OK/);
     assert.equal(rig.opened, 1);

@@ -1,4 +1,5 @@
 // Owns what the tests of serving HTTP share: a listener that serves through a plan of the test's own, upstreams on loopback, and the end of everything.
+import assert from "node:assert/strict";
 import { once } from "node:events";
 import net from "node:net";
 import type { Identity, Ip, Service, SocketAddress } from "@ambit/core";
@@ -146,4 +147,12 @@ export async function received(socket: net.Socket, until?: RegExp): Promise<stri
     if (until?.test(text) === true) break;
   }
   return text;
+}
+
+/** What `met` waits for at most. */
+const WAIT_MS = 4000;
+
+/** Waits until it is so; fails rather than spin for ever. */
+export async function met(what: () => boolean): Promise<void> {
+  for (const end = Date.now() + WAIT_MS; !what(); await new Promise((resolve) => setTimeout(resolve, 1))) assert.ok(Date.now() < end, `never: ${what.toString()}`);
 }

@@ -5,7 +5,7 @@ import { once } from "node:events";
 import http from "node:http";
 import http2 from "node:http2";
 import type net from "node:net";
-import { endpointAt, forwardPlan, Rig, type RigOptions } from "./rig.fixture.ts";
+import { endpointAt, forwardPlan, met, Rig, type RigOptions } from "./rig.fixture.ts";
 
 const sha = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
@@ -30,7 +30,7 @@ class App {
     };
     if (protocol === "http1") this.#server = http.createServer(on);
     else {
-      this.#server = http2.createServer({ settings: { enableConnectProtocol: true } }, on);
+      this.#server = http2.createServer({ settings: { enableConnectProtocol: true }, maxSessionMemory: 1000 }, on);
       this.#server.on("session", (s: http2.ServerHttp2Session) => { this.#sessions.add(s); s.on("error", () => {}); });
     }
   }
@@ -223,7 +223,7 @@ for (const up of ["http1", "http2"] as const)
       const closed = new Promise((resolve) => { app.handler = (request) => { request.on("close", resolve); if (up === "http1") (request.socket as net.Socket).on("close", resolve); }; });
       const socket = rig.socket();
       socket.write("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
-      while (app.seen.length === 0) await new Promise((resolve) => setImmediate(resolve));
+      await met(() => !(app.seen.length === 0));
       socket.destroy();
       await closed;
       await rig.until((r) => r.records.length === 1);
@@ -312,7 +312,7 @@ for (const up of ["http1", "http2"] as const)
       let finish: () => void = () => {};
       app.handler = (_q, response) => { finish = () => response.end("done"); };
       const first = ask(rig.port);
-      while (app.seen.length === 0) await new Promise((resolve) => setImmediate(resolve));
+      await met(() => !(app.seen.length === 0));
       const second = await ask(rig.port);
       assert.deepEqual([second.status, second.headers["x-envoy-overloaded"], rig.records[0]?.flags], [503, "true", ["UO"]]);
       finish();
@@ -328,7 +328,7 @@ for (const up of ["http1", "http2"] as const)
       const two = ask2(session, { ":path": "/" });
       const finishes: (() => void)[] = [];
       app.handler = (_q, response) => { finishes.push(() => response.end("done")); };
-      while (finishes.length < 2) await new Promise((resolve) => setImmediate(resolve));
+      await met(() => !(finishes.length < 2));
       for (const s of rig.sessions) s.drain();
       for (const f of finishes) f();
       finish();
@@ -352,11 +352,11 @@ for (const up of ["http1", "http2"] as const)
       socket.write(`GET /chat HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: ${key}\r\nSec-WebSocket-Version: 13\r\n\r\nearly`);
       let text = "";
       socket.on("data", (b: Buffer) => { text += b.toString(); });
-      while (!text.includes("echo early")) await new Promise((resolve) => setImmediate(resolve));
+      await met(() => !(!text.includes("echo early")));
       assert.match(text, /^HTTP\/1.1 101 /);
       assert.match(text, /sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK\+xOo=/);
       socket.write("more");
-      while (!text.includes("echo more")) await new Promise((resolve) => setImmediate(resolve));
+      await met(() => !(!text.includes("echo more")));
       socket.end();
       await once(socket, "end");
       await rig.until((r) => r.records.length === 1);
@@ -370,10 +370,37 @@ for (const up of ["http1", "http2"] as const)
       stream.write("two");
       let answer = "";
       stream.on("data", (b: Buffer) => { answer += b.toString(); });
-      while (!answer.includes("echo two")) await new Promise((resolve) => setImmediate(resolve));
+      await met(() => !(!answer.includes("echo two")));
       stream.end();
       await once(stream, "close");
       await rig.until((r) => r.records.length === 2);
       assert.deepEqual([rig.records[1]?.facts.method, rig.records[1]?.upgraded], ["GET", true]);
     });
   });
+
+describe("serveHttp, many streams to one HTTP/2 upstream", () => {
+  it("lets no slow client stop another, and opens a second connection beyond a hundred", async () => {
+    const app = await new App("http2").start();
+    const rig = await new Rig({ endpoint: () => endpointAt(app.port, { protocol: "http2" }) }).start();
+    const session = http2.connect(`http://127.0.0.1:${rig.port}`);
+    session.on("error", () => {});
+    try {
+      app.handler = (request, response) => { if (request.url === "/large") response.end(Buffer.alloc(8 << 20)); else response.end("small"); };
+      const slow = Array.from({ length: 20 }, () => { const socket = rig.socket(); socket.pause(); socket.write("GET /large HTTP/1.1\r\nHost: a\r\n\r\n"); return socket; });
+      await met(() => !(app.seen.length < slow.length));
+      assert.equal((await ask2(session, { ":path": "/" })).body.toString(), "small");
+      assert.equal(rig.opened, 1);
+      const held: (() => void)[] = [];
+      app.handler = (_q, response) => { held.push(() => response.end("late")); };
+      const many = Array.from({ length: 120 }, () => ask(rig.port));
+      await met(() => !(held.length < 120));
+      assert.equal(rig.opened, 2);
+      for (const finish of held) finish();
+      for (const answer of await Promise.all(many)) assert.equal(answer.body.toString(), "late");
+    } finally {
+      session.destroy();
+      await rig.end();
+      await app.end();
+    }
+  }).timeout(10_000);
+});

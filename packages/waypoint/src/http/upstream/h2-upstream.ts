@@ -6,8 +6,10 @@ import { H2Body } from "../h2-body.ts";
 import { H2Shell, type H2Owner } from "../h2-shell.ts";
 import type { Link, UpstreamAttempt } from "./attempt.ts";
 
-/** Octets an upstream may send on one stream, and on all, before the clients took them. */
-const UPSTREAM_LIMITS: Partial<Limits> = { streamWindow: 256 << 10, connectionWindow: 1 << 20, maxFrameSize: 16 << 10, maxHeaderListSize: 60 << 10, outputMax: 256 << 10 };
+/** Requests at once on one connection, whatever the peer allows. */
+const STREAMS_MAX = 100;
+/** Octets an upstream may send before the clients took them; all streams together fit, so that a slow client stops no other's. */
+const UPSTREAM_LIMITS: Partial<Limits> = { streamWindow: 256 << 10, connectionWindow: 32 << 20, maxFrameSize: 16 << 10, maxHeaderListSize: 60 << 10, outputMax: 256 << 10 };
 
 export interface H2UpstreamEvents {
   /** There may be room for another attempt, or nothing left under way. */
@@ -29,7 +31,7 @@ export class H2Upstream {
   }
 
   get usable(): boolean {
-    return !this.#retired && !this.#shell.over && this.#shell.h2.canOpen;
+    return !this.#retired && !this.#shell.over && this.#shell.h2.canOpen && this.#shell.h2.openStreams < STREAMS_MAX;
   }
 
   /** The peer's settings came. */

@@ -8,7 +8,7 @@ import type { Progress } from "../progress.ts";
 import { UsageError } from "../usage-error.ts";
 import { isTls13, tlsVersionChosen } from "./pcap.ts";
 import { PodLog, timeOf, type Line } from "./pod-log.ts";
-import { denyByMethod, split, waypoint, type WaypointStage } from "./waypoint-steps.ts";
+import { denyByMethod, fault, split, trace, waypoint, type WaypointStage } from "./waypoint-steps.ts";
 import { LinkWatch } from "./watch-link.ts";
 
 export interface TourOptions { readonly client: KubeClient; readonly lab: LabRecord; readonly kubeconfig: string; readonly progress: Progress; readonly signal: AbortSignal }
@@ -65,6 +65,8 @@ const STEPS: readonly (readonly [string, Step])[] = [
   ["5. a waypoint for the namespace: HTTP passes it, nobody notices", (stage) => waypoint(waypointStage(stage))],
   ["6. an AuthorizationPolicy by HTTP method: POST refused, GET served", (stage) => denyByMethod(waypointStage(stage))],
   ["7. a canary: 90 % to one version, 10 % to the other", (stage) => split(waypointStage(stage))],
+  ["8. a fault: every request to the storefront delayed", (stage) => fault(waypointStage(stage))],
+  ["9. a trace: one request through two services", (stage) => trace(waypointStage(stage))],
 ];
 
 const waypointStage = (stage: Stage): WaypointStage =>

@@ -1,10 +1,11 @@
-// Owns the tour's steps about waypoints: HTTP is routed, refused by method, and split by weight.
+// Owns the tour's steps about waypoints: HTTP is routed, refused by method, split by weight, delayed, and traced.
 import { applyManifests, KINDS, type KubeClient, type KubeObject, type Pod } from "@ambit/kube";
 import { systemClock } from "@ambit/runtime";
 import { FIELD_MANAGER } from "../mesh.ts";
 import { gatewayOf, summaryOf, USE_WAYPOINT } from "../waypoint/gateway.ts";
 import { askFromPod, type Answer } from "./ask.ts";
-import { timeOf, type PodLog } from "./pod-log.ts";
+import { isReady } from "../pods.ts";
+import { PodLog, timeOf, type Line } from "./pod-log.ts";
 
 export interface WaypointStage { readonly client: KubeClient; readonly namespace: string; readonly visitor: PodLog }
 export interface Outcome { readonly ok: boolean; readonly evidence: string[] }
@@ -84,6 +85,74 @@ export async function split({ client, namespace }: WaypointStage): Promise<Outco
   });
   return { ok: held, evidence: [`HTTPRoute on Service catalog, weights 90 and 10: ${answers.length} requests, ${share.toFixed(1)} % to catalog-v2`] };
 }
+
+const FAULT_MS = 300;
+
+/** Istio's VirtualService, as its samples have it. */
+export async function fault({ client, namespace }: WaypointStage): Promise<Outcome> {
+  const url = "http://storefront:8080/";
+  const before = await askFromPod(client, { namespace, url, count: 5 });
+  await applyManifests(client, [{
+    apiVersion: "networking.istio.io/v1", kind: "VirtualService", metadata: { name: "storefront", namespace },
+    spec: { hosts: ["storefront"], http: [{ fault: { delay: { percentage: { value: 100 }, fixedDelay: `${FAULT_MS}ms` } }, route: [{ destination: { host: "storefront" } }] }] },
+  }], { fieldManager: FIELD_MANAGER });
+  let after: readonly Answer[] = [];
+  const slow = await eventually(SETTLE_MS, async () => {
+    after = await askFromPod(client, { namespace, url, count: 5 });
+    return after.length === 5 && after.every((a) => a.status === 200 && a.ms >= FAULT_MS);
+  });
+  await client.delete({ group: "networking.istio.io", version: "v1", plural: "virtualservices", kind: "VirtualService", namespaced: true }, namespace, "storefront");
+  const fastest = (answers: readonly Answer[]): number => Math.min(...answers.map((a) => a.ms));
+  return { ok: slow && before.every((a) => a.status === 200), evidence: [`VirtualService with fixedDelay ${FAULT_MS}ms on storefront: the fastest of 5 requests took ${fastest(before)} ms before, ${fastest(after)} ms with it`] };
+}
+
+/** One request through two services, as the waypoint's spans tell it. */
+export async function trace({ client, namespace }: WaypointStage): Promise<Outcome> {
+  const labels = { app: "collector" };
+  await applyManifests(client, [
+    { apiVersion: "v1", kind: "Service", metadata: { name: "collector", namespace }, spec: { selector: labels, ports: [{ name: "http-otlp", port: 4318 }] } },
+    { apiVersion: "apps/v1", kind: "Deployment", metadata: { name: "collector", namespace }, spec: { selector: { matchLabels: labels }, template: { metadata: { labels }, spec: {
+      containers: [{ name: "collector", image: "ambit/sample:lab", args: ["collect", "--port", "4318"], readinessProbe: { tcpSocket: { port: 4318 }, periodSeconds: 1 } }],
+    } } } },
+    { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "istio", namespace: "istio-system" }, data: { mesh: MESH_CONFIG(namespace) } },
+    { apiVersion: "telemetry.istio.io/v1", kind: "Telemetry", metadata: { name: "traces", namespace }, spec: { targetRefs: [{ group: "gateway.networking.k8s.io", kind: "Gateway", name: "waypoint" }], tracing: [{ providers: [{ name: "collector" }], randomSamplingPercentage: 100 }] } },
+  ], { fieldManager: FIELD_MANAGER });
+  let pod: Pod | undefined;
+  await eventually(READY_MS, async () => {
+    pod = (await client.list<Pod>(KINDS.pods, namespace, { labelSelector: "app=collector" })).items.find(isReady);
+    return pod !== undefined;
+  });
+  if (pod === undefined) return { ok: false, evidence: ["the collector is not ready"] };
+  const log = new PodLog(client, namespace, pod.metadata.name, "collector");
+  try {
+    let spans: readonly Line[] = [];
+    const whole = await eventually(SETTLE_MS, async () => {
+      await askFromPod(client, { namespace, url: "http://storefront:8080/", count: 2 });
+      const outer = await log.waitFor((l) => l["kind"] === "span" && String(l["name"]).startsWith("storefront."), 0, SPAN_WAIT_MS);
+      if (outer === undefined) return false;
+      await log.waitFor((l) => l["traceId"] === outer["traceId"] && String(l["name"]).startsWith("catalog."), 0, SPAN_WAIT_MS);
+      spans = log.lines.filter((l) => l["kind"] === "span" && l["traceId"] === outer["traceId"]);
+      return spans.length >= 2;
+    });
+    const tag = (l: Line, name: string): string => String((l["attributes"] as Record<string, unknown> | undefined)?.[name] ?? "?");
+    return { ok: whole, evidence: spans.length === 0 ? ["no span arrived at the collector"] : [
+      `trace ${String(spans[0]?.["traceId"])}, as the waypoint told the collector over OTLP:`,
+      ...[...spans].sort((a, b) => Number(b["ms"]) - Number(a["ms"])).map((l) => `${tag(l, "istio.source_workload")} → ${String(l["name"])} ${tag(l, "http.method")} ${tag(l, "http.status_code")}, ${String(l["ms"])} ms`),
+    ] };
+  } finally {
+    log.close();
+  }
+}
+
+const SPAN_WAIT_MS = 3_000;
+const MESH_CONFIG = (namespace: string): string => `extensionProviders:
+- name: collector
+  opentelemetry:
+    service: collector.${namespace}.svc.cluster.local
+    port: 4318
+    http:
+      path: /v1/traces
+`;
 
 function versionOf(namespace: string, name: string): KubeObject[] {
   const labels = { app: name };

@@ -1,7 +1,8 @@
-// The lab's sample application: a small web service and a client that talks all the time and says how it went, one JSON line each.
-import { createServer, request } from "node:http";
+// The lab's sample application: a small web service, a client that talks all the time, a collector of traces; what they see they say, one JSON line each.
+import { createServer, request, type IncomingHttpHeaders } from "node:http";
 import { connect, createServer as createTcpServer } from "node:net";
 import { parseArgs } from "node:util";
+import { spansIn } from "./otlp.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -29,9 +30,9 @@ const say = (record: Record<string, unknown>) => void process.stdout.write(`${JS
 const codeOf = (e: unknown) => (e as { code?: string }).code ?? (e instanceof Error ? e.message : String(e));
 
 interface Answer { readonly status: number; readonly body: string }
-function get(url: string): Promise<Answer> {
+function get(url: string, more: Readonly<Record<string, string>> = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
-    const req = request(url, { method: values.method, agent: false, timeout: REQUEST_TIMEOUT_MS, headers: values.marker === "" ? {} : { "x-marker": values.marker } }, (res) => {
+    const req = request(url, { method: values.method, agent: false, timeout: REQUEST_TIMEOUT_MS, headers: { ...(values.marker === "" ? {} : { "x-marker": values.marker }), ...more } }, (res) => {
       let body = "";
       res.setEncoding("utf8");
       res.on("data", (chunk: string) => { body += chunk; });
@@ -44,13 +45,17 @@ function get(url: string): Promise<Answer> {
   });
 }
 
+/** What an application has to pass on, so that its own requests belong to the trace of the one it serves. */
+const traceOf = (headers: IncomingHttpHeaders): Record<string, string> =>
+  Object.fromEntries(["traceparent", "tracestate", "b3", "x-request-id"].flatMap((name) => (typeof headers[name] === "string" ? [[name, headers[name]]] : [])));
+
 /** Answers who it is and whom it sees; on port+1000 it echoes, for connections that stay open. */
 function serve(): void {
   const server = createServer((req, res) => {
     const own = { service: values.name, pod: process.env["HOSTNAME"] ?? "", client: req.socket.remoteAddress?.replace("::ffff:", ""), marker: req.headers["x-marker"] };
     const answer = (extra: Record<string, unknown>) => res.writeHead(200, { "content-type": "application/json" }).end(`${JSON.stringify({ ...own, ...extra })}\n`);
     if (values.call === undefined) return void answer({});
-    get(values.call).then((r) => answer({ called: JSON.parse(r.body) as unknown }), (e: unknown) => res.writeHead(502).end(`${values.call}: ${codeOf(e)}\n`));
+    get(values.call, traceOf(req.headers)).then((r) => answer({ called: JSON.parse(r.body) as unknown }), (e: unknown) => res.writeHead(502).end(`${values.call}: ${codeOf(e)}\n`));
   });
   server.listen(Number(values.port), () => say({ listening: Number(values.port), name: values.name }));
   const echo = createTcpServer({ noDelay: true }, (socket) => { socket.on("error", () => undefined); socket.pipe(socket); });
@@ -110,11 +115,30 @@ async function ask(url: string, count: number): Promise<void> {
   }
 }
 
+/** Takes spans as OTLP/HTTP sends them and says each: its trace, its name, its attributes. */
+function collect(): void {
+  const server = createServer((req, res) => {
+    const chunks: Buffer[] = [];
+    req.on("data", (chunk: Buffer) => chunks.push(chunk));
+    req.on("end", () => {
+      try {
+        for (const span of spansIn(Buffer.concat(chunks))) say({ kind: "span", ...span });
+        res.writeHead(200, { "content-type": "application/x-protobuf" }).end();
+      } catch (e) {
+        res.writeHead(400).end(`${codeOf(e)}\n`);
+      }
+    });
+  });
+  server.listen(Number(values.port), () => say({ listening: Number(values.port), name: values.name }));
+  process.on("SIGTERM", () => { server.close(); server.closeAllConnections(); process.exit(0); });
+}
+
 const mode = positionals[0] ?? "serve";
 if (mode === "serve") serve();
 else if (mode === "client") client();
+else if (mode === "collect") collect();
 else if (mode === "get") await ask(positionals[1] ?? values.url ?? "", Number(values.count));
 else {
-  process.stderr.write(`sample: unknown mode "${mode}": use serve, client or get\n`);
+  process.stderr.write(`sample: unknown mode "${mode}": use serve, client, collect or get\n`);
   process.exitCode = 2;
 }

@@ -96,11 +96,14 @@ export function commonRoutes(ports: { readiness: Readiness; metrics: Metrics; le
     "GET /healthz/ready": ready,
     "GET /metrics": metrics,
     "GET /stats/prometheus": metrics,
-    "POST /logging": (query) => {
-      if (query.has("reset")) ports.levels.reset();
-      const filter = query.get("level");
-      const problem = filter === null ? undefined : ports.levels.set(filter);
-      return problem === undefined ? text(`${ports.levels.toString()}\n`) : text(`${problem}\n`, 400);
-    },
+    "POST /logging": (query) => setLevels(ports.levels, query),
   };
+}
+
+/** `?level=FILTER` or `?reset`; answers with what holds now. */
+export function setLevels(levels: LogLevels, query: URLSearchParams): Reply {
+  if (query.has("reset")) levels.reset();
+  const filter = query.get("level");
+  const problem = filter === null ? undefined : levels.set(filter);
+  return problem === undefined ? text(`${levels.toString()}\n`) : text(`${problem}\n`, 400);
 }

@@ -17,6 +17,9 @@ interface Family {
 export const SERIES_PER_FAMILY_MAX = 20_000;
 const OVERFLOW: Labels = { overflow: "true" };
 
+/** Every series of one thread, to be added to those of another. */
+export type MetricsSnapshot = readonly { readonly name: string; readonly help: string; readonly type: Family["type"]; readonly bounds?: readonly number[]; readonly series: readonly Series[] }[];
+
 export class Metrics {
   readonly #families = new Map<string, Family>();
   readonly #collectors: (() => void)[] = [];
@@ -70,10 +73,10 @@ export class Metrics {
   }
 
   /** Names stand as they were declared: some of Istio's counters end in `_total`, some do not, and OpenMetrics would make them all. */
-  expose(): string {
-    for (const collect of this.#collectors) collect();
+  expose(others: readonly MetricsSnapshot[] = []): string {
+    if (others.length === 0) this.#collect(); // else `#sum` does
     const out: string[] = [];
-    for (const f of [...this.#families.values()].sort((a, b) => (a.name < b.name ? -1 : 1))) {
+    for (const f of (others.length === 0 ? [...this.#families.values()] : this.#sum(others)).sort((a, b) => (a.name < b.name ? -1 : 1))) {
       out.push(`# HELP ${f.name} ${f.help}\n# TYPE ${f.name} ${f.type}\n`);
       for (const s of f.series.values()) {
         if (f.type !== "histogram") {
@@ -86,6 +89,34 @@ export class Metrics {
       }
     }
     return out.join("");
+  }
+
+  /** What this thread has counted so far. Series are copied by whoever sends them on. */
+  snapshot(): MetricsSnapshot {
+    this.#collect();
+    return [...this.#families.values()].map((f) => ({ ...f, series: [...f.series.values()] }));
+  }
+
+  #collect(): void {
+    for (const collect of this.#collectors) collect();
+  }
+
+  /** Counters, gauges and buckets of equal labels are added. */
+  #sum(others: readonly MetricsSnapshot[]): Family[] {
+    const sums = new Map<string, Family>();
+    for (const f of [this.snapshot(), ...others].flat()) {
+      let sum = sums.get(f.name);
+      if (sum === undefined) sums.set(f.name, (sum = { ...f, series: new Map() }));
+      for (const s of f.series) {
+        const key = labelText(s.labels);
+        const before = sum.series.get(key);
+        sum.series.set(key, before === undefined ? { ...s } : {
+          ...before, value: before.value + s.value,
+          ...(s.buckets === undefined ? {} : { buckets: s.buckets.map((n, i) => n + (before.buckets?.[i] ?? 0)), count: (s.count ?? 0) + (before.count ?? 0) }),
+        });
+      }
+    }
+    return [...sums.values()];
   }
 
   #family(name: string, help: string, type: Family["type"], bounds?: readonly number[]): Family {

@@ -3,10 +3,10 @@ import type { Identity, Ip } from "@ambit/core";
 import { hostKernel, warmThreadPool, type Kernel } from "@ambit/linux";
 import {
   commonRoutes, createLogger, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom,
-  type Bound, type BoundServer, type Clock, type Logger, type Random, type Timer,
+  setLevels, type Bound, type BoundServer, type Clock, type Logger, type Random, type Reply, type Timer,
 } from "@ambit/runtime";
 import { ADDRESS_TYPE, createControlPlane, type LookupAnswer, type XdsClient } from "@ambit/xds";
-import { adminRoutes, watchDescriptors } from "./admin/routes.ts";
+import { adminRoutes, watchDescriptors, type Live } from "./admin/routes.ts";
 import type { DumpedCertificate } from "./admin/dump.ts";
 import type { Config, ControlPlaneConfig } from "./config.ts";
 import { followControlPlane, followIdentities } from "./control.ts";
@@ -26,6 +26,7 @@ import { ProxyState } from "@ambit/proxy/state";
 import { expireSeries } from "./telemetry/expire.ts";
 import { Wires } from "./proxy/wires.ts";
 import { TrafficMetrics } from "./telemetry/traffic-metrics.ts";
+import { Crew } from "./workers/crew.ts";
 
 export type Certificates = Pick<CertStore, "onRotate" | "fetch" | "prefetch" | "forget" | "list" | "close">;
 
@@ -76,8 +77,13 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const crls = config.crlPath === undefined ? undefined : await openCrlFile({ path: config.crlPath, clock, log: log.child("identity") });
   const trust = createPeerTrust({ crls: () => crls?.current ?? [], onRevoked: (reporter) => traffic.revoked(reporter) });
   const stopTrust = watchTrust({ trust, crls, certificates, log: log.child("identity") });
-  const wishes = (ids: Certificates) => ({ prefetch: (id: Identity) => ids.prefetch(id), forget: (id: Identity) => { ids.forget(id); contexts.forget(id); } });
+  const wishes = (ids: Certificates) => ({ prefetch: (id: Identity) => ids.prefetch(id), forget: (id: Identity) => { ids.forget(id); contexts.forget(id); crew?.forget(id); } });
   const askXds = (name: string): Promise<LookupAnswer> => xds?.subscribe(ADDRESS_TYPE, name) ?? Promise.resolve("timeout");
+  // With threads of their own for traffic, this one keeps what concerns the whole node: xDS, certificates, DNS, admin, the agent.
+  const crew = config.workerThreads === 1 ? undefined : new Crew(config.workerThreads, {
+    config, log, fetch: (identity) => certificates.fetch(identity, "realtime"), lookup: askXds, onDeath: (error) => { throw error; },
+  });
+  const stopRotations = crew === undefined ? undefined : certificates.onRotate((c) => crew.rotated(c.identity, c));
   const onDemand = config.onDemand ? createOnDemand({ ask: askXds, clusterId: config.clusterId, clock }) : undefined;
   const proxyPorts: ProxyPorts = {
     config, onDemand, kernel, state, contexts, trust, connections, clock, random, log: log.child("proxy"),
@@ -87,8 +93,8 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   };
 
   // Everything that can conflict is bound before anything is promised.
-  const shared = commonRoutes({ readiness, metrics, levels });
-  const pods = new PodProxies({ config, kernel, ports: proxyPorts, traffic, nameServers: ports.nameServers ?? nameServers() });
+  const shared = { ...commonRoutes({ readiness, metrics, levels }), ...(crew === undefined ? {} : crewRoutes(crew, metrics, levels)) };
+  const pods = new PodProxies({ config, kernel, ports: proxyPorts, traffic, nameServers: ports.nameServers ?? nameServers(), serve: crew === undefined ? "all" : "dns" });
   const startup = readiness.waitFor("proxy start");
   const stateReady = readiness.waitFor("state manager");
   let podsReady: (() => void) | undefined = readiness.waitFor("workload proxy manager");
@@ -96,7 +102,8 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const servers: BoundServer[] = [];
   try {
     servers.push(await serveHttp("127.0.0.1", config.adminPort, { ...shared, ...adminRoutes({
-      config, view: () => state.view(), rejectedPolicies: () => state.rejectedPolicies(), connections, wires, random, clock,
+      config, view: () => state.view(), rejectedPolicies: () => state.rejectedPolicies(), random, clock,
+      live: async () => joined([{ connections: connections.list(), wires: wires.list() }, ...(await crew?.live() ?? [])]),
       pods: () => [...(manager?.running ?? []).map((p) => ({ ...p, state: "Up" as const })), ...(manager?.pending ?? []).map((p) => ({ ...p, state: "Pending" as const }))],
       certificates: () => dumpedCertificates(certificates), quit: ports.quit ?? (() => process.kill(process.pid, "SIGTERM")),
     }) }));
@@ -111,14 +118,23 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
 
   const stopIdentities = followIdentities(state, wishes(certificates));
   const stopPolicies = watchPolicies({ state, connections, clock, log: log.child("policy") });
-  xds = followControlPlane({ config, plane: xdsPlane, state, metrics: traffic, clock, random, log: log.child("xds") });
+  xds = followControlPlane({ config, plane: xdsPlane, state, metrics: traffic, clock, random, log: log.child("xds"), onPush: crew && ((typeUrl, push) => crew.push(typeUrl, push)) });
   let heap: Timer | undefined;
   void xds.whenReady().then(() => { heap ??= adjustHeap(clock); stateReady(); });
 
   await warmThreadPool();
   const following = new PodManager({
     socketPath: config.podSocket, kernel, clock, random, log: log.child("pods"),
-    start: (uid, info, netns) => pods.start(uid, info, netns),
+    start: async (uid, info, netns) => {
+      await crew?.start(uid, info, netns);
+      try {
+        const pod = await pods.start(uid, info, netns);
+        return { ...pod, stop: () => { crew?.stop(uid); pod.stop(); } };
+      } catch (error) {
+        crew?.stop(uid);
+        throw error;
+      }
+    },
     onSettled: (settled) => {
       if (!settled) podsReady ??= readiness.waitFor("workload proxy manager");
       else { podsReady?.(); podsReady = undefined; }
@@ -137,7 +153,9 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
       readiness.waitFor("draining");
       following.close();
       log.info("draining", { connections: connections.size, deadline_ms: config.drainMs });
-      await pods.drain(config.drainMs, clock, connections);
+      await Promise.all([pods.drain(config.drainMs, clock, connections), crew?.drain(config.drainMs)]);
+      stopRotations?.();
+      await crew?.close();
       following.stopAll();
       heap?.cancel();
       stopPolicies();
@@ -154,6 +172,18 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
     },
   };
 }
+
+/** Scrapes and levels concern every thread; the traffic threads only copy their counters out. */
+function crewRoutes(crew: Crew, metrics: Metrics, levels: LogLevels): ReturnType<typeof commonRoutes> {
+  const scrape = async (): Promise<Reply> => ({ type: "text/plain; version=0.0.4; charset=utf-8", body: metrics.expose(await crew.metrics()) });
+  return { "GET /metrics": scrape, "GET /stats/prometheus": scrape, "POST /logging": (query) => {
+    const reply = setLevels(levels, query);
+    crew.levels(levels.toString());
+    return reply;
+  } };
+}
+
+const joined = (parts: readonly Live[]): Live => ({ connections: parts.flatMap((p) => p.connections), wires: parts.flatMap((p) => p.wires) });
 
 function pick(routes: ReturnType<typeof commonRoutes>, ...names: readonly string[]): ReturnType<typeof commonRoutes> {
   return Object.fromEntries(Object.entries(routes).filter(([name]) => names.includes(name)));

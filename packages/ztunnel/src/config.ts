@@ -1,4 +1,5 @@
 // Owns the environment of ztunnel: Istio's variables, read once, refused where we could not honour them.
+import { availableParallelism } from "node:os";
 import { parseSocketAddress, type Ip, type SocketAddress } from "@ambit/core";
 import { env, LOG_FORMATS, parseDuration, readEnv, type LogFormat } from "@ambit/runtime";
 
@@ -32,6 +33,7 @@ export const SCHEMA = {
   frameSize: env.integer("HTTP2_FRAME_SIZE", 1024 * 1024, "bytes", 16_384, 2 ** 24 - 1),
   originalSource: env.boolean("ENABLE_ORIG_SRC", true, "the application sees the client's address"),
   responseBaggage: env.boolean("ENABLE_RESPONSE_BAGGAGE", true, "tell the client about the destination"),
+  workerThreads: env.string("ZTUNNEL_WORKER_THREADS", "1", "threads that carry traffic: a number, 0 for one per processor, or a percentage of the processors; 1: the main thread itself"),
   logFilter: env.string("RUST_LOG", "info", "log level, or scope=level pairs"),
   logFormat: env.string("LOG_FORMAT", "", "json or plain as Istio writes them; unset: JSON whose message is `msg`"),
   trialsAtInfo: env.boolean("AUTHZ_POLICY_INFO_LOGGING", false, "say at info, not at debug, what policies on trial would have done"),
@@ -56,7 +58,7 @@ export const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
 
 /** Tuning of the real ztunnel's runtime that has no counterpart here: harmless, but said once in the log. */
 const WITHOUT_EFFECT: readonly string[] = [
-  "ZTUNNEL_WORKER_THREADS", "KEEPALIVE_TIME", "KEEPALIVE_INTERVAL", "KEEPALIVE_RETRIES", "KEEPALIVE_ENABLED", "TRUST_DOMAIN",
+  "KEEPALIVE_TIME", "KEEPALIVE_INTERVAL", "KEEPALIVE_RETRIES", "KEEPALIVE_ENABLED", "TRUST_DOMAIN",
 ];
 
 export interface Config {
@@ -86,6 +88,8 @@ export interface Config {
   readonly frameSize: number;
   readonly originalSource: boolean;
   readonly responseBaggage: boolean;
+  /** Threads that carry traffic; 1: the main thread does, and there are no others. */
+  readonly workerThreads: number;
   readonly logFilter: string;
   readonly logFormat: LogFormat;
   readonly trialsAtInfo: boolean;
@@ -134,12 +138,25 @@ export function readConfig(source: Environment): Config {
     ca: { address: e.caAddress || xdsAddress, roots: e.caRootCa, token: e.authToken, altHostname: e.altCaHostname || undefined, headers: headers(source, "CA_HEADER_") },
     onDemand: e.onDemand, secretTtlMs: e.secretTtlMs, crlPath: e.crlPath || undefined, maxStreams: e.maxStreams, poolReleaseMs: e.poolReleaseMs,
     streamWindow: e.streamWindow, connectionWindow: e.connectionWindow, frameSize: e.frameSize,
-    originalSource: e.originalSource, responseBaggage: e.responseBaggage, logFilter: e.logFilter,
+    originalSource: e.originalSource, responseBaggage: e.responseBaggage, workerThreads: workerThreads(e.workerThreads, e.portReuse), logFilter: e.logFilter,
     logFormat: logFormat(e.logFormat), trialsAtInfo: e.trialsAtInfo, logOpen: e.logOpen,
     drainMs: drainDeadline(e.terminationDeadline, e.terminationGraceS), nodeMetadata: metadata(source),
     dns: e.dnsCapture === "true" ? { listen: dnsListeners(e.dnsAddress, e.ipv6), domain: e.clusterDomain, preferredNamespace: e.preferredNamespace || undefined } : undefined,
     adminPort: e.adminPort, statsPort: e.statsPort, readinessPort: e.readinessPort,
   });
+}
+
+/** Threads beyond this help nobody: each has listeners in every pod and a copy of the state. */
+const WORKERS_MAX = 64;
+
+/** As Istio writes it: a number, 0 for all processors, or a percentage of them, rounded up. */
+export function workerThreads(text: string, portReuse: boolean, processors = availableParallelism()): number {
+  const match = /^(\d+(?:\.\d+)?)%$/.exec(text);
+  const share = Number(match?.[1]);
+  const threads = match !== null ? (share > 0 && share <= 100 ? Math.ceil((processors * share) / 100) : NaN) : /^\d+$/.test(text) ? Number(text) || processors : NaN;
+  if (!(threads >= 1 && threads <= WORKERS_MAX)) throw new Error(`bad configuration:\n  ZTUNNEL_WORKER_THREADS: "${text}" is not 0 to ${WORKERS_MAX} or a percentage`);
+  if (threads > 1 && !portReuse) throw new Error("bad configuration:\n  ZTUNNEL_WORKER_THREADS: several threads share their ports, which INPOD_PORT_REUSE=false forbids");
+  return threads;
 }
 
 function logFormat(text: string): LogFormat {

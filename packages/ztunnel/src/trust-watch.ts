@@ -1,11 +1,12 @@
 // Owns the reaction to changed trust: new revocation lists, and new bundles that came with a certificate, are held against every live tunnel.
-import type { CertStore, CrlFile, PeerTrust } from "@ambit/proxy/identity";
+import type { CertBundle, CrlFile, PeerTrust } from "@ambit/proxy/identity";
+import type { Identity } from "@ambit/core";
 import type { Logger } from "@ambit/runtime";
 
 export interface TrustWatchOptions {
   readonly trust: PeerTrust;
   readonly crls: CrlFile | undefined;
-  readonly certificates: Pick<CertStore, "onRotate">;
+  readonly certificates: { onRotate(listener: (certificate: CertBundle & { readonly identity: Identity }) => void): () => void };
   readonly log: Logger;
 }
 

@@ -5,19 +5,22 @@ import { parseAuthority } from "@ambit/hbone";
 import { json, text, type Clock, type Metrics, type Reply, type Routes } from "@ambit/runtime";
 import type { Config } from "../config.ts";
 import { explainConnection } from "../plan/explain.ts";
-import type { Connections } from "../proxy/connections.ts";
-import type { Wires } from "../proxy/wires.ts";
+import type { ListedConnection } from "../proxy/connections.ts";
+import type { WireState } from "../proxy/wires.ts";
 import type { PodInfo, StateView } from "@ambit/proxy/state";
 import { cpuProfile, heapProfile } from "./profile.ts";
 import { dumpCertificates, dumpPods, dumpPolicies, dumpServices, dumpStaged, dumpWorkloads, type DumpedCertificate } from "./dump.ts";
+
+/** What flows now. */
+export interface Live { readonly connections: readonly ListedConnection[]; readonly wires: readonly WireState[] }
 
 export interface AdminSources {
   readonly config: Config;
   readonly view: () => StateView;
   readonly rejectedPolicies: () => Iterable<{ readonly key: string }>;
   readonly pods: () => readonly { readonly uid: string; readonly state: "Up" | "Pending"; readonly info: PodInfo }[];
-  readonly connections: Connections;
-  readonly wires: Wires;
+  /** Of every thread. */
+  readonly live: () => Promise<Live>;
   readonly clock: Clock;
   readonly certificates: () => readonly DumpedCertificate[];
   readonly random: () => number;
@@ -29,8 +32,8 @@ const PATHS = ["/config_dump", "/debug/connections", "/debug/explain?source=NAME
 export function adminRoutes(s: AdminSources): Routes {
   return {
     "GET /": () => ({ type: "text/html; charset=utf-8", body: `<!doctype html><title>ztunnel</title><ul>${PATHS.map((p) => `<li>${p}</li>`).join("")}</ul>\n` }),
-    "GET /config_dump": () => json(configDump(s)),
-    "GET /debug/connections": () => json(liveConnections(s)),
+    "GET /config_dump": async () => json(configDump(s, await s.live())),
+    "GET /debug/connections": async () => json(liveConnections(s, await s.live())),
     "GET /debug/pprof/profile": (query) => cpuProfile(query, s.clock),
     "GET /debug/pprof/heap": (query) => heapProfile(query, s.clock),
     "GET /debug/explain": (query) => explain(s, query),
@@ -38,12 +41,12 @@ export function adminRoutes(s: AdminSources): Routes {
   };
 }
 
-function configDump(s: AdminSources): Record<string, unknown> {
+function configDump(s: AdminSources, live: Live): Record<string, unknown> {
   const view = s.view();
   return {
     certificates: dumpCertificates(s.certificates()), config: withoutSecrets(s.config), policies: dumpPolicies(view), rejectedPolicies: [...s.rejectedPolicies()].map((r) => r.key).sort(),
     services: dumpServices(view), stagedServices: dumpStaged(view), staticConfig: {}, version: { version: "ambit", name: "ztunnel" },
-    workloadState: dumpPods(podsWithConnections(s)), workloads: dumpWorkloads(view),
+    workloadState: dumpPods(podsWithConnections(s, live)), workloads: dumpWorkloads(view),
   };
 }
 
@@ -54,18 +57,18 @@ function withoutSecrets(config: Config): Record<string, unknown> {
 }
 
 /** Every connection with its age and bytes, and the tunnels with what the kernel measured: both as they are now. */
-function liveConnections(s: AdminSources): Record<string, unknown> {
-  return Object.fromEntries(podsWithConnections(s).map((p) => [p.uid, {
+function liveConnections(s: AdminSources, live: Live): Record<string, unknown> {
+  return Object.fromEntries(podsWithConnections(s, live).map((p) => [p.uid, {
     info: p.info,
     connections: p.connections.map((c) => ({
       direction: c.direction, src: formatSocketAddress(c.src), originalDst: c.originalDst, actualDst: formatSocketAddress(c.actualDst), protocol: c.protocol, ageMs: c.ageMs, bytes: c.bytes,
     })),
-    tunnels: s.wires.list(p.uid).map(({ direction, peer, ageMs, tcp }) => ({ direction, peer: formatSocketAddress(peer), ageMs, ...tcp })),
+    tunnels: live.wires.filter((w) => w.pod === p.uid).map(({ direction, peer, ageMs, tcp }) => ({ direction, peer: formatSocketAddress(peer), ageMs, ...tcp })),
   }]));
 }
 
-const podsWithConnections = (s: AdminSources) =>
-  s.pods().map((p) => ({ uid: p.uid, state: p.state, info: { ...p.info }, connections: s.connections.list(p.uid) }));
+const podsWithConnections = (s: AdminSources, live: Live) =>
+  s.pods().map((p) => ({ uid: p.uid, state: p.state, info: { ...p.info }, connections: live.connections.filter((c) => c.pod === p.uid) }));
 
 function explain(s: AdminSources, query: URLSearchParams): Reply {
   const view = s.view();

@@ -31,6 +31,8 @@ export interface PodProxiesOptions {
   readonly ports: ProxyPorts;
   readonly traffic: TrafficMetrics;
   readonly nameServers: readonly Ip[];
+  /** Which listeners are ours; the others are another thread's. Default: all. */
+  readonly serve?: "all" | "traffic" | "dns";
 }
 
 /** How long a drain waits for connections that were accepted just before: more than a handshake and a certificate take. */
@@ -56,13 +58,14 @@ export class PodProxies {
     };
     const listeners = await startListeners({
       kernel: this.#o.kernel, netns, mark: this.#o.config.packetMark, reusePort: this.#o.config.portReuse, ipv6: this.#o.config.ipv6, log,
-      dns: this.#dns(pod, netns),
+      dns: this.#o.serve === "traffic" ? undefined : this.#dns(pod, netns),
+      traffic: this.#o.serve !== "dns",
       accept: { outbound: run(serveOutbound), plaintext: run(servePlaintext), tunnel: run(serveTunnel) },
     });
     this.#pods.set(pod, listeners);
     this.#o.traffic.proxiesStarted.inc();
     this.#o.traffic.activeProxies.set(this.#pods.size);
-    log.info("pod proxy started", { pod: uid, name: `${info.namespace}/${info.name}` });
+    if (this.#o.serve !== "traffic") log.info("pod proxy started", { pod: uid, name: `${info.namespace}/${info.name}` });
     return {
       uid, info,
       stop: () => {

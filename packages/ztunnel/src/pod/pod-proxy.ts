@@ -38,6 +38,8 @@ export interface ListenersOptions {
   readonly ipv6: boolean;
   readonly accept: Acceptors;
   readonly dns: DnsAcceptors | undefined;
+  /** False: other threads listen for connections. */
+  readonly traffic: boolean;
   readonly log: Logger;
 }
 
@@ -68,9 +70,11 @@ export async function startListeners(o: ListenersOptions): Promise<Listeners> {
   };
   try {
     // One by one: when a later one fails, the earlier ones are on the list of what is closed.
-    open.push(listen(o, OUTBOUND_PORT, (c) => o.accept.outbound(c)));
-    open.push(listen(o, PLAINTEXT_PORT, (c) => o.accept.plaintext(c)));
-    open.push(listen(o, TUNNEL_PORT, (c) => o.accept.tunnel(c)));
+    if (o.traffic) {
+      open.push(listen(o, OUTBOUND_PORT, (c) => o.accept.outbound(c)));
+      open.push(listen(o, PLAINTEXT_PORT, (c) => o.accept.plaintext(c)));
+      open.push(listen(o, TUNNEL_PORT, (c) => o.accept.tunnel(c)));
+    }
     const { dns } = o;
     for (const [i, at] of dns?.listen.entries() ?? []) {
       const options = { reusePort: o.reusePort, mark: o.mark };

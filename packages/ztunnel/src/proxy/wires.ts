@@ -41,8 +41,8 @@ export class Wires {
     socket.once("close", () => this.#entries.delete(entry));
   }
 
-  list(pod: string): WireState[] {
-    return [...this.#entries].filter((e) => e.wire.pod === pod).map((e) => ({ ...e.wire, ageMs: Math.round(this.#clock.monotonic() - e.begunMs), tcp: this.#kernel.tcpInfo(e.socket) }));
+  list(pod?: string): WireState[] {
+    return [...this.#entries].filter((e) => pod === undefined || e.wire.pod === pod).map((e) => ({ ...e.wire, ageMs: Math.round(this.#clock.monotonic() - e.begunMs), tcp: this.#kernel.tcpInfo(e.socket) }));
   }
 
   /** At every scrape. What was sent again after the last scrape of a tunnel's life is not counted. */

@@ -1,0 +1,113 @@
+// Owns the traffic threads as the main thread sees them: they are told what it learns, asked what they have, and answered what they need.
+import { Worker } from "node:worker_threads";
+import type { Identity } from "@ambit/core";
+import type { CertBundle } from "@ambit/proxy/identity";
+import type { PodInfo } from "@ambit/proxy/state";
+import type { Netns } from "@ambit/linux";
+import type { Logger, MetricsSnapshot } from "@ambit/runtime";
+import type { LookupAnswer } from "@ambit/xds";
+import type { Config } from "../config.ts";
+import type { Push } from "../push-queue.ts";
+import type { Live } from "../admin/routes.ts";
+import { answer, Asking } from "./asking.ts";
+import type { FromWorker, PushPart, Questions, Told, ToWorker, WorkerStart } from "./messages.ts";
+
+/** Resources in one message: few enough that sending or receiving one holds a thread for a fraction of a millisecond. */
+const PART_RESOURCES = 256;
+
+export interface CrewOptions {
+  readonly config: Config;
+  readonly fetch: (identity: Identity) => Promise<CertBundle>;
+  readonly lookup: (name: string) => Promise<LookupAnswer>;
+  /** A thread died: the process cannot go on without its share of the connections. */
+  readonly onDeath: (error: Error) => void;
+  readonly log: Logger;
+}
+
+interface Member { readonly worker: Worker; readonly asking: Asking<Questions> }
+
+export class Crew {
+  readonly #members: readonly Member[];
+  #closing = false;
+
+  constructor(threads: number, o: CrewOptions) {
+    this.#members = Array.from({ length: threads }, (_, index) => this.#hire(index, o));
+  }
+
+  #hire(index: number, o: CrewOptions): Member {
+    const start: WorkerStart = { config: o.config, index };
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: start, name: `traffic-${index}` });
+    const post = (m: ToWorker): void => worker.postMessage(m);
+    const asking = new Asking<Questions>((m) => worker.postMessage(m));
+    worker.on("message", (m: FromWorker) => {
+      switch (m.kind) {
+        case "certificate": return answer(m.id, async () => bundleOf(await o.fetch(m.ask)), post);
+        case "lookup": return answer(m.id, () => o.lookup(m.ask), post);
+        case "answer": return asking.answered(m);
+      }
+    });
+    worker.on("error", o.onDeath);
+    worker.on("exit", (code) => { if (!this.#closing) o.onDeath(new Error(`traffic thread ${index} ended with code ${code}`)); });
+    return { worker, asking };
+  }
+
+  /** A whole push, in parts. The octets are copied: they are views of a message that is much larger. */
+  push(typeUrl: string, push: Push): void {
+    for (let at = 0; at === 0 || at < push.upserts.length; at += PART_RESOURCES) {
+      const part: PushPart = {
+        typeUrl, upserts: push.upserts.slice(at, at + PART_RESOURCES).map((u) => ({ name: u.name, bytes: u.bytes.slice() })), removed: at === 0 ? push.removed : [],
+        last: at + PART_RESOURCES >= push.upserts.length,
+      };
+      this.#tell({ kind: "push", part });
+    }
+  }
+
+  rotated(identity: Identity, bundle: CertBundle): void {
+    this.#tell({ kind: "rotated", identity, bundle: bundleOf(bundle) });
+  }
+
+  forget(identity: Identity): void {
+    this.#tell({ kind: "forget", identity });
+  }
+
+  levels(filter: string): void {
+    this.#tell({ kind: "levels", filter });
+  }
+
+  /** Resolves when every thread listens in the pod; if one cannot, none does. */
+  async start(uid: string, info: PodInfo, netns: Netns): Promise<void> {
+    const started = await Promise.allSettled(this.#members.map((m) => m.asking.ask("start", { uid, info, netnsFd: netns.fd })));
+    const failed = started.find((s) => s.status === "rejected");
+    if (failed === undefined) return;
+    this.stop(uid);
+    throw failed.reason;
+  }
+
+  stop(uid: string): void {
+    this.#tell({ kind: "stop", uid });
+  }
+
+  live(): Promise<readonly Live[]> {
+    return Promise.all(this.#members.map((m) => m.asking.ask("live", undefined)));
+  }
+
+  metrics(): Promise<readonly MetricsSnapshot[]> {
+    return Promise.all(this.#members.map((m) => m.asking.ask("metrics", undefined)));
+  }
+
+  async drain(deadlineMs: number): Promise<void> {
+    await Promise.all(this.#members.map((m) => m.asking.ask("drain", { deadlineMs })));
+  }
+
+  async close(): Promise<void> {
+    this.#closing = true;
+    await Promise.all(this.#members.map((m) => m.worker.terminate()));
+  }
+
+  #tell(m: Told): void {
+    for (const { worker } of this.#members) worker.postMessage(m);
+  }
+}
+
+/** Of a certificate only what TLS needs. */
+const bundleOf = (c: CertBundle): CertBundle => ({ chainPem: c.chainPem, keyPem: c.keyPem, rootsPem: c.rootsPem });

@@ -61,14 +61,18 @@ export class Forward implements AttemptEvents {
   // ---- attempts --------------------------------------------------------------------------------------------------------------------------------
 
   #try(again: boolean): void {
-    const choice: UpstreamChoice = again && this.endpoint !== undefined ? { kind: "endpoint", endpoint: this.endpoint, answer: this.#choiceAnswer }
-      : this.#x.o.choose(this.#plan.to, this.#x.facts, this.#tried, this.#plan);
-    if (choice.kind === "none") return this.#x.localReply(choice.reply);
-    const { endpoint } = choice;
     const head = this.#plan.head;
     if (!again) this.attempts++;
+    // Before an endpoint is chosen: whoever counts what was chosen hears of its end by an outcome.
     const fields = outgoingFields(head.fields, { attempt: this.attempts, expectedMs: this.#expectedMs(), keepExpect: this.#x.o.forwardExpect === true });
     if (fields === undefined) return this.#x.localReply(reply(500, "a field of the request cannot be sent", "-", "invalid_request_field"));
+    const choice: UpstreamChoice = again && this.endpoint !== undefined ? { kind: "endpoint", endpoint: this.endpoint, answer: this.#choiceAnswer }
+      : this.#x.o.choose(this.#plan.to, this.#x.facts, this.#tried, this.#plan);
+    if (choice.kind === "none") {
+      this.attempts--;
+      return this.#x.localReply(choice.reply);
+    }
+    const { endpoint } = choice;
     const upgrade = this.#x.facts.upgrade;
     if (upgrade === "websocket") this.#prepareWebsocket(fields, endpoint);
     this.endpoint = endpoint;

@@ -14,6 +14,8 @@ const OUTPUT_MAX_OCTETS = 256 << 10;
 const LINGER_MS = 1000;
 /** A client has so long for the rest of a head that it began. */
 export const HEAD_MS = 60_000;
+/** A quiet connection of a process that drains ends after so long: a client that is busy learns by its next answer, so that no request meets a closing end. */
+const DRAIN_QUIET_MS = 1000;
 /** A connection without requests is closed after so long: Istio's default. */
 export const IDLE_MS = 3_600_000;
 
@@ -35,6 +37,7 @@ export class H1Downstream implements ByteStreamHandler, Downstream {
   #ending = false;
   #over = false;
   #linger: Timer | undefined;
+  #draining: Timer | undefined;
   #quietSince: number;
   #servedAtWatch = 0;
   #served = 0;
@@ -62,7 +65,7 @@ export class H1Downstream implements ByteStreamHandler, Downstream {
 
   drain(): void {
     this.#server.drain();
-    if (this.#exchange === undefined && this.#server.quiet) this.#close();
+    this.#draining ??= this.#o.clock.after(DRAIN_QUIET_MS, () => { if (this.#exchange === undefined && this.#server.quiet) this.#close(); });
   }
 
   destroy(reason: Error): void {
@@ -195,6 +198,7 @@ export class H1Downstream implements ByteStreamHandler, Downstream {
     if (this.#over) return;
     this.#over = true;
     this.#watch.cancel();
+    this.#draining?.cancel();
     const exchange = this.#exchange;
     this.#exchange = undefined;
     exchange?.onClientGone(protocol);

@@ -104,10 +104,10 @@ export function sendMirrors(exchange: ForwardedRequest, plan: ForwardPlan, sent:
   const out: Mirrored[] = [];
   for (const mirror of plan.mirrors) {
     if (exchange.o.upstreams.shared.mirrors >= MIRRORS_MAX) break;
-    const choice = exchange.o.choose({ kind: "service", backend: mirror.backend }, exchange.facts, [], undefined);
-    if (choice.kind === "none") continue;
     const fields = outgoingFields(mirror.head.fields, { attempt: 1, expectedMs: plan.timeouts.requestMs, keepExpect: false });
     if (fields === undefined) continue;
+    const choice = exchange.o.choose({ kind: "service", backend: mirror.backend }, exchange.facts, [], undefined);
+    if (choice.kind === "none") continue;
     sent.push(mirror.backend);
     out.push(new Mirrored(exchange, choice.endpoint, mirror, fields, plan.timeouts.requestMs ?? MIRROR_MS));
   }

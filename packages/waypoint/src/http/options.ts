@@ -69,7 +69,7 @@ export interface HttpOptions {
   /** The endpoint of one attempt. `tried`: keys of endpoints that failed this request. `plan` undefined: for a mirror. */
   choose(goal: UpstreamGoal, facts: RequestFacts, tried: readonly string[], plan: ForwardPlan | undefined): UpstreamChoice;
   retryable(policy: RetryPolicy, outcome: AttemptOutcome): boolean;
-  /** Once for every attempt, mirrors included, at its end. */
+  /** Once for every endpoint that `choose` gave, mirrors included, at the end of its attempt. */
   onOutcome(outcome: AttemptOutcome): void;
   /** Once for every request, at its end, whatever happened. */
   onRequest(record: RequestRecord): void;
@@ -100,7 +100,7 @@ export interface HttpSession {
   readonly done: Promise<Served>;
   /** Requests under way. */
   readonly active: number;
-  /** GOAWAY, or `Connection: close` on the next answer; an idle connection ends at once. */
+  /** GOAWAY, or `Connection: close` on the next answer; a quiet HTTP/1 connection ends a second later. */
   drain(): void;
   /** Ends everything now. */
   destroy(reason: Error): void;

@@ -121,7 +121,9 @@ export class TestLab {
         // It ended meanwhile.
       }
     }
-    await this.run(undefined, "sh", "-c", `for n in ${root}/run/netns/*; do umount -l $n; rm $n; done; rm -rf ${root}/run/istio-cni/* ${root}/run/ztunnel/*`);
+    // umount looks into /proc, which shows the lab's processes: it has to be one of them.
+    const [enter = "", ...how] = enterCommand(this.record, undefined, ["sh", "-ec", `for n in ${root}/run/netns/*; do umount -l $n; rm $n; done; rm -rf ${root}/run/istio-cni/* ${root}/run/ztunnel/*`]);
+    await exec(enter, ["-p", ...how]);
     await this.run(node, "nft", "flush", "ruleset");
   }
 

@@ -91,7 +91,13 @@ export class City {
   readonly #rotated = new Set<(certificate: WorkloadCertificate) => void>();
   #acks: ((error: string) => void)[] = [];
   #waiters: (() => void)[] = [];
+  readonly #redirect: (netns: Netns) => Promise<unknown>;
   zt: BoundZtunnel | undefined;
+
+  /** `redirect`: other rules than the plain ones for IPv4. */
+  constructor(redirect?: (netns: Netns) => Promise<unknown>) {
+    this.#redirect = redirect ?? ((netns) => hostKernel.applyRules(netns, RULES));
+  }
 
   get ztunnel(): BoundZtunnel {
     if (this.zt === undefined) throw new Error("no ztunnel is running");
@@ -135,21 +141,23 @@ export class City {
     return build(config, { random: seededRandom(1), log, certificates: this.#certificates(), nameServers: [ip("10.77.0.3")] });
   }
 
-  /** A namespace with an address on the bridge; `enrolled` redirects its traffic (the agent is told by `add`). */
+  /** A namespace with an address on the bridge, or several (commas between); `enrolled` redirects its traffic (the agent is told by `add`). */
   async pod(name: string, address: string, enrolled = true): Promise<CityPod> {
     const ns = `${this.#prefix}-${name}`;
     const sw = `${this.#prefix}-sw`;
     sh("ip", "netns", "add", ns);
     sh("ip", "-n", sw, "link", "add", `v-${name}`, "type", "veth", "peer", "name", "eth0", "netns", ns);
     sh("ip", "-n", sw, "link", "set", `v-${name}`, "master", "br0", "up");
-    for (const args of [["link", "set", "lo", "up"], ["addr", "add", `${address}/24`, "dev", "eth0"], ["link", "set", "eth0", "up"], ["route", "add", "default", "dev", "eth0"]]) sh("ip", "-n", ns, ...args);
+    const plan = address.split(",").flatMap((a) => (a.includes(":")
+      ? [["addr", "add", `${a}/64`, "dev", "eth0", "nodad"], ["-6", "route", "add", "default", "dev", "eth0"]] : [["addr", "add", `${a}/24`, "dev", "eth0"], ["route", "add", "default", "dev", "eth0"]]));
+    for (const args of [["link", "set", "lo", "up"], ["link", "set", "eth0", "up"], ...plan]) sh("ip", "-n", ns, ...args);
     const path = `/var/run/netns/${ns}`;
     const pod: CityPod = { name, address, path, netns: hostKernel.openNetns(path) };
     this.#pods.set(name, pod);
     if (enrolled) {
       sh("ip", "-n", ns, "route", "add", "local", "0.0.0.0/0", "dev", "lo", "table", "100");
       sh("ip", "-n", ns, "rule", "add", "fwmark", "0x111/0xfff", "lookup", "100", "pref", "32764");
-      await hostKernel.applyRules(pod.netns, RULES);
+      await this.#redirect(pod.netns);
     }
     return pod;
   }
@@ -210,7 +218,7 @@ export class City {
 
   /** An application's listener inside a pod. */
   async listen(pod: CityPod, port: number, serve: (socket: Socket) => void): Promise<void> {
-    const server = hostKernel.listen(pod.netns, at(`0.0.0.0:${port}`), {});
+    const server = hostKernel.listen(pod.netns, at(pod.address.includes(":") ? `[::]:${port}` : `0.0.0.0:${port}`), {});
     server.on("connection", (socket) => { this.#keep(socket); serve(socket); });
     if (!server.listening) await once(server, "listening");
     this.#servers.push(server);
@@ -218,8 +226,7 @@ export class City {
 
   /** An application's connection from inside a pod; connected when it resolves. */
   async dial(pod: CityPod, to: string): Promise<Socket> {
-    const [host = "", port = ""] = to.split(":");
-    const socket = this.#keep(hostKernel.dial(pod.netns, { ip: ip(host), port: Number(port) }, {}));
+    const socket = this.#keep(hostKernel.dial(pod.netns, at(to), {}));
     await once(socket, "connect");
     return socket;
   }

@@ -1,7 +1,7 @@
 // Test builders: wire resources with defaults, and state made from them through the production prepare → apply.
 import assert from "node:assert/strict";
 import { create, toBinary, type MessageInitShape } from "@bufbuild/protobuf";
-import { parseIp, parseSocketAddress, type Ip, type SocketAddress } from "@ambit/core";
+import { type Ip, ipBytes, parseIp, parseSocketAddress, type SocketAddress } from "@ambit/core";
 import { security, workload } from "@ambit/proto";
 import { prepareAddresses, preparePolicies } from "./prepare.ts";
 import { ProxyState } from "./proxy-state.ts";
@@ -13,7 +13,7 @@ export type WirePolicy = MessageInitShape<typeof security.AuthorizationSchema>;
 export const HBONE = workload.TunnelProtocol.HBONE;
 export const ip = (t: string): Ip => { const r = parseIp(t); assert.ok(r.ok, t); return r.value; };
 export const at = (t: string): SocketAddress => { const r = parseSocketAddress(t); assert.ok(r.ok, t); return r.value; };
-export const octets = (t: string): Uint8Array => Uint8Array.from(t.split(".").map(Number));
+export const octets = (t: string): Uint8Array => (t.includes(":") ? ipBytes(ip(t)) : Uint8Array.from(t.split(".").map(Number)));
 
 /** `ns/name`, service account = name, one address. */
 export function pod(name: string, address: string, more: WireWorkload = {}): WireWorkload {

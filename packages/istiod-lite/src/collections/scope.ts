@@ -55,9 +55,14 @@ export function isDiscovered(ctx: Context, inputs: ScopeInputs, name: string, la
 
 /** An object of a kind that belongs to control planes: without a revision it is everybody's. */
 export function isOurRevision(ctx: Context, inputs: Pick<ScopeInputs, "scope">, labels: LabelMap | undefined): boolean {
-  const revision = labels?.[REVISION_LABEL];
-  return revision === undefined || scopeNow(ctx, inputs)?.revisions.includes(revision) === true;
+  return labels?.[REVISION_LABEL] === undefined || ownsRevision(scopeNow(ctx, inputs), labels);
 }
+
+/** Whether a label names us, by revision or tag; without one an object is everybody's. */
+export const ownsRevision = (scope: MeshScope | undefined, labels: LabelMap | undefined): boolean => {
+  const revision = labels?.[REVISION_LABEL];
+  return revision === undefined || scope?.revisions.includes(revision) === true;
+};
 
 /** Of a ServiceEntry in a namespace with these labels; undefined: the mesh does not say. */
 export function entryVisibility(ctx: Context, inputs: Pick<ScopeInputs, "scope">, labels: LabelMap): EntryVisibility | undefined {

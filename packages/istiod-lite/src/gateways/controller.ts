@@ -26,6 +26,8 @@ export interface GatewayControllerOptions {
   readonly services: Collection<KubeObject>;
   readonly pods: Collection<Pod>;
   readonly template: WaypointTemplate;
+  /** Whether its revision is ours: another control plane runs the others. */
+  readonly isOurs: (gateway: KubeObject) => boolean;
   readonly rootNamespace: string;
   readonly clusterDomain: string;
   readonly clock: Clock;
@@ -43,7 +45,7 @@ export function runWaypoints(o: GatewayControllerOptions): GatewayController {
   const defaults = new Reflector<ConfigMap>(o.client, KINDS.configMaps, { labelSelector: CLASS_DEFAULTS, clock: o.clock, log: o.log });
   const controller = new Controller(o, deployments, defaults);
   const { worker } = controller;
-  const ours = (): string[] => o.gateways.list().filter(isWaypoint).map(objectKey);
+  const ours = (): string[] => o.gateways.list().filter((g) => isWaypoint(g) && o.isOurs(g)).map(objectKey);
   const touch = (object: KubeObject): void => {
     const name = object.metadata.labels?.["gateway.networking.k8s.io/gateway-name"];
     if (name !== undefined) worker.add(`${object.metadata.namespace ?? ""}/${name}`);
@@ -96,7 +98,7 @@ class Controller {
 
   async #reconcile(key: string): Promise<void> {
     const gateway = this.#o.gateways.get(key);
-    if (gateway === undefined || !isWaypoint(gateway) || gateway.metadata.deletionTimestamp !== undefined) return this.#forget(key);
+    if (gateway === undefined || !isWaypoint(gateway) || !this.#o.isOurs(gateway) || gateway.metadata.deletionTimestamp !== undefined) return this.#forget(key);
     const unmanaged = hostnameOf(gateway);
     const problems = unmanaged === undefined ? await this.#applyAll(key, gateway) : [];
     await this.#writeStatus(key, gateway, problems);

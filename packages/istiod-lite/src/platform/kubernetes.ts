@@ -3,7 +3,7 @@ import { KubeClient, LeaderElection, type ClientConfig } from "@ambit/kube";
 import { newUuid, type Clock, type Logger } from "@ambit/runtime";
 import { keepWebhooks } from "../admission/webhook-writer.ts";
 import { decodeTokenReview, tokenReviewOf } from "../ca/token-review.ts";
-import { meshConfigName } from "../collections/scope.ts";
+import { meshConfigName, ownsRevision } from "../collections/scope.ts";
 import type { Config } from "../config.ts";
 import { runWaypoints } from "../gateways/controller.ts";
 import { createRoller } from "../ca/roller.ts";
@@ -16,7 +16,8 @@ import { createStatusWriter } from "../status/writer.ts";
 import type { Platform } from "./platform.ts";
 
 /** One leader for everything that is written: conditions and trust anchors. */
-const LEASE = "istio-status-leader";
+/** Of its own for each revision: one must not wait for another to write what only it reads. */
+const leaseOf = (revision: string): string => (revision === "" || revision === "default" ? "istio-status-leader" : `istio-status-leader-${revision}`);
 const TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews";
 
 export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: Clock; log: Logger; signal: AbortSignal }): Platform {
@@ -35,7 +36,7 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
       const anchor = keepTrustAnchor({ client, namespaces: mesh.sources.namespaces, rootsPem, crlPem: () => authority.current().crlPem, clock, log: log.child("status") });
       const webhooks = config.httpsPort < 0 ? undefined : keepWebhooks({ client, namespace: config.namespace, rootsPem, clock, log: log.child("admission") });
       const waypoints = runWaypoints({
-        client, gateways: mesh.sources.gateways, services: mesh.sources.services, pods: mesh.sources.pods, clock, log: log.child("waypoints"),
+        client, isOurs: (gateway) => ownsRevision(mesh.scope.get("mesh"), gateway.metadata.labels), gateways: mesh.sources.gateways, services: mesh.sources.services, pods: mesh.sources.pods, clock, log: log.child("waypoints"),
         rootNamespace: config.namespace, clusterDomain: config.clusterDomain,
         template: {
           image: config.waypointImage, controlPlane: config.waypointControlPlane || `istiod.${config.namespace}.svc:15012`, clusterId: config.clusterId,
@@ -44,7 +45,7 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
       });
       const roller = createRoller({ root: secrets, keeper: authority, trustDomain: config.trustDomain, clock, log: log.child("ca") });
       const election = new LeaderElection({
-        client, namespace: config.namespace, name: LEASE, identity: `${config.podName}_${newUuid()}`, clock, log: log.child("leader"),
+        client, namespace: config.namespace, name: leaseOf(config.revision), identity: `${config.podName}_${newUuid()}`, clock, log: log.child("leader"),
         onChange: (leading) => {
           anchor.lead(leading);
           roller.lead(leading);

@@ -6,7 +6,7 @@ import { SimClock } from "./clock.fixture.ts";
 
 const HOUR_MS = 3_600_000;
 /** Between two rounds of handshakes. SIM_YEAR_STEP_H=1 looks every hour, and takes minutes. */
-const STEP_MS = Number(process.env["SIM_YEAR_STEP_H"] ?? 19) * HOUR_MS;
+const STEP_MS = Number(process.env["SIM_YEAR_STEP_H"] ?? 37) * HOUR_MS;
 const ROOT_DAY = 200;
 const YEAR_MS = 365 * DAY_MS;
 /** Sources are read this often instead of every 10 s. */
@@ -55,7 +55,7 @@ class City {
 }
 
 describe("certificates over a year", function () {
-  this.timeout(120_000);
+  this.timeout(300_000);
   let city: City;
   beforeEach(() => { city = new City(); });
   afterEach(() => city.close());
@@ -97,8 +97,8 @@ describe("certificates over a year", function () {
         signers.add(k.current().fingerprint);
         roots.add(k.current().roots.size);
       }
-      // Around the change of roots every hour counts.
-      await city.round(day >= ROOT_DAY && day < ROOT_DAY + 12 ? HOUR_MS : STEP_MS);
+      // Around the change of roots every two hours count.
+      await city.round(day >= ROOT_DAY && day < ROOT_DAY + 10 ? 2 * HOUR_MS : STEP_MS);
     }
     assert.equal(signers.size, 6, "five changes were followed");
     assert.deepEqual([...roots].sort(), [1, 2], "roots overlapped, and the old one went");
@@ -200,12 +200,12 @@ describe("certificates over a year", function () {
     await city.round();
   });
 
-  it("clocks that are two minutes off, either way, change nothing", async () => {
+  it("clocks that are five minutes off, either way, change nothing", async () => {
     const { clock } = city;
     const secret = await SelfSigned.create(clock.now() - HOUR_MS);
     const keeper = await replica(secret, clock);
     city.keepers = [keeper];
-    const skews = [-110_000, 0, 110_000, -60_000];
+    const skews = [-300_000, 0, 300_000, -60_000];
     for (const [i, skew] of skews.entries()) city.holders.push(holder({ name: `h${i}`, ttlMs: DAY_MS, clock: clock.skewed(() => skew), caClock: clock, seed: i + 1, ca: () => keeper }));
     for (let step = 0; step < 60; step++) {
       for (const [i, client] of city.holders.entries()) {

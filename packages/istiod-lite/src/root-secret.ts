@@ -35,6 +35,7 @@ export interface SelfSignedRoot {
 export class AuthoritySecrets implements AuthoritySource, SelfSignedRoot {
   readonly #o: SecretOptions;
   #loaded = false;
+  #known: { readonly version: string; readonly material: Material } | undefined;
 
   constructor(o: SecretOptions) {
     this.#o = o;
@@ -131,7 +132,14 @@ export class AuthoritySecrets implements AuthoritySource, SelfSignedRoot {
     }
   }
 
+  /** It is asked for every few seconds and changes every few years. */
   #material(secret: Secret): Material {
+    const version = `${secret.metadata.name} ${secret.metadata.uid} ${secret.metadata.resourceVersion}`;
+    if (this.#known?.version !== version) this.#known = { version, material: this.#parse(secret) };
+    return this.#known.material;
+  }
+
+  #parse(secret: Secret): Material {
     const data = textsOf(secret);
     const now = this.#o.clock.now();
     const loaded = loadAuthority(data, now);

@@ -9,7 +9,7 @@ export const REREAD_MS = 10_000;
 /** A root is marked as in use this much longer than the certificate at hand needs: one write for many certificates. */
 const MARK_AHEAD_MS = 10 * 60_000;
 /** Certificates end on the clocks of their holders, which may be behind ours. */
-const SKEW_MS = 2 * 60_000;
+const SKEW_MS = 6 * 60_000;
 /** A root that nobody wants and nobody uses is forgotten this much later. */
 const FORGET_AFTER_MS = 24 * 3600_000;
 

@@ -164,6 +164,15 @@ describe("certificate service over TLS gRPC", () => {
     await ask();
   });
 
+  it("says that it has expired, with both times, instead of signing", async () => {
+    const expired = Date.now() - 1000;
+    const good = authority;
+    authority = { ...authority, notAfter: expired };
+    assert.match(await refusal({}), new RegExp(`^UNAVAILABLE: the authority expired at ${new Date(expired).toISOString()}, the time here is `));
+    authority = good;
+    assert.equal((await ask()).length, 2);
+  });
+
   it("serves plaintext with the same authentication where asked to", async () => {
     const plain = new Client(`127.0.0.1:${grpc.plaintextPort}`, credentials.createInsecure());
     assert.equal((await ask({}, plain)).length, 2);

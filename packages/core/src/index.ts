@@ -5,7 +5,7 @@ export { cidrContains, cidrFromBytes, formatCidr, parseCidr, type Cidr } from ".
 export { formatSocketAddress, networkAddressKey, parseSocketAddress, type NetworkAddress, type SocketAddress } from "./net/socket-address.ts";
 export { formatIdentity, parseIdentity, principalOf, sameIdentity, type Identity } from "./identity/spiffe.ts";
 export { serviceKey, type Endpoint, type GatewayAddress, type LoadBalancing, type Locality, type PolicyKey, type PortMap, type Service, type ServiceKey, type ServicePort, type Vip, type Workload, type WorkloadUid } from "./workload/workload.ts";
-export { policyKey, type Clause, type Match, type Policy, type Rule, type ServiceAccountMatch, type StringMatch } from "./policy/policy.ts";
+export { EMPTY_MATCH, policyKey, type Clause, type Match, type Policy, type Rule, type ServiceAccountMatch, type StringMatch } from "./policy/policy.ts";
 export { authorize, type AuthzFacts, type Denial, type DryRunResult, type MissingPolicy, type PolicySet, type Verdict } from "./policy/authorize.ts";
 export { decisivePolicy, denialText, explainVerdict } from "./policy/explain.ts";
 export { eligible, targetPort, type Candidate, type ResolutionMode } from "./balance/eligible.ts";

@@ -71,7 +71,7 @@ export async function build(o: AppOptions): Promise<App> {
     platform.close();
   };
   try {
-    const settings = { rootNamespace: config.namespace, trustDomain: config.trustDomain, clusterId: config.clusterId, clusterDomain: config.clusterDomain, revision: config.revision };
+    const settings = { rootNamespace: config.namespace, trustDomain: config.trustDomain, clusterId: config.clusterId, clusterDomain: config.clusterDomain, revision: config.revision, waypointOnly: config.waypointOnly };
     const mesh = buildMesh(settings);
     mesh.scope.onChange((changes) => {
       for (const { after } of changes)

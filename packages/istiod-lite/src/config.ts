@@ -20,6 +20,7 @@ export const SCHEMA = {
   plaintextPort: env.integer("GRPC_PLAINTEXT_PORT", -1, "the same without TLS, still with token authentication; off unless set", -1, 65_535),
   monitoringPort: port("MONITORING_PORT", 15014, "metrics"),
   httpPort: port("HTTP_PORT", 8080, "readiness"),
+  waypointOnly: env.boolean("PILOT_AUTO_ALLOW_WAYPOINT_POLICY", false, "what is bound to a waypoint lets in nobody but that waypoint (and whom other ALLOW policies let in)"),
   waypointImage: env.string("WAYPOINT_IMAGE", "ambit/waypoint:lab", "the image of the waypoints that Gateways ask for"),
   waypointControlPlane: env.string("WAYPOINT_CONTROL_PLANE", "", "host:port that waypoints connect to; empty: istiod.NAMESPACE.svc:15012"),
   debugPort: port("DEBUG_PORT", 15000, "dumps and log levels, on localhost only"),

@@ -25,6 +25,11 @@ export interface Match {
   readonly destinationPorts: readonly number[];
   readonly notDestinationPorts: readonly number[];
 }
+/** Asks nothing; with one field set it asks that. */
+export const EMPTY_MATCH: Match = {
+  namespaces: [], notNamespaces: [], principals: [], notPrincipals: [], serviceAccounts: [], notServiceAccounts: [],
+  sourceIps: [], notSourceIps: [], destinationIps: [], notDestinationIps: [], destinationPorts: [], notDestinationPorts: [],
+};
 export interface Clause { readonly matches: readonly Match[] }
 export interface Rule { readonly clauses: readonly Clause[] }
 

@@ -18,6 +18,7 @@ import { entryStatus, peerAuthStatus, policyStatus, serviceStatus, workloadEntry
 import type { WaypointResource } from "./waypoint/config.ts";
 import type { MeshOptions } from "./waypoint/mesh-options.ts";
 import { wireWaypoints, type WaypointOutputs } from "./waypoint/wiring.ts";
+import { gatewayOfPod, waypointPolicy } from "./waypoint-only.ts";
 import { accountOf, waypointOf } from "./waypoints.ts";
 
 /** Where objects enter, by kind. */
@@ -148,6 +149,7 @@ export function buildMesh(settings: Settings): Mesh {
   const authorizations = g.join("authorizations", [
     g.derive("authorization policies", policies, byPolicy, (_ctx, p) => p.policy),
     g.derive("port level policies", peerAuths, byPolicy, portPolicyOf(peerAuth)),
+    g.derive("policies that let waypoints in", waypoints, byPolicy, waypointPolicy({ settings, scope, pods: sources.pods, podsByGateway: g.index("pods by gateway", sources.pods, gatewayOfPod) })),
     g.derive("static strict policy", mesh, byPolicy, staticStrictOf(settings, peerAuths)),
   ]);
 

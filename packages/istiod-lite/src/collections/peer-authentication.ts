@@ -1,6 +1,6 @@
 // Owns how PeerAuthentications become L4 policies: who wins, and what refuses plaintext (protocol.md §8.6, §14.1–5).
 import type { Collection, Context, Index } from "@ambit/collections";
-import type { Match, Policy, Problem, Rule } from "@ambit/core";
+import { EMPTY_MATCH, type Match, type Policy, type Problem, type Rule } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
 import { Reader } from "./decode.ts";
 import { selects, type LabelMap, type Settings } from "./settings.ts";
@@ -90,7 +90,7 @@ export function portPolicyOf(inputs: PeerAuthInputs) {
     if (ports.length === 0) return undefined;
     const rules: Rule[] = base === "STRICT"
       // Plaintext, and none of the open ports.
-      ? [{ clauses: [{ matches: [NO_IDENTITY] }, ...ports.map((port) => ({ matches: [{ ...ANY, notDestinationPorts: [port] }] }))] }]
+      ? [{ clauses: [{ matches: [NO_IDENTITY] }, ...ports.map((port) => ({ matches: [{ ...EMPTY_MATCH, notDestinationPorts: [port] }] }))] }]
       : ports.map((port) => ({ clauses: [{ matches: [{ ...NO_IDENTITY, destinationPorts: [port] }] }] }));
     return { name: portPolicyName(p.name), namespace: p.namespace, scope: "workload", action: "deny", rules, dryRun: false };
   };
@@ -101,11 +101,7 @@ export const staticStrictOf = (settings: Settings, peerAuths: Collection<PeerAut
   ctx.fetch(peerAuths).length === 0 ? undefined
     : { name: STATIC_STRICT, namespace: settings.rootNamespace, scope: "workload", action: "deny", rules: [{ clauses: [{ matches: [NO_IDENTITY] }] }], dryRun: false };
 
-const ANY: Match = {
-  namespaces: [], notNamespaces: [], principals: [], notPrincipals: [], serviceAccounts: [], notServiceAccounts: [],
-  sourceIps: [], notSourceIps: [], destinationIps: [], notDestinationIps: [], destinationPorts: [], notDestinationPorts: [],
-};
-const NO_IDENTITY: Match = { ...ANY, notPrincipals: [{ kind: "presence" }] };
+const NO_IDENTITY: Match = { ...EMPTY_MATCH, notPrincipals: [{ kind: "presence" }] };
 
 const baseMode = (ctx: Context, inputs: PeerAuthInputs, p: PeerAuthInfo): Mode => (p.mode === "UNSET" ? inheritedMode(ctx, inputs, p.namespace) : p.mode);
 

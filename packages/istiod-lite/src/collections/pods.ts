@@ -10,6 +10,7 @@ import { strictPoliciesOf, type PeerAuthInputs } from "./peer-authentication.ts"
 import type { PolicyInfo } from "./policies.ts";
 import type { NamedPort, ServiceInfo } from "./services.ts";
 import { ANNOTATIONS, LABELS, selects, type LabelMap, type Settings } from "./settings.ts";
+import { waypointPoliciesOf } from "./waypoint-only.ts";
 import { addressOfBinding, bindWaypoint, type Waypoint, type WaypointInputs } from "./waypoints.ts";
 
 export interface WorkloadInputs extends WaypointInputs, GatewayInputs {
@@ -52,7 +53,7 @@ export function podWorkload(inputs: WorkloadInputs) {
       waypoint: addressOfBinding(binding),
       networkGateway: gatewayToNetwork(ctx, inputs, local.network), node,
       ...canonical(labels, workloadName), workloadType: "pod", workloadName,
-      authorizationPolicies: policiesSelecting(ctx, inputs, namespace, labels),
+      authorizationPolicies: [...new Set([...policiesSelecting(ctx, inputs, namespace, labels), ...waypointPoliciesOf(settings, binding, settings.waypointOnly ? selecting(ctx, inputs, namespace, labels) : [])])].sort(),
       healthy: isReady(pod) && pod.metadata.deletionTimestamp === undefined,
       clusterId: settings.clusterId,
       services: servicesOf(ctx, inputs, pod, namespace, labels),
@@ -118,10 +119,12 @@ export function policiesSelecting(ctx: Context, inputs: Pick<WorkloadInputs, "po
   return [...names].sort();
 }
 
+const selecting = (ctx: Context, inputs: WorkloadInputs, namespace: string, labels: LabelMap): readonly ServiceInfo[] =>
+  ctx.fetch(inputs.services, { index: [inputs.selectingServices, namespace], where: (s) => s.selector !== undefined && selects(s.selector, labels) });
+
 function servicesOf(ctx: Context, inputs: WorkloadInputs, pod: Pod, namespace: string, labels: LabelMap): Map<string, Map<number, number>> {
   const out = new Map<string, Map<number, number>>();
-  const selecting = ctx.fetch(inputs.services, { index: [inputs.selectingServices, namespace], where: (s) => s.selector !== undefined && selects(s.selector, labels) });
-  for (const s of selecting) out.set(s.key, portsOf(s.ports, (name) => containerPort(pod, name)));
+  for (const s of selecting(ctx, inputs, namespace, labels)) out.set(s.key, portsOf(s.ports, (name) => containerPort(pod, name)));
   for (const slice of ctx.fetch(inputs.slices, { index: [inputs.slicesByPod, `${namespace}/${pod.metadata.name}`] })) {
     if (!slice.pods.some((p) => p.name === pod.metadata.name && p.uid === pod.metadata.uid)) continue;
     out.set(slice.service, new Map([...(out.get(slice.service) ?? []), ...slice.ports]));

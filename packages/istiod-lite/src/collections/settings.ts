@@ -7,10 +7,12 @@ export interface Settings {
   readonly clusterDomain: string;
   /** Of this control plane: objects with another one in istio.io/rev are not ours. */
   readonly revision: string;
+  /** What is bound to a waypoint lets in nobody but it (PILOT_AUTO_ALLOW_WAYPOINT_POLICY). */
+  readonly waypointOnly: boolean;
 }
 
 /** Where nothing is set: Istio's own defaults. */
-export const DEFAULT_SETTINGS: Settings = { rootNamespace: "istio-system", trustDomain: "cluster.local", clusterId: "Kubernetes", clusterDomain: "cluster.local", revision: "default" };
+export const DEFAULT_SETTINGS: Settings = { rootNamespace: "istio-system", trustDomain: "cluster.local", clusterId: "Kubernetes", clusterDomain: "cluster.local", revision: "default", waypointOnly: false };
 
 export const LABELS = {
   dataplaneMode: "istio.io/dataplane-mode",

@@ -9,7 +9,7 @@ import { SOURCE_KINDS } from "../kinds.ts";
 import type { Settings } from "../settings.ts";
 
 const FOLDER = join(import.meta.dirname, "testdata");
-const DEFAULTS: Settings = { rootNamespace: "istio-system", trustDomain: "cluster.local", clusterId: "Kubernetes", clusterDomain: "cluster.local", revision: "default" };
+const DEFAULTS: Settings = { rootNamespace: "istio-system", trustDomain: "cluster.local", clusterId: "Kubernetes", clusterDomain: "cluster.local", revision: "default", waypointOnly: false };
 
 describe("configurations of waypoints", () => {
   for (const name of goldenCases(FOLDER)) it(name, () => checkGolden(FOLDER, name, translate));

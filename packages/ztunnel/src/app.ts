@@ -14,7 +14,8 @@ import { createCaClient, createCertStore, createPeerTrust, openCrlFile, type Cer
 import { watchTrust } from "./trust-watch.ts";
 import { adjustHeap } from "./heap.ts";
 import { nameServers } from "./dns/forward.ts";
-import { PodManager } from "./pod/manager.ts";
+import { localBatches } from "./local.ts";
+import { PodManager, type RunningPod } from "./pod/manager.ts";
 import { PodProxies } from "./pod/pod-proxies.ts";
 import type { ProxyPorts } from "./proxy/pod-context.ts";
 import { Connections } from "./proxy/connections.ts";
@@ -92,6 +93,8 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
     trials: { metrics: traffic, log: log.child("policy"), loud: config.trialsAtInfo },
   };
 
+  for (const batch of await localBatches(config.local)) state.apply(batch);
+
   // Everything that can conflict is bound before anything is promised.
   const shared = { ...commonRoutes({ readiness, metrics, levels }), ...(crew === undefined ? {} : crewRoutes(crew, metrics, levels)) };
   const pods = new PodProxies({ config, kernel, ports: proxyPorts, traffic, nameServers: ports.nameServers ?? nameServers(), serve: crew === undefined ? "all" : "dns" });
@@ -99,12 +102,14 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const stateReady = readiness.waitFor("state manager");
   let podsReady: (() => void) | undefined = readiness.waitFor("workload proxy manager");
   let manager: PodManager | undefined;
+  let only: RunningPod | undefined;
+  const running = (): readonly RunningPod[] => [...(only === undefined ? [] : [only]), ...(manager?.running ?? [])];
   const servers: BoundServer[] = [];
   try {
     servers.push(await serveHttp("127.0.0.1", config.adminPort, { ...shared, ...adminRoutes({
       config, view: () => state.view(), rejectedPolicies: () => state.rejectedPolicies(), random, clock,
       live: async () => joined([{ connections: connections.list(), wires: wires.list() }, ...(await crew?.live() ?? [])]),
-      pods: () => [...(manager?.running ?? []).map((p) => ({ ...p, state: "Up" as const })), ...(manager?.pending ?? []).map((p) => ({ ...p, state: "Pending" as const }))],
+      pods: () => [...running().map((p) => ({ ...p, state: "Up" as const })), ...(manager?.pending ?? []).map((p) => ({ ...p, state: "Pending" as const }))],
       certificates: () => dumpedCertificates(certificates), quit: ports.quit ?? (() => process.kill(process.pid, "SIGTERM")),
     }) }));
     servers.push(await serveHttp("0.0.0.0", config.statsPort, pick(shared, "GET /metrics", "GET /stats/prometheus")));
@@ -118,12 +123,12 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
 
   const stopIdentities = followIdentities(state, wishes(certificates));
   const stopPolicies = watchPolicies({ state, connections, clock, log: log.child("policy") });
-  xds = followControlPlane({ config, plane: xdsPlane, state, metrics: traffic, clock, random, log: log.child("xds"), onPush: crew && ((typeUrl, push) => crew.push(typeUrl, push)) });
+  if (config.followXds) xds = followControlPlane({ config, plane: xdsPlane, state, metrics: traffic, clock, random, log: log.child("xds"), onPush: crew && ((typeUrl, push) => crew.push(typeUrl, push)) });
   let heap: Timer | undefined;
-  void xds.whenReady().then(() => { heap ??= adjustHeap(clock); stateReady(); });
+  void (xds?.whenReady() ?? Promise.resolve()).then(() => { heap ??= adjustHeap(clock); stateReady(); });
 
   await warmThreadPool();
-  const following = new PodManager({
+  const following = config.dedicated !== undefined ? undefined : new PodManager({
     socketPath: config.podSocket, kernel, clock, random, log: log.child("pods"),
     start: async (uid, info, netns) => {
       await crew?.start(uid, info, netns);
@@ -141,22 +146,28 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
     },
   });
   manager = following;
-  metrics.onCollect(() => traffic.pendingProxies.set(following.pending.length));
+  // One workload: our own network namespace is its.
+  if (config.dedicated !== undefined) {
+    only = await pods.start("dedicated", config.dedicated, kernel.openNetns("/proc/self/ns/net"));
+    podsReady?.();
+  }
+  metrics.onCollect(() => traffic.pendingProxies.set(manager?.pending.length ?? 0));
   startup();
   const [admin, stats, ready] = servers;
   log.info("listening", { admin: admin?.port, stats: stats?.port, readiness: ready?.port });
-  void readiness.whenReady().then(() => log.info("ready", { pods: following.running.length }));
+  void readiness.whenReady().then(() => log.info("ready", { pods: running().length }));
 
   return {
     adminPort: admin?.port ?? 0, statsPort: stats?.port ?? 0, readinessPort: ready?.port ?? 0, connections, metrics,
     async drain() {
       readiness.waitFor("draining");
-      following.close();
+      manager?.close();
       log.info("draining", { connections: connections.size, deadline_ms: config.drainMs });
       await Promise.all([pods.drain(config.drainMs, clock, connections), crew?.drain(config.drainMs)]);
       stopRotations?.();
       await crew?.close();
-      following.stopAll();
+      manager?.stopAll();
+      only?.stop();
       heap?.cancel();
       stopPolicies();
       stopIdentities();

@@ -15,7 +15,7 @@ import { createLogger, LogLevels, Metrics, seededRandom, systemClock } from "@am
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE, createXdsServer, type ResourceSource, type ServedResource, type XdsServer } from "@ambit/xds";
 import { fakeCa } from "@ambit/testkit";
 import type { WorkloadCertificate } from "@ambit/proxy/identity";
-import { build, type BoundZtunnel, type Certificates } from "./app.ts";
+import { build, type BoundZtunnel, type Certificates, type Ports } from "./app.ts";
 import { readConfig } from "./config.ts";
 import { addressBytes, at, ip, policyBytes, type WirePolicy, type WireService, type WireWorkload } from "@ambit/proxy/testing";
 
@@ -126,7 +126,7 @@ export class City {
   }
 
   /** One that `stop` does not know of. */
-  buildAnother(more: Record<string, string> = {}): Promise<BoundZtunnel> {
+  buildAnother(more: Record<string, string> = {}, ports: Partial<Ports> = {}): Promise<BoundZtunnel> {
     this.#fresh = false;
     const config = readConfig({
       INPOD_UDS: join(this.#dir, "ztunnel.sock"), NODE_NAME: "n1", XDS_ADDRESS: `http://127.0.0.1:${this.#xdsPort}`, AUTH_TOKEN: "token", RUST_LOG: "debug",
@@ -138,7 +138,7 @@ export class City {
       if (process.env["ZT_TEST_LOG"] !== undefined) process.stderr.write(line);
       for (const wake of this.#waiters.splice(0)) wake();
     } });
-    return build(config, { random: seededRandom(1), log, certificates: this.#certificates(), nameServers: [ip("10.77.0.3")] });
+    return build(config, { random: seededRandom(1), log, certificates: this.#certificates(), nameServers: [ip("10.77.0.3")], ...ports });
   }
 
   /** A namespace with an address on the bridge, or several (commas between); `enrolled` redirects its traffic (the agent is told by `add`). */

@@ -23,6 +23,16 @@ describe("readConfig", () => {
     assert.deepEqual(["", "json", "plain"].map((f) => readConfig({ LOG_FORMAT: f }).logFormat), ["ambit-json", "json", "plain"]);
     assert.throws(() => readConfig({ LOG_FORMAT: "xml" }), /LOG_FORMAT: "xml" is none of json, plain/);
   });
+  it("serves one workload, from a file if it likes", () => {
+    const c = readConfig({ PROXY_MODE: "dedicated", PROXY_WORKLOAD_INFO: "ns/web-0/web", LOCAL_XDS_PATH: "/etc/local.yaml" });
+    assert.deepEqual([c.dedicated, c.local, c.followXds], [{ namespace: "ns", name: "web-0", serviceAccount: "web" }, { path: "/etc/local.yaml" }, false]);
+    assert.deepEqual([readConfig({}).dedicated, readConfig({}).followXds, readConfig({ LOCAL_XDS: "{}", XDS_ADDRESS: "istiod:15012" }).followXds], [undefined, true, true]);
+    for (const [source, expected] of [
+      [{ PROXY_MODE: "dedicated" }, /PROXY_WORKLOAD_INFO/], [{ PROXY_MODE: "dedicated", PROXY_WORKLOAD_INFO: "ns/web" }, /is not NAMESPACE\/NAME\/SERVICE-ACCOUNT/], [{ PROXY_MODE: "both" }, /none of shared, dedicated/],
+      [{ PROXY_WORKLOAD_INFO: "a/b/c" }, /dedicated only/], [{ LOCAL_XDS: "{}", LOCAL_XDS_PATH: "/x" }, /only one/],
+      [{ LOCAL_XDS: "{}", ZTUNNEL_WORKER_THREADS: "2" }, /served by one thread/],
+    ] as const) assert.throws(() => readConfig(source), expected);
+  });
   it("asks on demand only where DNS is not captured", () => {
     assert.equal(readConfig({ XDS_ON_DEMAND: "true", ISTIO_META_DNS_CAPTURE: "false" }).onDemand, true);
     assert.throws(() => readConfig({ XDS_ON_DEMAND: "true" }), /ISTIO_META_DNS_CAPTURE=false/);
@@ -35,6 +45,6 @@ describe("readConfig", () => {
     assert.equal(listen({ ISTIO_META_DNS_CAPTURE: "false" }), undefined);
     assert.throws(() => readConfig({ ISTIO_META_DNS_PROXY_ADDR: "localhost:53" }), /ISTIO_META_DNS_PROXY_ADDR: "localhost:53" is not an address/);
   });
-  for (const [name, value] of [["PROXY_MODE", "dedicated"], ["TLS12_ENABLED", "true"], ["COMPLIANCE_POLICY", "pqc"]] as const)
+  for (const [name, value] of [["TLS12_ENABLED", "true"], ["COMPLIANCE_POLICY", "pqc"]] as const)
     it(`refuses ${name}=${value} rather than ignoring it`, () => assert.throws(() => readConfig({ [name]: value }), new RegExp(`${name}=${value} is not supported`)));
 });

@@ -1,9 +1,14 @@
 // Owns the environment of ztunnel: Istio's variables, read once, refused where we could not honour them.
 import { availableParallelism } from "node:os";
 import { parseSocketAddress, type Ip, type SocketAddress } from "@ambit/core";
+import type { PodInfo } from "@ambit/proxy/state";
 import { env, LOG_FORMATS, parseDuration, readEnv, type LogFormat } from "@ambit/runtime";
 
 export const SCHEMA = {
+  mode: env.string("PROXY_MODE", "shared", "shared: the pods of a node, told by its agent. dedicated: one workload, in our own network namespace"),
+  workloadInfo: env.string("PROXY_WORKLOAD_INFO", "", "dedicated only: NAMESPACE/NAME/SERVICE-ACCOUNT of the workload"),
+  localPath: env.string("LOCAL_XDS_PATH", "", "file with workloads, services and policies, in the shape of the dump"),
+  localText: env.string("LOCAL_XDS", "", "the same, as text"),
   podSocket: env.string("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock", "socket of the node agent"),
   portReuse: env.boolean("INPOD_PORT_REUSE", true, "SO_REUSEPORT, so that an old and a new ztunnel overlap"),
   packetMark: env.integer("PACKET_MARK", 0x539, "mark of every socket of ours", 1, 0xffffffff),
@@ -51,7 +56,7 @@ export const SCHEMA = {
 
 /** Switches of the real ztunnel that we do not have: a value other than these is refused, never ignored. */
 export const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
-  PROXY_MODE: ["shared"], ENABLE_PROXY: ["true"], FAKE_CA: ["false"], LOCAL_XDS: [], LOCAL_XDS_PATH: [],
+  ENABLE_PROXY: ["true"], FAKE_CA: ["false"], 
   TLS12_ENABLED: ["false"], COMPLIANCE_POLICY: [], UNSTABLE_ENABLE_SOCKS5: ["false"], LOCALHOST_APP_TUNNEL: ["true"],
   USER_TIMEOUT_ENABLED: ["false"], PROXY_CONFIG: [],
 };
@@ -64,6 +69,12 @@ const WITHOUT_EFFECT: readonly string[] = [
 export interface Config {
   /** Variables that are set and change nothing. */
   readonly withoutEffect: readonly string[];
+  /** The one workload that we serve; undefined: the pods that the node agent tells about. */
+  readonly dedicated: PodInfo | undefined;
+  /** Read once, before anything else. */
+  readonly local: { readonly path: string } | { readonly text: string } | undefined;
+  /** false: the local configuration is all there is. */
+  readonly followXds: boolean;
   readonly podSocket: string;
   readonly portReuse: boolean;
   readonly packetMark: number;
@@ -126,11 +137,13 @@ export function readConfig(source: Environment): Config {
   if (refused.length > 0) throw new Error(`bad configuration:\n  ${refused.map(([name]) => `${name}=${source[name]} is not supported`).join("\n  ")}`);
   const e = readEnv(SCHEMA, source);
   if (e.onDemand && e.dnsCapture === "true") throw new Error("bad configuration:\n  XDS_ON_DEMAND=true: names cannot be answered when only addresses are asked for; set ISTIO_META_DNS_CAPTURE=false");
+  if ((e.mode !== "shared" || e.localPath !== "" || e.localText !== "") && workerThreads(e.workerThreads, e.portReuse) > 1) throw new Error("bad configuration:\n  ZTUNNEL_WORKER_THREADS: one workload, or a local file, is served by one thread");
   const inCluster = (source["KUBERNETES_SERVICE_HOST"] ?? "") !== "";
   const fallback = inCluster ? "https://istiod.istio-system.svc:15012" : "https://localhost:15012";
   const xdsAddress = e.xdsAddress || fallback;
   return Object.freeze({
     withoutEffect: WITHOUT_EFFECT.filter((name) => (source[name] ?? "") !== ""),
+    dedicated: dedicatedTo(e.mode, e.workloadInfo), local: localSource(e.localPath, e.localText), followXds: e.xdsAddress !== "" || (e.localPath === "" && e.localText === ""),
     podSocket: e.podSocket, portReuse: e.portReuse, packetMark: e.packetMark, ipv6: e.ipv6,
     clusterId: e.clusterId || e.clusterIdShort, network: e.network, nodeName: e.nodeName,
     podName: e.podName, podNamespace: e.podNamespace, instanceIp: e.instanceIp || undefined, serviceAccount: e.serviceAccount,
@@ -157,6 +170,22 @@ export function workerThreads(text: string, portReuse: boolean, processors = ava
   if (!(threads >= 1 && threads <= WORKERS_MAX)) throw new Error(`bad configuration:\n  ZTUNNEL_WORKER_THREADS: "${text}" is not 0 to ${WORKERS_MAX} or a percentage`);
   if (threads > 1 && !portReuse) throw new Error("bad configuration:\n  ZTUNNEL_WORKER_THREADS: several threads share their ports, which INPOD_PORT_REUSE=false forbids");
   return threads;
+}
+
+function dedicatedTo(mode: string, info: string): PodInfo | undefined {
+  if (mode === "shared") {
+    if (info !== "") throw new Error("bad configuration:\n  PROXY_WORKLOAD_INFO is for PROXY_MODE=dedicated only");
+    return undefined;
+  }
+  if (mode !== "dedicated") throw new Error(`bad configuration:\n  PROXY_MODE: "${mode}" is none of shared, dedicated`);
+  const [namespace = "", name = "", serviceAccount = "", ...more] = info.split("/");
+  if (namespace === "" || name === "" || serviceAccount === "" || more.length > 0) throw new Error(`bad configuration:\n  PROXY_WORKLOAD_INFO: "${info}" is not NAMESPACE/NAME/SERVICE-ACCOUNT`);
+  return { namespace, name, serviceAccount };
+}
+
+function localSource(path: string, text: string): Config["local"] {
+  if (path !== "" && text !== "") throw new Error("bad configuration:\n  only one of LOCAL_XDS_PATH and LOCAL_XDS may be set");
+  return path !== "" ? { path } : text !== "" ? { text } : undefined;
 }
 
 function logFormat(text: string): LogFormat {

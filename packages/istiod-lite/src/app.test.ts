@@ -1,12 +1,17 @@
 import assert from "node:assert/strict";
+import { networkInterfaces } from "node:os";
 import { generateKeyPairSync, X509Certificate } from "node:crypto";
 import { isNotFound, KINDS, type ConfigMap, type KubeObject, type Secret } from "@ambit/kube";
 import { fakeCa } from "@ambit/testkit";
+import { WEBHOOKS } from "./admission/webhook-writer.ts";
 import type { App } from "./app.ts";
 import { askDebug, Cluster, eventually, Proxy } from "./app.fixture.ts";
 
 const WEB = "Kubernetes//Pod/app/web-1";
 const SERVICE = "app/web.app.svc.cluster.local";
+
+/** Endpoints may not be on loopback. */
+const ownAddress = (): string => Object.values(networkInterfaces()).flatMap((i) => i ?? []).find((i) => i.family === "IPv4" && !i.internal)?.address ?? "127.0.0.1";
 
 describe("the control plane on an API server", function () {
   this.timeout(60_000);
@@ -305,6 +310,32 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
     await cluster.runPod({ name: "after", namespace: "app", node: "node-1", ip: "10.244.1.9", serviceAccount: "web" });
     await eventually("the change arrives", () => p.workload("Kubernetes//Pod/app/after") !== undefined);
     assert.equal(p.client.connected, true);
+  });
+
+  it("admission: open until it is proven, then closed, also when nobody answers", async () => {
+    await cluster.manifest("crds/istio/networking.istio.io-workloadentries.yaml");
+    const app = await istiod({ LISTEN_ADDRESS: "0.0.0.0" });
+    const name = "istio-validator-istio-system";
+    const policyNow = async () => {
+      const o = await cluster.admin.get<KubeObject & { webhooks: { failurePolicy: string; clientConfig: { caBundle?: string } }[] }>(WEBHOOKS, undefined, name);
+      return { failure: o.webhooks[0]?.failurePolicy, roots: Buffer.from(o.webhooks[0]?.clientConfig.caBundle ?? "", "base64").toString() };
+    };
+    await eventually("our roots are in it", async () => (await policyNow()).roots === app.rootsPem);
+    assert.equal((await policyNow()).failure, "Ignore", "nobody can be asked yet");
+    const entry = (address: string) => cluster.apply(`apiVersion: networking.istio.io/v1\nkind: WorkloadEntry\nmetadata: {name: vm, namespace: app}\nspec: {address: "${address}"}\n`);
+    await entry("*bad*");
+    // The Service's endpoint, as its controller would write it.
+    await cluster.admin.create(KINDS.endpointSlices, "istio-system", {
+      apiVersion: "discovery.k8s.io/v1", kind: "EndpointSlice", metadata: { name: "istiod-1", namespace: "istio-system", labels: { "kubernetes.io/service-name": "istiod" } },
+      addressType: "IPv4", endpoints: [{ addresses: [ownAddress()], conditions: { ready: true } }], ports: [{ name: "https-webhook", port: app.httpsPort, protocol: "TCP" }],
+    });
+    await eventually("it fails closed", async () => (await policyNow()).failure === "Fail");
+    await assert.rejects(entry("*other*"), /denied the request: WorkloadEntry app\/vm is not understood: spec\.address/);
+    await entry("192.0.2.1");
+    await app.drain();
+    await assert.rejects(entry("192.0.2.2"), /failed calling webhook/);
+    await cluster.admin.delete(WEBHOOKS, undefined, name);
+    await cluster.admin.delete(KINDS.endpointSlices, "istio-system", "istiod-1");
   });
 
   it("refuses proxies without a good token", async () => {

@@ -12,6 +12,11 @@ import { remarksOnKeys } from "./keys.ts";
 const MESH_GROUPS = /(^|\.)istio\.io$|^gateway\.networking\.k8s\.io$/;
 const OUR_KINDS: ReadonlySet<string> = new Set(Object.values(SOURCE_KINDS).filter((k) => MESH_GROUPS.test(k.group)).map((k) => k.kind));
 
+/** Reasons of Gateway API and of ours for something that nothing defines. */
+const NOT_FOUND = ["BackendNotFound", "TargetNotFound"];
+/** The first place in the object that a condition's words name. */
+const PATH = /\b(spec\.[^\s:,;]+)/;
+
 /** Findings in the order of the objects, then of their paths. */
 export function analyzeObjects(objects: readonly KubeObject[], settings: Settings): Finding[] {
   const mesh = buildMesh(settings);
@@ -43,10 +48,12 @@ export function analyzeObjects(objects: readonly KubeObject[], settings: Setting
     const object = nameOf(objects[index] ?? { metadata: { name: status.name } });
     for (const p of status.problems) out.push({ ...FINDINGS.invalid, index, object, path: p.path, message: `${p.path} ${p.message}` });
     if (status.problems.length > 0) continue;
-    for (const c of status.conditions) {
+    for (const c of [...status.conditions, ...(status.parents ?? []).flatMap((p) => p.conditions)]) {
       if (c.status === "True" && c.reason !== "UnsupportedValue" && c.type !== "istio.io/WaypointMissing") continue;
-      const missing = c.reason === "WaypointIsNotReady" && c.message.includes("does not exist");
-      out.push({ ...(missing ? FINDINGS.missing : FINDINGS.condition), index, object, path: missing ? "metadata.labels.istio.io/use-waypoint" : "", message: missing ? c.message : `${c.type}=${c.status} ${c.reason}: ${c.message}` });
+      const unbound = c.reason === "WaypointIsNotReady" && c.message.includes("does not exist");
+      const missing = unbound || NOT_FOUND.includes(c.reason);
+      const path = unbound ? "metadata.labels.istio.io/use-waypoint" : (PATH.exec(c.message)?.[1] ?? "");
+      out.push({ ...(missing ? FINDINGS.missing : FINDINGS.condition), index, object, path, message: missing ? c.message : `${c.type}=${c.status} ${c.reason}: ${c.message}` });
     }
   }
   return out.sort((a, b) => a.index - b.index || (a.path < b.path ? -1 : a.path > b.path ? 1 : 0));

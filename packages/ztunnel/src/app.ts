@@ -2,7 +2,7 @@
 import type { Identity, Ip } from "@ambit/core";
 import { hostKernel, warmThreadPool, type Kernel } from "@ambit/linux";
 import {
-  commonRoutes, createLogger, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom,
+  commonRoutes, createLogger, LogLevels, LoopWatch, Metrics, Readiness, serveHttp, systemClock, systemRandom,
   setLevels, type Bound, type BoundServer, type Clock, type Logger, type Random, type Reply, type Timer,
 } from "@ambit/runtime";
 import { ADDRESS_TYPE, createControlPlane, type LookupAnswer, type XdsClient } from "@ambit/xds";
@@ -66,6 +66,8 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   let xds: XdsClient | undefined;
   const state = new ProxyState(config.nodeName);
   const connections = new Connections(clock);
+  const loop = new LoopWatch(clock);
+  const looking = loop.start(metrics, log.child("loop"));
   const wires = new Wires(kernel, clock);
   wires.collectInto(metrics);
   const stopExpiry = expireSeries({ metrics, view: () => state.view(), clock });
@@ -123,7 +125,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
 
   const stopIdentities = followIdentities(state, wishes(certificates));
   const stopPolicies = watchPolicies({ state, connections, clock, log: log.child("policy") });
-  if (config.followXds) xds = followControlPlane({ config, plane: xdsPlane, state, metrics: traffic, clock, random, log: log.child("xds"), onPush: crew && ((typeUrl, push) => crew.push(typeUrl, push)) });
+  if (config.followXds) xds = followControlPlane({ config, plane: xdsPlane, state, metrics: traffic, clock, random, loop, log: log.child("xds"), onPush: crew && ((typeUrl, push) => crew.push(typeUrl, push)) });
   let heap: Timer | undefined;
   void (xds?.whenReady() ?? Promise.resolve()).then(() => { heap ??= adjustHeap(clock); stateReady(); });
 
@@ -169,6 +171,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
       manager?.stopAll();
       only?.stop();
       heap?.cancel();
+      looking.cancel();
       stopPolicies();
       stopIdentities();
       xds?.close();

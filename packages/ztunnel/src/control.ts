@@ -1,6 +1,6 @@
 // Owns what comes from the control plane: pushes become state, state becomes wishes for certificates.
 import { formatIdentity, type Identity } from "@ambit/core";
-import type { Clock, Logger, Random } from "@ambit/runtime";
+import type { Clock, Logger, LoopWatch, Random } from "@ambit/runtime";
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE, createXdsClient, proxyNode, type ControlPlane, type Delivery, type XdsClient } from "@ambit/xds";
 import type { Config } from "./config.ts";
 import type { ProxyState } from "@ambit/proxy/state";
@@ -14,6 +14,7 @@ export interface ControlOptions {
   readonly metrics: TrafficMetrics;
   readonly clock: Clock;
   readonly random: Random;
+  readonly loop?: LoopWatch;
   readonly log: Logger;
   /** Whoever else keeps a state hears of every push. */
   readonly onPush?: ((typeUrl: string, delivery: Delivery) => void) | undefined;

@@ -1,7 +1,7 @@
 // Owns the way of a push into the state: decoded in slices between which connections are served, applied in one step, one push after the other.
 import type { Problem } from "@ambit/core";
 import { prepareAddresses, preparePolicies, type Change, type ProxyState } from "@ambit/proxy/state";
-import { nextTurn, type Clock } from "@ambit/runtime";
+import { nextTurn, type Clock, type LoopWatch } from "@ambit/runtime";
 import { ADDRESS_TYPE } from "@ambit/xds";
 
 /** Resources decoded before the time is looked at: some tenths of a millisecond. */
@@ -13,13 +13,14 @@ export interface Push {
   readonly upserts: readonly { readonly name: string; readonly bytes: Uint8Array }[];
   readonly removed: readonly string[];
 }
-export interface PushOptions { readonly state: Pick<ProxyState, "apply">; readonly clock: Clock }
+export interface PushOptions { readonly state: Pick<ProxyState, "apply">; readonly clock: Clock; readonly loop?: LoopWatch | undefined }
 
 /** Applies what is good; what is refused is the NACK. A small push is done when this returns, a large one takes its time. */
 export function applyPush(o: PushOptions, typeUrl: string, push: Push): readonly Problem[] | Promise<readonly Problem[]> {
   const prepare = typeUrl === ADDRESS_TYPE ? prepareAddresses : preparePolicies;
   const apply = ({ changes, rejects }: { readonly changes: readonly Change[]; readonly rejects: readonly Problem[] }): readonly Problem[] => {
-    o.state.apply({ changes });
+    if (o.loop === undefined) o.state.apply({ changes });
+    else o.loop.during(`a push of ${changes.length} resources`, () => o.state.apply({ changes }));
     return rejects;
   };
   if (push.upserts.length > DECODE_AT_ONCE) return prepareInSlices(o.clock, prepare, push).then(apply);

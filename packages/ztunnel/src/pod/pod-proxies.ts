@@ -1,5 +1,5 @@
 // Owns the pods that are served: each one's listeners, what goes through them, and how both end.
-import type { Ip } from "@ambit/core";
+import { formatSocketAddress, type Ip } from "@ambit/core";
 import type { Kernel, Netns } from "@ambit/linux";
 import { errorText, type Clock } from "@ambit/runtime";
 import type { TcpConnection } from "@ambit/transport";
@@ -13,9 +13,11 @@ import { serveTunnel } from "../proxy/inbound.ts";
 import { servePlaintext } from "../proxy/inbound-passthrough.ts";
 import { serveOutbound } from "../proxy/outbound.ts";
 import { ownWorkload } from "../proxy/needs.ts";
-import { createPodContext, cutPod, drainPod, type PodContext, type ProxyPorts } from "../proxy/pod-context.ts";
+import { createPodContext, cutPod, drainPod, refuse, type PodContext, type ProxyPorts } from "../proxy/pod-context.ts";
 import type { PodInfo } from "@ambit/proxy/state";
 import type { TrafficMetrics } from "../telemetry/traffic-metrics.ts";
+import { earlyDenial } from "../telemetry/connection-record.ts";
+import { descriptorLimit, descriptorsShort } from "./descriptors.ts";
 import type { RunningPod } from "./manager.ts";
 import { startListeners, type DnsAcceptors, type Listeners } from "./pod-proxy.ts";
 
@@ -42,6 +44,7 @@ export class PodProxies {
   readonly #o: PodProxiesOptions;
   readonly #pods = new Map<PodContext, Listeners>();
   readonly #forwards: ForwardBudget = { taken: 0 };
+  readonly #limit = descriptorLimit();
 
   constructor(options: PodProxiesOptions) {
     this.#o = options;
@@ -51,6 +54,8 @@ export class PodProxies {
     const { log } = this.#o.ports;
     const pod = createPodContext(this.#o.ports, uid, info, netns);
     const run = (serve: (pod: PodContext, connection: TcpConnection) => Promise<void>) => (connection: TcpConnection): void => {
+      const short = descriptorsShort(connection.fd, this.#limit);
+      if (short !== undefined) return this.#refuse(connection, serve === serveOutbound ? "outbound" : "inbound", short);
       serve(pod, connection).catch((error: unknown) => {
         log.error("defect: a connection failed in an unforeseen way", { pod: uid, error: errorText(error), stack: error instanceof Error ? error.stack : undefined });
         connection.destroy();
@@ -77,6 +82,13 @@ export class PodProxies {
         this.#o.traffic.activeProxies.set(this.#pods.size);
       },
     };
+  }
+
+  /** Before the limit itself, at which nothing works any more and nobody is told why. */
+  #refuse(connection: TcpConnection, direction: "inbound" | "outbound", error: string): void {
+    const [src, dst] = [connection.peer, connection.local].map((a) => (a === undefined ? "?" : formatSocketAddress(a)));
+    refuse(connection);
+    earlyDenial(this.#o.ports.telemetry.access, src ?? "?", dst ?? "?", direction, { code: "overloaded", error });
   }
 
   #dns(pod: PodContext, netns: Netns): DnsAcceptors | undefined {

@@ -2,10 +2,12 @@
 // policy, tokens; and what happens while waypoints come and go.
 import assert from "node:assert/strict";
 import { generateKeyPairSync, sign } from "node:crypto";
+import { join } from "node:path";
 import { KINDS, type Condition, type KubeObject } from "@ambit/kube";
 import { accountOf, documents } from "./client-log.fixture.ts";
 import { echoPod, MeshBed, podOf, type Answer } from "../conformance/bed.fixture.ts";
 
+const AUTHORIZER = join(import.meta.dirname, "programs/authorizer.ts");
 const NS = "book";
 const CLIENT = { namespace: NS, pod: podOf("productpage") };
 const URL_ = "http://reviews:9080/";
@@ -135,11 +137,48 @@ describe("Istio's objects at a waypoint", function () {
     });
   });
 
+  const greeting = (pod = CLIENT.pod): Promise<string> => bed.lab.kubectl("-n", NS, "exec", pod, "--", process.execPath, "-e",
+    "const s=require('net').connect(9090,'reviews');s.setTimeout(4000,()=>s.destroy());s.once('data',d=>{process.stdout.write(String(d));s.destroy()});s.on('error',e=>process.stdout.write(e.code));s.on('close',()=>process.stdout.write('.'))");
+
   it("a connection whose server speaks first passes as TCP, and the L4 part of a policy holds for it", async () => {
-    const tcp = async (): Promise<string> => bed.lab.kubectl("-n", NS, "exec", CLIENT.pod, "--", process.execPath, "-e",
-      "const s=require('net').connect(9090,'reviews');s.setTimeout(4000,()=>s.destroy());s.once('data',d=>{process.stdout.write(String(d));s.destroy()});s.on('error',e=>process.stdout.write(e.code));s.on('close',()=>process.stdout.write('.'))");
-    await bed.eventually(async () => assert.match(await tcp(), /hello from reviews-v\d/));
-    await bed.with([policy("no-tcp", { action: "DENY", rules: [{ to: [{ operation: { ports: ["9090"] } }] }] })], () => bed.eventually(async () => assert.doesNotMatch(await tcp(), /hello/)));
+    await bed.eventually(async () => assert.match(await greeting(), /hello from reviews-v\d/));
+    await bed.with([policy("no-tcp", { action: "DENY", rules: [{ to: [{ operation: { ports: ["9090"] } }] }] })], () => bed.eventually(async () => assert.doesNotMatch(await greeting(), /hello/)));
+  });
+
+  it("CUSTOM asks providers over HTTP and gRPC, also about connections; one that is away denies", async () => {
+    const provider = (name: string, kind: string, port: number, more: object = {}): object => ({ name, [kind]: { service: `authz.${NS}.svc.cluster.local`, port, timeout: "2s", ...more } });
+    const providers = [
+      provider("by-http", "envoyExtAuthzHttp", 8000, { pathPrefix: "/check", includeRequestHeadersInCheck: ["x-ext-authz"], headersToUpstreamOnAllow: ["x-ext-authz-result"], headersToDownstreamOnDeny: ["x-asked-*"] }),
+      provider("by-grpc", "envoyExtAuthzGrpc", 9000), provider("away", "envoyExtAuthzGrpc", 9001),
+    ];
+    const custom = (name: string, to_: object): object => policy(`custom-${name}`, { action: "CUSTOM", provider: { name }, rules: [{ to: [{ operation: to_ }] }] });
+    const allow = { "x-ext-authz": "allow", cookie: "secret=1" };
+    const mesh = await bed.lab.client.get<KubeObject & { data: Record<string, string> }>(KINDS.configMaps, "istio-system", "istio");
+    const configure = (text: string): Promise<string> => bed.lab.kubectl("-n", "istio-system", "patch", "configmap", "istio", "--type", "merge", "-p", JSON.stringify({ data: { mesh: text } }));
+    await configure(`${mesh.data["mesh"] ?? ""}\nextensionProviders: ${JSON.stringify(providers)}\n`);
+    try {
+      await bed.with([
+        { apiVersion: "v1", kind: "Service", metadata: { name: "authz", namespace: NS, labels: { "istio.io/use-waypoint": "none" } }, spec: { selector: { app: "authz" }, ports: [{ name: "http", port: 8000 }, { name: "grpc", port: 9000 }, { name: "grpc-away", port: 9001 }] } },
+        { apiVersion: "v1", kind: "Pod", metadata: { name: "authz", namespace: NS, labels: { app: "authz" } }, spec: { serviceAccountName: "reviews-v1", terminationGracePeriodSeconds: 0, containers: [{ name: "authz", image: "ambit/sample:lab", command: [process.execPath, AUTHORIZER] }] } },
+      ], () => bed.with([custom("by-http", { paths: ["/http*"] }), custom("by-grpc", { paths: ["/grpc*"] }), custom("away", { paths: ["/away*"] })], async () => {
+        await answered(200, { url: `${URL_}open` });
+        await answered(418, { url: `${URL_}http/x` });
+        const [denied] = await ask({ url: `${URL_}http/x?y=1`, headers: { cookie: "secret=1" }, count: 1 });
+        assert.deepEqual([denied?.body, denied?.headers["x-asked-path"], denied?.headers["x-asked-cookie"], denied?.headers["x-ext-authz-result"]], ["denied over HTTP", "/check/http/x?y=1", "none", undefined]);
+        const [passed] = await ask({ url: `${URL_}http/x`, headers: { ...allow, "x-ext-authz-result": "forged" }, count: 1 });
+        assert.deepEqual([passed?.status, passed?.seen?.headers["x-ext-authz-result"]], [200, "allowed"]);
+
+        await answered(403, { url: `${URL_}grpc/x` });
+        const [checked] = await ask({ url: `${URL_}grpc/x`, headers: allow, count: 1 });
+        assert.deepEqual([checked?.status, checked?.seen?.headers["x-principal"], checked?.headers["x-checked"]], [200, `spiffe://cluster.local/ns/${NS}/sa/productpage`, "grpc"]);
+        await answered(403, { url: `${URL_}away/x`, headers: allow });
+      }).then(() => bed.with([custom("by-grpc", { ports: ["9090"] })], async () => {
+        await bed.eventually(async () => assert.doesNotMatch(await greeting(podOf("reviews-v1")), /hello/));
+        await bed.eventually(async () => assert.match(await greeting(), /hello from reviews-v\d/));
+      })));
+    } finally {
+      await configure(mesh.data["mesh"] ?? "");
+    }
   });
 
   it("a waypoint that is taken away refuses, and one that comes back serves", async () => {

@@ -11,6 +11,7 @@ export interface CheckMessage {
   readonly method: string;
   readonly authority: string;
   readonly target: string;
+  /** Without what frames the message: that is the sender's. */
   readonly fields: readonly string[];
   readonly body: Uint8Array;
 }
@@ -78,7 +79,7 @@ function httpMessage(provider: AuthorizationProvider, { facts, fields, target, b
   const kept = withoutFields(fields, (name) => ours.has(name) || name === "content-length" || !(name === "authorization" || name === "x-envoy-auth-partial-body" || listed(provider.includeRequestHeaders, name)));
   for (const [name, value] of provider.includeAdditionalHeaders) kept.push(name.toLowerCase(), value);
   const bytes = body?.bytes ?? new Uint8Array();
-  return { protocol: "http1", method: facts.method, authority: facts.authority, target: `${provider.pathPrefix.replace(/\/$/, "")}${target}`, fields: [...kept, "content-length", String(bytes.length)], body: bytes };
+  return { protocol: "http1", method: facts.method, authority: facts.authority, target: `${provider.pathPrefix.replace(/\/$/, "")}${target}`, fields: kept, body: bytes };
 }
 
 /** 200 allows; a 5xx is the provider's own failure; anything else is its answer to the client. */

@@ -80,7 +80,7 @@ describe("planUpstream: balancing (l7-traffic 4.2)", () => {
     it(`consistent hash by ${name}: the same for the same, all of them used, chance has no say`, () => {
       const tables = new HashTables();
       const chosen = Array.from({ length: 200 }, (_, i) => outcome(plan(c, { ...of(`user-${i}`), tables }, () => { throw new Error("no chance"); })));
-      assert.deepEqual(chosen, Array.from({ length: 200 }, (_, i) => outcome(plan(c, { ...of(`user-${i}`), excluded: new Set(["a1", "a2", "b1"]) }))));
+      assert.deepEqual(chosen, Array.from({ length: 200 }, (_, i) => outcome(plan(c, { ...of(`user-${i}`), tables, excluded: new Set(["a1", "a2", "b1"]) }))));
       assert.equal(new Set(chosen).size, 4);
     });
   it("without key any", () => assert.equal(Object.keys(spread(ring({ kind: "header", name: "x-user" }))).length, 4));

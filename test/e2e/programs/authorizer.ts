@@ -1,0 +1,36 @@
+// A program for pods: an external authorizer that allows what says `x-ext-authz: allow`, over HTTP (8000) and over gRPC (9000, envoy.service.auth.v3).
+// Usage: authorizer.ts
+import http from "node:http";
+import { externalAuth } from "@ambit/proto";
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { Server, ServerCredentials } from "@grpc/grpc-js";
+
+const HTTP_PORT = 8000;
+const GRPC_PORT = 9000;
+/** google.rpc.Code */
+const PERMISSION_DENIED = 7;
+
+http.createServer((request, response) => {
+  const allowed = request.headers["x-ext-authz"] === "allow";
+  const told = { "x-ext-authz-result": allowed ? "allowed" : "denied", "x-asked-path": request.url ?? "", "x-asked-cookie": request.headers.cookie ?? "none" };
+  response.writeHead(allowed ? 200 : 418, told).end(allowed ? "" : "denied over HTTP");
+}).listen(HTTP_PORT, () => console.log(JSON.stringify({ listening: HTTP_PORT })));
+
+const server = new Server();
+server.addService({
+  check: {
+    path: "/envoy.service.auth.v3.Authorization/Check", requestStream: false, responseStream: false,
+    requestSerialize: (m: externalAuth.CheckRequest) => Buffer.from(toBinary(externalAuth.CheckRequestSchema, m)), requestDeserialize: (bytes: Buffer) => fromBinary(externalAuth.CheckRequestSchema, bytes),
+    responseSerialize: (m: externalAuth.CheckResponse) => Buffer.from(toBinary(externalAuth.CheckResponseSchema, m)), responseDeserialize: (bytes: Buffer) => fromBinary(externalAuth.CheckResponseSchema, bytes),
+  },
+}, {
+  check: (call: { request: externalAuth.CheckRequest }, done: (error: null, response: externalAuth.CheckResponse) => void) => {
+    const { source, request } = call.request.attributes ?? {};
+    // A connection that is not HTTP has only its identity.
+    const allowed = request?.http === undefined ? source?.principal.endsWith("/sa/productpage") === true : request.http.headers["x-ext-authz"] === "allow";
+    done(null, create(externalAuth.CheckResponseSchema, allowed
+      ? { status: { code: 0 }, httpResponse: { case: "okResponse", value: { headers: [{ header: { key: "x-principal", value: source?.principal ?? "" } }], responseHeadersToAdd: [{ header: { key: "x-checked", value: "grpc" } }] } } }
+      : { status: { code: PERMISSION_DENIED }, httpResponse: { case: "deniedResponse", value: { status: { code: 403 }, body: "denied over gRPC" } } }));
+  },
+});
+server.bindAsync(`0.0.0.0:${GRPC_PORT}`, ServerCredentials.createInsecure(), (error) => console.log(JSON.stringify(error === null ? { listening: GRPC_PORT } : { error: error.message })));

@@ -1,5 +1,5 @@
 // Owns what changes by the moment about destinations (requests under way, turns, ages) and turns a goal into one endpoint with it.
-import { DEFAULT_TRAFFIC, LOOPBACK_V4, type Backend, type Ip, type SessionPersistence, type TrafficSettings, type WorkloadUid } from "@ambit/core";
+import { DEFAULT_TRAFFIC, formatSocketAddress, LOOPBACK_V4, type Backend, type Ip, type SessionPersistence, type SocketAddress, type TrafficSettings, type WorkloadUid } from "@ambit/core";
 import type { Applied } from "@ambit/proxy/state";
 import type { Clock } from "@ambit/runtime";
 import type { ConnectionFacts } from "../facts.ts";
@@ -102,12 +102,12 @@ export const clusterName = (goal: Goal, plan: EndpointPlan): string =>
   goal.kind === "workload" || plan.service === undefined ? `inbound-vip|${plan.port}|tcp|${plan.workload.name}.${plan.workload.namespace}`
     : `inbound-vip|${goal.backend.port}|${goal.backend.subset ?? "http"}|${plan.service.hostname}`;
 
-/** What HTTP needs of a chosen endpoint. Everything that makes two streams to it differ is in the key. */
-export function httpEndpoint(goal: Goal, plan: EndpointPlan, protocol: "http1" | "http2"): UpstreamEndpoint {
+/** What HTTP needs of a chosen endpoint. Everything that makes two streams to it differ is in the key; a client only where the PROXY protocol tells it. */
+export function httpEndpoint(goal: Goal, plan: EndpointPlan, protocol: "http1" | "http2", client: SocketAddress | undefined): UpstreamEndpoint {
   const { workload, settings, service, port, hop } = plan;
   const address = hop.kind === "tunnel" ? hop.target : hop.at;
   return {
-    key: [workload.uid, port, hop.kind, protocol, service === undefined ? "" : `${service.namespace}/${service.hostname}`, goal.kind === "service" ? (goal.backend.subset ?? "") : "", tlsKey(settings)].join("|"),
+    key: [workload.uid, port, hop.kind, protocol, service === undefined ? "" : `${service.namespace}/${service.hostname}`, goal.kind === "service" ? (goal.backend.subset ?? "") : "", tlsKey(settings), settings.proxyProtocol === undefined || client === undefined ? "" : formatSocketAddress(client)].join("|"),
     protocol: settings.pool.upgradeToHttp2 === true ? "http2" : protocol, scheme: settings.tls === undefined ? "http" : "https", cluster: clusterName(goal, plan),
     address, workload, service, pool: settings.pool, retryBudget: settings.retryBudget,
   };

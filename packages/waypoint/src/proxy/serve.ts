@@ -1,5 +1,5 @@
 // Owns what becomes of an accepted tunnel stream: HTTP where the port speaks it, TCP otherwise, and the way from one to the other.
-import type { Backend, TelemetrySettings } from "@ambit/core";
+import type { Backend, SocketAddress, TelemetrySettings } from "@ambit/core";
 import type { TunnelRequest } from "@ambit/hbone";
 import { errorText, randomHex, type Clock, type Logger } from "@ambit/runtime";
 import type { ByteStream } from "@ambit/transport";
@@ -56,7 +56,7 @@ export function createServing(o: ServeOptions): Serving {
 }
 
 /** `end`: the request at this endpoint is over. */
-interface Planned { readonly plan: EndpointPlan; readonly goal: Goal; readonly end: () => void }
+interface Planned { readonly plan: EndpointPlan; readonly goal: Goal; readonly client: SocketAddress | undefined; readonly end: () => void }
 
 class Server implements Serving {
   readonly #o: ServeOptions;
@@ -131,12 +131,12 @@ class Server implements Serving {
     const choice = this.#o.destinations.choose(goal, { connection: facts.connection, fields: facts.fields, query, excluded: new Set(tried.map((key) => key.split("|")[0] ?? "")), session });
     if (choice.kind === "none") return { kind: "none", reply: choice.reply };
     if (choice.kind === "need") return { kind: "none", reply: localReply(503, "", "UH", `dns_unresolved{${choice.hostname}}`) };
-    return { kind: "endpoint", endpoint: this.#endpoint(goal, choice, upstreamProtocol(choice, goal, facts)), answer: choice.answerFields };
+    return { kind: "endpoint", endpoint: this.#endpoint(goal, choice, upstreamProtocol(choice, goal, facts), facts.connection.source), answer: choice.answerFields };
   }
 
-  #endpoint(goal: Goal, plan: EndpointPlan, protocol: "http1" | "http2"): UpstreamEndpoint {
-    const endpoint = httpEndpoint(goal, plan, protocol);
-    this.#planned.set(endpoint, { plan, goal, end: this.#o.destinations.begin(plan.workload.uid) });
+  #endpoint(goal: Goal, plan: EndpointPlan, protocol: "http1" | "http2", client: SocketAddress | undefined): UpstreamEndpoint {
+    const endpoint = httpEndpoint(goal, plan, protocol, client);
+    this.#planned.set(endpoint, { plan, goal, client, end: this.#o.destinations.begin(plan.workload.uid) });
     return endpoint;
   }
 
@@ -146,14 +146,16 @@ class Server implements Serving {
     const choice = this.#o.destinations.chooseOwn(backend);
     if (choice.kind === "none") return { kind: "none", reply: choice.reply };
     if (choice.kind === "need") return { kind: "none", reply: localReply(503, "", "UH", `dns_unresolved{${choice.hostname}}`) };
-    return { kind: "endpoint", endpoint: this.#endpoint(goal, choice, protocol), answer: [] };
+    return { kind: "endpoint", endpoint: this.#endpoint(goal, choice, protocol, undefined), answer: [] };
   }
 
   async #open(endpoint: UpstreamEndpoint, signal: AbortSignal): Promise<ByteStream> {
-    const plan = this.#planned.get(endpoint)?.plan;
-    if (plan === undefined) throw new Error("defect: an endpoint that was not chosen here");
-    // Requests of several clients share the stream: it is on nobody's behalf.
-    return this.#o.upstreams.open(plan.hop, { source: undefined, sourceWorkload: undefined, service: plan.service, traceparent: undefined }, signal);
+    const planned = this.#planned.get(endpoint);
+    if (planned === undefined) throw new Error("defect: an endpoint that was not chosen here");
+    const { plan, client } = planned;
+    // Requests of several clients share the stream, so it is on nobody's behalf; except where the PROXY protocol tells the client, and then it is one's own.
+    const by = { source: plan.settings.proxyProtocol === undefined ? undefined : client, sourceWorkload: undefined, service: plan.service, traceparent: undefined };
+    return this.#o.upstreams.open(plan.hop, by, { ...plan.settings, alpn: endpoint.protocol === "http2" ? ["h2"] : ["http/1.1"] }, signal);
   }
 
   #onOutcome(outcome: AttemptOutcome): void {

@@ -151,7 +151,7 @@ async function open(o: TcpOptions, { facts, ended }: Live, goal: Goal, given: St
     if (excluded.has(choice.workload.uid)) return last;
     try {
       const by = { source: facts.source, sourceWorkload: facts.sourceWorkload, service: choice.service, traceparent };
-      return { endpoint: choice, stream: await o.upstreams.open(choice.hop, by, signal) };
+      return { endpoint: choice, stream: await o.upstreams.open(choice.hop, by, { ...choice.settings, alpn: [] }, signal) };
     } catch (error) {
       excluded.add(choice.workload.uid);
       last = { flag: "UF", failure: errorText(error) };

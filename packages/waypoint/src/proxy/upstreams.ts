@@ -1,9 +1,10 @@
 // Owns the way out: a byte stream to one chosen endpoint, through a tunnel to its ztunnel or plainly where the mesh says so.
-import { formatSocketAddress, type Identity, type Service, type SocketAddress, type Workload } from "@ambit/core";
+import { formatSocketAddress, type Identity, type Service, type SocketAddress, type TrafficSettings, type Workload } from "@ambit/core";
 import { createPool, formatBaggage, formatForwarded, type Pool } from "@ambit/hbone";
 import { verifyExpected, type TlsContexts } from "@ambit/proxy/identity";
 import type { Clock } from "@ambit/runtime";
-import { connectTls, dialTcp, fromSocket, type ByteStream } from "@ambit/transport";
+import { connectTls, dialTcp, fromSocket, originateTls, type ByteStream } from "@ambit/transport";
+import { proxyProtocolHeader } from "../plan/proxy-protocol.ts";
 import type { NextHop } from "../plan/upstream.ts";
 
 /** Whose connection it is: told to the next ztunnel for its logs, never for policy. */
@@ -15,9 +16,15 @@ export interface OnBehalfOf {
   readonly traceparent: string | undefined;
 }
 
+/** What the destination's own policy asks of every stream to it. */
+export interface StreamSettings extends Pick<TrafficSettings, "tls" | "proxyProtocol"> {
+  /** Spoken inside TLS. */
+  readonly alpn: readonly string[];
+}
+
 export interface Upstreams {
   /** Rejects with MeshError. */
-  open(hop: NextHop, by: OnBehalfOf, signal?: AbortSignal): Promise<ByteStream>;
+  open(hop: NextHop, by: OnBehalfOf, settings: StreamSettings, signal?: AbortSignal): Promise<ByteStream>;
   drain(deadlineMs: number): Promise<void>;
 }
 
@@ -38,12 +45,22 @@ export function createUpstreams(o: UpstreamOptions): Upstreams {
     },
     clock: o.clock,
   });
+  const openPlain = async (hop: NextHop, by: OnBehalfOf, signal: AbortSignal | undefined): Promise<ByteStream> => {
+    if (hop.kind === "direct") return fromSocket(await dialTcp(hop.at, { signal, clock: o.clock }));
+    const key = { source: o.identity, expected: hop.expect, nextHop: hop.at, sourceIp: o.instanceIp };
+    const { stream } = await pool.open(key, { authority: formatSocketAddress(hop.target), headers: headersFor(by) }, signal);
+    return stream;
+  };
   return {
-    async open(hop, by, signal) {
-      if (hop.kind === "direct") return fromSocket(await dialTcp(hop.at, { signal, clock: o.clock }));
-      const key = { source: o.identity, expected: hop.expect, nextHop: hop.at, sourceIp: o.instanceIp };
-      const { stream } = await pool.open(key, { authority: formatSocketAddress(hop.target), headers: headersFor(by) }, signal);
-      return stream;
+    async open(hop, by, settings, signal) {
+      const stream = await openPlain(hop, by, signal);
+      if (settings.proxyProtocol !== undefined && by.source !== undefined)
+        stream.write(proxyProtocolHeader(settings.proxyProtocol, by.source, hop.kind === "tunnel" ? hop.target : hop.at));
+      const { tls } = settings;
+      if (tls === undefined) return stream;
+      return originateTls(stream, {
+        sni: tls.sni, names: tls.subjectAltNames, rootsPem: tls.rootsPem, insecureSkipVerify: tls.insecureSkipVerify, alpn: settings.alpn, clock: o.clock, signal,
+      });
     },
     drain: (deadlineMs) => pool.drain(deadlineMs),
   };

@@ -12,6 +12,7 @@ import { followControlPlane } from "./control.ts";
 import { isRetryable } from "./plan/retry.ts";
 import { Destinations } from "./proxy/destinations.ts";
 import { Ejections } from "./proxy/ejections.ts";
+import { Hosts, systemLookup, type Lookup } from "./proxy/hosts.ts";
 import { createServing, type Serving } from "./proxy/serve.ts";
 import { createSatisfy, createTcpCheck } from "./proxy/satisfy.ts";
 import { sharedSeal } from "./proxy/shared-seal.ts";
@@ -30,6 +31,7 @@ export interface Ports {
   readonly random: Random;
   readonly certificates: Pick<CertStore, "fetch" | "prefetch" | "list" | "close">;
   readonly log: Logger;
+  readonly lookup: Lookup;
   /** Takes access lines; default: stdout. */
   readonly accessLine: (line: string) => void;
 }
@@ -67,7 +69,8 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const state = new WaypointState(config.gateway, config.nodeName);
   const ejections = new Ejections({ state, clock, log: log.child("outlier"), metrics });
   const seal = sharedSeal(() => state.config?.sessionSecret);
-  const destinations = new Destinations({ state, network: config.network, clock, random, seal, ejected: (backend, uid) => ejections.isEjected(backend, uid) });
+  const hosts = new Hosts({ state, lookup: ports.lookup ?? systemLookup, clock, log: log.child("dns") });
+  const destinations = new Destinations({ state, hosts: () => hosts.answers, network: config.network, clock, random, seal, ejected: (backend, uid) => ejections.isEjected(backend, uid) });
   const upstreams = createUpstreams({ identity: config.identity, instanceIp: config.instanceIp ?? "", contexts, clock });
   const accessLog = createAccessLog({
     write: ports.accessLine ?? ((line) => void process.stdout.write(`${line}\n`)), onBadFormat: (error) => log.warn("an access log format is not understood, the default is used", { error }),
@@ -116,6 +119,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
         control.close();
         destinations.close();
         ejections.close();
+        hosts.close();
         certificates.close();
         caClient.close();
         xdsPlane.close();

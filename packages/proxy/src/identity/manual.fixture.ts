@@ -19,8 +19,11 @@ export class ManualClock implements Clock {
     return { cancel: () => void this.#timers.delete(timer) };
   }
 
-  every(): never {
-    throw new Error("not used here");
+  every(intervalMs: number, task: () => void): { cancel(): void } {
+    let timer: { cancel(): void };
+    const next = (): void => { timer = this.after(intervalMs, next); task(); };
+    timer = this.after(intervalMs, next);
+    return { cancel: () => timer.cancel() };
   }
 
   sleep(): never {

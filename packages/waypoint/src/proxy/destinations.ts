@@ -27,10 +27,10 @@ export interface DestinationsOptions {
   readonly clock: Clock;
   readonly random: () => number;
   readonly seal: SessionSeal;
+  /** Addresses of endpoints that are known by name. */
+  readonly hosts: () => ReadonlyMap<string, readonly Ip[]>;
   readonly ejected: (backend: Backend, uid: WorkloadUid) => boolean;
 }
-
-const NO_HOSTS: ReadonlyMap<string, readonly Ip[]> = new Map();
 
 export class Destinations {
   readonly #o: DestinationsOptions;
@@ -51,29 +51,29 @@ export class Destinations {
   }
 
   choose(goal: Goal, facts: ChoiceFacts): UpstreamPlan {
-    const { state, clock, random, network, seal, ejected } = this.#o;
+    const { state, clock, random, network, seal, ejected, hosts } = this.#o;
     const { connection, fields, query, excluded, session } = facts;
     const config = state.config;
     if (goal.kind === "workload" || config === undefined) {
       if (connection.destination.kind !== "workload") throw new Error("defect: pod traffic without a pod");
-      return planWorkload(connection.destination.workload, connection.address.port, { hosts: NO_HOSTS, network }, DEFAULT_TRAFFIC);
+      return planWorkload(connection.destination.workload, connection.address.port, { hosts: hosts(), network }, DEFAULT_TRAFFIC);
     }
     const name = `${goal.backend.service} ${goal.backend.port} ${goal.backend.subset ?? ""}`;
     const turn = this.#turns.get(name) ?? 0;
     this.#turns.set(name, turn + 1);
     return planUpstream(state.view(), config, goal.backend, {
       client: connection.sourceWorkload, network, ejected: (uid) => ejected(goal.backend, uid), excluded, tables: this.#tables, sourceIp: connection.source.ip, fields, query,
-      session: session === undefined ? undefined : { rule: session, seal }, hosts: NO_HOSTS,
+      session: session === undefined ? undefined : { rule: session, seal }, hosts: hosts(),
       active: (uid) => this.#active.get(uid) ?? 0, memberSince: (uid) => this.#since.get(uid), now: clock.now(), turn,
     }, random);
   }
 
   /** For a request that the waypoint makes itself. */
   chooseOwn(backend: Backend): UpstreamPlan {
-    const { state, clock, random, network, ejected } = this.#o;
+    const { state, clock, random, network, ejected, hosts } = this.#o;
     if (state.config === undefined) throw new Error("defect: a call before any configuration");
     return planUpstream(state.view(), state.config, backend, {
-      client: undefined, network, ejected: (uid) => ejected(backend, uid), excluded: new Set(), tables: this.#tables, sourceIp: LOOPBACK_V4, fields: [], query: undefined, session: undefined, hosts: NO_HOSTS,
+      client: undefined, network, ejected: (uid) => ejected(backend, uid), excluded: new Set(), tables: this.#tables, sourceIp: LOOPBACK_V4, fields: [], query: undefined, session: undefined, hosts: hosts(),
       active: (uid) => this.#active.get(uid) ?? 0, memberSince: () => undefined, now: clock.now(), turn: 0,
     }, random);
   }

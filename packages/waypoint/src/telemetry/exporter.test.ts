@@ -38,7 +38,7 @@ describe("the exporter", () => {
     const w = world(async (body) => void bodies.push(body));
     w.add(3);
     assert.equal(bodies.length, 0);
-    w.clock.advance(FLUSH_MS);
+    await w.clock.advance(FLUSH_MS);
     await settle();
     assert.deepEqual(bodies.map(namesIn), [["s0", "s1", "s2"]]);
   });
@@ -65,11 +65,11 @@ describe("the exporter", () => {
     const bodies: Uint8Array[] = [];
     const w = world(async (body) => { if (refuse) throw new Error("no"); bodies.push(body); });
     w.add(2);
-    w.clock.advance(FLUSH_MS);
+    await w.clock.advance(FLUSH_MS);
     await settle();
     refuse = false;
     w.add(1);
-    w.clock.advance(FLUSH_MS);
+    await w.clock.advance(FLUSH_MS);
     await settle();
     assert.match(w.metrics.expose(), /outcome="failed"\} 2/);
     assert.match(w.metrics.expose(), /outcome="sent"\} 1/);

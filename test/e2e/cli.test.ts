@@ -125,7 +125,7 @@ describe("ambit", function () {
     ["lab up --nodes 0", /--nodes .* 1 to 200, not "0"/], ["lab up --nodes two", /--nodes .*"two"/], ["lab up --port 70000", /--port .* 0 to 65535, not "70000"/], ["lab up --exit", /--exit goes with --tour/], ["lab up --detach --tour", /--tour is for the foreground/],
     ["lab up --nodes", /'--nodes <n>' argument missing/], ["lab down x", /too many arguments for 'down'/], ["lab exec", /missing required argument 'where'/], ["lab exec fabric", /missing required argument 'command'/],
     ["lab image add", /missing required argument 'name'/], ["lab image add x y", /comes --command and the command, not "y"/], ["lab image add x --command", /--command/], ["lab image add Bad: --command y", /"Bad:" is not an image name/], ["lab image load", /missing required argument 'file'/],
-    ["why", /missing required argument 'from'/], ["why a b c", /too many arguments for 'why'/], ["ztunnel pods x", /unknown command 'pods'/], ["ztunnel workloads", /missing required argument 'node'/], ["version -o text", /'text' is invalid/],
+    ["why", /missing required argument 'from'/], ["why a b c d", /too many arguments for 'why'/], ["analyze --nope", /unknown option '--nope'/], ["analyze --failure-threshold loud", /Allowed choices are Info, Warning, Error/], ["ztunnel pods x", /unknown command 'pods'/], ["ztunnel workloads", /missing required argument 'node'/], ["version -o text", /'text' is invalid/],
   ];
   it("every wrong flag: exit 2 and one line that names it", async () => {
     const env = { AMBIT_LAB_DIR: join(folder, "none") };

@@ -99,6 +99,40 @@ describe("Istio's objects at a waypoint", function () {
     for (const user of ["ann", "bob", "cid"]) assert.equal(servers(await ask({ count: 10, headers: { "x-user": user } })).length, 1, user);
   })));
 
+  it("a session's cookie leads back to its endpoint, a forged one nowhere", () => bed.with([{
+    apiVersion: "gateway.networking.k8s.io/v1", kind: "HTTPRoute", metadata: { name: "sessions", namespace: NS },
+    spec: { parentRefs: [{ group: "", kind: "Service", name: "reviews", port: 9080 }], rules: [{ backendRefs: [{ name: "reviews", port: 9080 }], sessionPersistence: { sessionName: "seat", type: "Cookie" } }] },
+  }], async () => {
+    const seat = async (): Promise<{ readonly server: string | undefined; readonly cookie: string }> => {
+      const [answer] = await ask({ count: 1 });
+      const cookie = /seat=[^;]+/.exec(answer?.headers["set-cookie"] ?? "")?.[0];
+      assert.ok(cookie !== undefined, "no cookie");
+      return { server: answer?.seen?.server, cookie };
+    };
+    await bed.eventually(async () => void await seat());
+    for (let i = 0; i < 3; i++) {
+      const { server, cookie } = await seat();
+      assert.deepEqual(servers(await ask({ count: 20, headers: { cookie } })), [server]);
+    }
+    const { cookie } = await seat();
+    const [head = "", body = ""] = cookie.split(".");
+    assert.ok(servers(await ask({ count: 40, headers: { cookie: `${head.slice(0, -4)}AAAA.${body}` } })).length > 1);
+  }));
+
+  it("CORS: a preflight is answered here, and the origin in other answers", () => bed.with([virtualService([
+    { corsPolicy: { allowOrigins: [{ exact: "https://shop.example" }], allowMethods: ["PUT"], maxAge: "1h" }, route: [to("v1")] },
+  ])], async () => {
+    const preflight = (origin: string) => ({ method: "OPTIONS", headers: { Origin: origin, "Access-Control-Request-Method": "PUT" }, count: 1 });
+    await bed.eventually(async () => {
+      const [answer] = await ask(preflight("https://shop.example"));
+      assert.deepEqual([answer?.status, answer?.headers["access-control-allow-origin"], answer?.headers["access-control-allow-methods"], answer?.headers["access-control-max-age"], answer?.seen], [200, "https://shop.example", "PUT", "3600", undefined]);
+    });
+    const [elsewhere] = await ask(preflight("https://evil.example"));
+    assert.deepEqual([elsewhere?.seen?.method, elsewhere?.headers["access-control-allow-origin"]], ["OPTIONS", undefined]);
+    const [plain] = await ask({ headers: { Origin: "https://shop.example" }, count: 1 });
+    assert.equal(plain?.headers["access-control-allow-origin"], "https://shop.example");
+  }));
+
   it("L7 policies: methods, paths, headers; the condition names who enforces", () => bed.with([
     policy("readers", { action: "ALLOW", rules: [{ to: [{ operation: { methods: ["GET"], paths: ["/public/*"] } }], from: [{ source: { principals: [`cluster.local/ns/${NS}/sa/productpage`] } }] }] }),
     policy("no-bots", { action: "DENY", rules: [{ when: [{ key: "request.headers[user-agent]", values: ["bot*"] }] }] }),

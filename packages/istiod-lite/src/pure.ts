@@ -7,3 +7,4 @@ export { encodeAddress, encodePolicy } from "./push/encode.ts";
 export { DEFAULT_SETTINGS } from "./collections/settings.ts";
 export { analyzeObjects } from "./rules/analyze.ts";
 export { atLeast, FINDINGS, type Finding, type FindingKind, type Level } from "./rules/findings.ts";
+export { classStatus } from "./status/class-conditions.ts";

@@ -14,8 +14,12 @@ export const OUR_CLASSES: ReadonlyMap<string, { readonly controller: string; rea
 ]);
 const CONTROLLERS: ReadonlySet<string> = new Set([MESH_CONTROLLER, AMBIT_CONTROLLER, REMOTE_CONTROLLER]);
 
-/** Names of Gateway API features (sorted, as the field asks); what waypoints translate whole. */
-const WAYPOINT_FEATURES = ["GRPCRoute", "HTTPRoute", "Mesh", "TCPRoute", "TLSRoute"];
+/** Names of Gateway API features (sorted, as the field asks): what waypoints carry out whole. test/conformance holds each of the mesh profiles' to its cases. */
+const WAYPOINT_FEATURES = [
+  "GRPCRoute", "HTTPRoute", "HTTPRoute303RedirectStatusCode", "HTTPRoute307RedirectStatusCode", "HTTPRoute308RedirectStatusCode", "HTTPRouteParentRefPort",
+  "HTTPRouteResponseHeaderModification", "Mesh", "MeshClusterIPMatching", "MeshConsumerRoute", "MeshHTTPRouteBackendRequestHeaderModification", "MeshHTTPRouteNamedRouteRule",
+  "MeshHTTPRouteQueryParamMatching", "MeshHTTPRouteRedirectPath", "MeshHTTPRouteRedirectPort", "MeshHTTPRouteRewritePath", "MeshHTTPRouteSchemeRedirect", "TCPRoute", "TLSRoute",
+];
 
 /** Undefined: of another controller. */
 export function classStatus(o: KubeObject): { readonly accepted: DesiredCondition; readonly features: readonly string[] } | undefined {

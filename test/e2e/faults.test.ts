@@ -63,6 +63,15 @@ describe("kill -9 of each part under 200 new connections a second", function () 
     return result;
   }
 
+  it("before anything is killed: no part of the mesh has warned of anything", async () => {
+    const lines: string[] = [];
+    for (const pod of (await lab.client.list<Pod>(KINDS.pods, "istio-system")).items) {
+      const text = await lab.kubectl("-n", "istio-system", "logs", pod.metadata.name);
+      lines.push(...text.split("\n").filter((line) => /"level":"(warn|error)"/.test(line)));
+    }
+    assert.deepEqual(lines, []);
+  });
+
   for (const [name, part] of [["istiod-lite", "istiod-lite/src/main.ts"], ["the node agent", "packages/cni/src/main.ts"], ["the API server", "lab/src/apiserver/main.ts"], ["the controllers", "lab/src/controllers/main.ts"], ["the kubelets", "kubelet"]] as const)
     it(`${name}: connections between known workloads go on, and it comes back`, async () => {
       const at = kill(part);

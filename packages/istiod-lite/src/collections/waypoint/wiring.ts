@@ -13,11 +13,12 @@ import { destinationRuleOf, type DestinationRuleInfo } from "./destination-rule.
 import { hostKeys } from "./istio-hosts.ts";
 import { DEFAULT_OPTIONS, meshOptionsOf, type MeshOptions } from "./mesh-options.ts";
 import { askIndex, demandsOfRule, demandsOfVirtualService, endpointLabels, podLabels, workloadEntryLabels, type Asked, type LabelDemand, type LabelInputs, type LabelledWorkload } from "./labels.ts";
+import { partsOf } from "./parts.ts";
 import { parentKey } from "./parents.ts";
 import { requestAuthenticationOf, type FetchedKeys, type WantedKeys } from "./request-authentication.ts";
 import { requestPolicyOf } from "./request-policy.ts";
 import { routeOf, type RouteInfo } from "./routes.ts";
-import { boundTo, waypointGatewayOf } from "./scope.ts";
+import { waypointGatewayOf } from "./scope.ts";
 import { namespaceWide, telemetryOf, telemetryTargets } from "./telemetry.ts";
 import { withDelegates } from "./vs-delegate.ts";
 import { virtualServiceOf, type VirtualServiceInfo } from "./virtual-service.ts";
@@ -71,7 +72,6 @@ export function wireWaypoints(o: WaypointInputs): WaypointOutputs {
   const gateways = g.derive("waypoint gateways", sources.gateways, byKey, ours(waypointGatewayOf(o.waypoints)));
   const servicesByHost = g.index("services by host", services, (s) => [s.service.hostname]);
   const servicesByOwner: Index<ServiceInfo> = g.index("services by owner", services, (s) => [`${s.owner.kind}/${s.owner.namespace}/${s.owner.name}`]);
-  const servicesByWaypoint = g.index("services by waypoint", services, boundTo);
 
   const backends = { settings, services, servicesByHost };
   const options = g.derive("mesh options", o.scope, byKey, meshOptionsOf(backends));
@@ -108,8 +108,10 @@ export function wireWaypoints(o: WaypointInputs): WaypointOutputs {
   };
   const labels = wireLabels(o, virtualServices, destinationRules);
 
+  const parts = g.derive("parts of waypoint configurations", services, byKey, partsOf({ settings, options: optionsOf, gateways, services, attachments, traffic, labels, telemetry }));
+  const partsByWaypoint = g.index("parts by waypoint", parts, (p) => [p.waypoint]);
   const configs = g.derive("waypoint configurations", gateways, byKey, configOf({
-    settings, options: optionsOf, services, servicesByWaypoint, attachments, policies, policiesByWaypoint, authentications, authenticationsByWaypoint, traffic, labels, telemetry, scope: o.scope }));
+    settings, options: optionsOf, parts, partsByWaypoint, policies, policiesByWaypoint, authentications, authenticationsByWaypoint, telemetry, scope: o.scope }));
   const trafficStatus = { ...traffic, services, servicesByHost, attachments };
   return {
     configs, options, wantedKeys, fetchedKeys,

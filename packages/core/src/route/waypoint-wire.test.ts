@@ -22,6 +22,13 @@ describe("the configuration of a waypoint on the wire", () => {
     assert.equal(encodeWaypointConfig(back.value), encodeWaypointConfig(config()));
   });
 
+  it("is what JSON says of each value", () => {
+    const odd = { a: [undefined, null, 1.5, NaN, "\u2028\"", true, {}], b: undefined, c: new Map<unknown, unknown>([[2, undefined], [10, { z: 1, y: [] }], [1, new Map()]]) };
+    const text = encodeWaypointConfig(odd as never);
+    assert.equal(text, `{"version":1,"config":{"a":[null,null,1.5,null,"\u2028\\"",true,{}],"c":{"$map":[[1,{"$map":[]}],[2,null],[10,{"y":[],"z":1}]]}}}`);
+    assert.equal(encodeWaypointConfig(odd as never), text);
+  });
+
   it("is the same text for the same value in another order", () => {
     const reversed = config({ services: new Map([...config().services].reverse()) });
     assert.equal(encodeWaypointConfig(reversed), encodeWaypointConfig(config()));

@@ -7,7 +7,7 @@ const VERSION = 1;
 const MAP = "$map";
 
 /** Equal values give equal text. */
-export const encodeWaypointConfig = (config: WaypointConfig): string => JSON.stringify({ version: VERSION, config: sorted(config) });
+export const encodeWaypointConfig = (config: WaypointConfig): string => `{"version":${VERSION},"config":${canonical(config)}}`;
 
 /** Whole or not at all: a text of another version, or that is not one of ours, is refused with the reason. */
 export function decodeWaypointConfig(text: string): Result<WaypointConfig, string> {
@@ -29,11 +29,24 @@ export function decodeWaypointConfig(text: string): Result<WaypointConfig, strin
 
 const isMap = (value: unknown): value is { [MAP]: [unknown, unknown][] } => typeof value === "object" && value !== null && MAP in value && Array.isArray(value[MAP]);
 
-function sorted(value: unknown): unknown {
-  if (value instanceof Map) return { [MAP]: [...value].map(([k, v]) => [k, sorted(v)] as const).sort(([a], [b]) => compare(a, b)) };
-  if (Array.isArray(value)) return value.map(sorted);
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => compare(a, b)).map(([k, v]) => [k, sorted(v)]));
+/** JSON with keys and map entries in order; as JSON.stringify otherwise. */
+function canonical(value: unknown): string {
+  if (value instanceof Map) return `{"${MAP}":[${[...value].sort(([a], [b]) => compare(a, b)).map(([k, v]) => `[${canonical(k)},${remembered(v)}]`).join()}]}`;
+  if (Array.isArray(value)) return `[${value.map((v) => (v === undefined ? "null" : canonical(v))).join()}]`;
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  const fields = Object.entries(value).filter(([, v]) => v !== undefined).sort(([a], [b]) => compare(a, b));
+  return `{${fields.map(([k, v]) => `${JSON.stringify(k)}:${canonical(v)}`).join()}}`;
+}
+
+/** Texts of map values: a change of one service leaves the others' values, and so their texts, as they are. Values are never changed in place. */
+const texts = new WeakMap<object, string>();
+function remembered(value: unknown): string {
+  if (typeof value !== "object" || value === null) return canonical(value ?? null);
+  const known = texts.get(value);
+  if (known !== undefined) return known;
+  const text = canonical(value);
+  texts.set(value, text);
+  return text;
 }
 
 function compare(a: unknown, b: unknown): number {

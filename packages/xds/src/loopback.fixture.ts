@@ -1,5 +1,6 @@
 // Owns the loopback rig of this package's tests: an in-memory source, a real TLS gRPC server, and clients of it.
 import { connect, constants, type ClientHttp2Stream, type IncomingHttpHeaders } from "node:http2";
+import { connect as dial, createServer, type AddressInfo, type Socket } from "node:net";
 import { Server, ServerCredentials, type ServerOptions } from "@grpc/grpc-js";
 import { createLogger, LogLevels, Metrics, seededRandom, systemClock, type Logger } from "@ambit/runtime";
 import { fakeCa } from "@ambit/testkit";
@@ -106,7 +107,12 @@ export async function serve(sources: readonly ResourceSource[], o: RigOptions = 
     close: () => new Promise((resolve) => {
       xds.close();
       server.forceShutdown();
-      server.tryShutdown(() => resolve());
+      // The library never answers for a session that its own ping has ended.
+      const timer = setTimeout(resolve, SHUTDOWN_MAX_MS);
+      server.tryShutdown(() => {
+        clearTimeout(timer);
+        resolve();
+      });
     }),
   };
 }
@@ -170,6 +176,7 @@ export class Watcher {
   }
 }
 
+const SHUTDOWN_MAX_MS = 2_000;
 const EVENTUALLY_MAX_MS = 10_000;
 
 /** Waits for a condition that another part reaches by itself, looking again and again. */
@@ -211,5 +218,29 @@ export function rawStream(port: number): RawStream {
       stream.write(Buffer.concat([head, message]));
     },
     close: () => session.destroy(),
+  };
+}
+
+/** A way to `port` that can be told to swallow everything, without a word to either end. */
+export async function blackHole(port: number): Promise<{ readonly port: number; vanish(): void; close(): Promise<void> }> {
+  const sockets = new Set<Socket>();
+  let vanished = false;
+  const server = createServer((near) => {
+    const far = dial(port, "127.0.0.1");
+    for (const [from, to] of [[near, far], [far, near]] as const) {
+      sockets.add(from);
+      from.on("data", (chunk: Buffer) => { if (!vanished) to.write(chunk); });
+      from.on("end", () => { if (!vanished) to.end(); });
+      from.on("error", () => undefined);
+    }
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: (server.address() as AddressInfo).port,
+    vanish: () => { vanished = true; },
+    close: async () => {
+      for (const s of sockets) s.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
   };
 }

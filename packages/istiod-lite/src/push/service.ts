@@ -99,7 +99,11 @@ function rotatingCredentials(tls: GrpcOptions["tls"]): ServerCredentials {
 async function drain(server: Server, o: GrpcOptions): Promise<void> {
   o.xds.close();
   await new Promise<void>((resolve) => {
-    const timer = o.clock.after(DRAIN_MS, () => server.forceShutdown(), { hold: true });
+    // A connection that the library still counts must not keep the process: its peer may be gone without a word.
+    const timer = o.clock.after(DRAIN_MS, () => {
+      server.forceShutdown();
+      resolve();
+    }, { hold: true });
     server.tryShutdown(() => {
       timer.cancel();
       resolve();

@@ -3,7 +3,7 @@ import type { Identity } from "@ambit/core";
 import { AUTHORIZATION_TYPE, ADDRESS_TYPE } from "../protocol/messages.ts";
 import { createLogger, seededRandom } from "@ambit/runtime";
 import { encodeRequest } from "../wire/encode.ts";
-import { eventually, MemorySource, node, plane, rawStream, serve, Watcher, type Rig, type RigOptions } from "../loopback.fixture.ts";
+import { blackHole, eventually, MemorySource, node, plane, rawStream, serve, Watcher, type Rig, type RigOptions } from "../loopback.fixture.ts";
 
 describe("xDS over TLS gRPC", () => {
   const rigs: Rig[] = [];
@@ -84,6 +84,23 @@ describe("xDS over TLS gRPC", () => {
     await w.until(() => !w.state.has("gone"));
     assert.deepEqual(w.content, { a: "2", new: "1" });
     assert.deepEqual(w.deliveries.flatMap((d) => d.removed), ["gone"]);
+  });
+
+  it("lets go of a client whose network has vanished, by pings", async () => {
+    const source = new MemorySource();
+    source.put("a", "1");
+    const rig = await start([source], { grpc: { "grpc.keepalive_time_ms": 100, "grpc.keepalive_timeout_ms": 100 } });
+    const network = await blackHole(rig.port);
+    try {
+      const raw = rawStream(network.port);
+      raw.write(encodeRequest({ node, typeUrl: ADDRESS_TYPE, subscribe: [], unsubscribe: [], initialVersions: new Map(), nonce: "", error: undefined }));
+      await eventually(() => rig.xds.clients().length === 1);
+      network.vanish();
+      await eventually(() => rig.xds.clients().length === 0);
+      raw.close();
+    } finally {
+      await network.close();
+    }
   });
 
   it("sends types without versions in full again, without a version", async () => {

@@ -7,13 +7,16 @@ import { hostname } from "node:os";
 import { parseArgs } from "node:util";
 
 const GRPC_METHOD = "/proto.EchoTestService/Echo";
+/** Answers a message every 100 ms, so many seconds as the header x-seconds says. */
+const GRPC_STREAM = "/proto.EchoTestService/Stream";
+const MESSAGE_EVERY_MS = 100;
 const ASK_TIMEOUT_MS = 10_000;
 /** Requests under way at once. */
 const AT_ONCE = 16;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { method: { type: "string", default: "GET" }, header: { type: "string", short: "H", multiple: true, default: [] }, count: { type: "string", default: "1" }, h2: { type: "boolean", default: false }, body: { type: "string" } },
+  options: { method: { type: "string", default: "GET" }, header: { type: "string", short: "H", multiple: true, default: [] }, count: { type: "string", default: "1" }, seconds: { type: "string", default: "10" }, length: { type: "string", default: "5" }, h2: { type: "boolean", default: false }, body: { type: "string" } },
 });
 const [mode = "", subject = ""] = positionals;
 
@@ -82,6 +85,7 @@ function serve(name: string): void {
 
 /** A message whose one field (1, string) is what was seen. */
 function grpcAnswer(stream: http2.ServerHttp2Stream, what: Seen, request: Buffer): void {
+  if (what.path === GRPC_STREAM) return grpcStream(stream, Number(what.headers["x-seconds"] ?? 1));
   const text = Buffer.from(JSON.stringify({ ...what, octets: request.length }));
   const field = Buffer.concat([Buffer.from([0x0a]), varint(text.length), text]);
   const frame = Buffer.concat([Buffer.from([0, 0, 0, 0, 0]), field]);
@@ -92,6 +96,59 @@ function grpcAnswer(stream: http2.ServerHttp2Stream, what: Seen, request: Buffer
   if (known) stream.write(frame);
   stream.end();
 }
+
+function grpcStream(stream: http2.ServerHttp2Stream, seconds: number): void {
+  stream.respond({ ":status": 200, "content-type": "application/grpc" }, { waitForTrailers: true });
+  stream.on("wantTrailers", () => stream.sendTrailers({ "grpc-status": "0" }));
+  let left = Math.round((seconds * 1000) / MESSAGE_EVERY_MS);
+  const tick = setInterval(() => {
+    stream.write(Buffer.from([0, 0, 0, 0, 2, 0x0a, 0]));
+    if (--left > 0) return;
+    clearInterval(tick);
+    stream.end();
+  }, MESSAGE_EVERY_MS);
+  stream.on("close", () => clearInterval(tick));
+}
+
+/** So many connections, each with one stream after the other; a connection that is asked to go is replaced between two streams. */
+async function streams(text: string): Promise<void> {
+  const url = new URL(text);
+  const end = Date.now() + Number(values.seconds) * 1000;
+  const length = Number(values.length);
+  const wanted = Math.round((length * 1000) / MESSAGE_EVERY_MS);
+  let done = 0;
+  const errors: string[] = [];
+  const worker = async (): Promise<void> => {
+    let session: http2.ClientHttp2Session | undefined;
+    while (Date.now() < end) {
+      if (session === undefined || session.closed || session.destroyed) {
+        const fresh = http2.connect(`http://${url.hostname}:${url.port || 80}`);
+        fresh.on("error", () => undefined);
+        fresh.on("goaway", () => fresh.close());
+        session = fresh;
+      }
+      const why = await oneStream(session, url.host, length, wanted).catch((e: unknown) => (e as { code?: string }).code ?? String(e));
+      if (why !== undefined) { errors.push(why); session.destroy(); }
+      done++;
+    }
+    session?.close();
+  };
+  await Promise.all(Array.from({ length: Number(values.count) }, worker));
+  process.stdout.write(`${JSON.stringify({ streams: done, failed: errors.length, errors: errors.slice(0, 5) })}\n`);
+}
+
+/** Resolves with what was wrong, if anything. */
+const oneStream = (session: http2.ClientHttp2Session, authority: string, seconds: number, wanted: number): Promise<string | undefined> => new Promise((resolve, reject) => {
+  const stream = session.request({ ":method": "POST", ":path": GRPC_STREAM, ":authority": authority, "content-type": "application/grpc", te: "trailers", "x-seconds": String(seconds) }, { endStream: false });
+  let octets = 0;
+  let status: string | undefined;
+  stream.on("response", (h) => { status = h["grpc-status"]?.toString(); });
+  stream.on("trailers", (h) => { status = h["grpc-status"]?.toString(); });
+  stream.on("data", (c: Buffer) => { octets += c.length; });
+  stream.on("error", reject);
+  stream.on("close", () => resolve(status === "0" && octets === wanted * 7 ? undefined : `status ${status ?? "none"}, ${octets / 7} of ${wanted} messages`));
+  stream.end(Buffer.from([0, 0, 0, 0, 0]));
+});
 
 function varint(n: number): Buffer {
   const out: number[] = [];
@@ -180,4 +237,5 @@ function stringField(message: Buffer): string {
 }
 
 if (mode === "serve") serve(subject);
+else if (mode === "stream") await streams(subject);
 else await ask(subject);

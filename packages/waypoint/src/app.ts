@@ -81,8 +81,11 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const tcp = createTcpProxy({ ...shared, check: (provider, policy, facts) => createTcpCheck(state, serving.call, clock)(provider, policy, facts) });
   const serving: Serving = createServing({
     ...shared, tcp, ejections, seal, retryable: isRetryable, satisfy: (call) => createSatisfy(state, call, clock),
+    replicas: () => state.replicas(),
     onSpan: (record, context, settings) => tracing.record(record, context, settings),
   });
+  const [active, open] = [metrics.gauge("ambit_waypoint_requests_active", "Requests under way.").with({}), metrics.gauge("ambit_waypoint_http_connections", "HTTP connections of clients.").with({})];
+  metrics.onCollect(() => { active.set(serving.active); open.set(serving.sessions); });
   const tracing = createTracing({ config, clock, log: log.child("tracing"), metrics, call: serving.call });
 
   // Everything that can conflict is bound before anything is promised.

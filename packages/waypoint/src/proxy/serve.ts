@@ -1,7 +1,7 @@
 // Owns what becomes of an accepted tunnel stream: HTTP where the port speaks it, TCP otherwise, and the way from one to the other.
 import type { Backend, SocketAddress, TelemetrySettings } from "@ambit/core";
 import type { TunnelRequest } from "@ambit/hbone";
-import { errorText, randomHex, type Clock, type Logger } from "@ambit/runtime";
+import { errorText, randomHex, type Clock, type Logger, type Timer } from "@ambit/runtime";
 import type { ByteStream } from "@ambit/transport";
 import type { ConnectionFacts, PortProtocol, RequestFacts } from "../facts.ts";
 import { serveHttp } from "../http/serve.ts";
@@ -23,6 +23,11 @@ import { peekHello } from "./peek-hello.ts";
 import type { TcpProxy } from "./tcp.ts";
 import type { Upstreams } from "./upstreams.ts";
 
+/** A client's connection is asked to come anew after so long (GOAWAY, `Connection: close`): what is under way on it is finished. */
+export const CONNECTION_AGE_MS = 60_000;
+/** So that connections of one moment do not come back at one moment. */
+const CONNECTION_AGE_JITTER = 0.25;
+
 export type OnSpan = (record: RequestRecord, context: TraceContext, settings: TelemetrySettings["tracing"]) => void;
 
 export interface ServeOptions {
@@ -37,6 +42,8 @@ export interface ServeOptions {
   readonly retryable: HttpOptions["retryable"];
   readonly ejections: Ejections;
   readonly onSpan: OnSpan;
+  /** Pods of this waypoint that take connections. */
+  readonly replicas: () => number;
   readonly seal: SessionSeal;
   readonly clock: Clock;
   readonly random: () => number;
@@ -47,6 +54,8 @@ export interface Serving {
   serve(facts: ConnectionFacts, request: TunnelRequest, traceparent: string | undefined): void;
   /** HTTP connections open now. */
   readonly sessions: number;
+  /** Requests under way. */
+  readonly active: number;
   readonly call: Call;
   drain(deadlineMs: number): Promise<void>;
 }
@@ -85,6 +94,12 @@ class Server implements Serving {
     return this.#sessions.size;
   }
 
+  get active(): number {
+    let active = 0;
+    for (const session of this.#sessions) active += session.active;
+    return active;
+  }
+
   serve(facts: ConnectionFacts, request: TunnelRequest, traceparent: string | undefined): void {
     const { config } = this.#o.state;
     if (config === undefined) return request.refuse(503);
@@ -104,13 +119,26 @@ class Server implements Serving {
   #serveStream(facts: ConnectionFacts, stream: ByteStream, protocol: PortProtocol, traceparent: string | undefined): void {
     const session = serveHttp(stream, facts, protocol, this.#http);
     this.#sessions.add(session);
+    const aging = this.#age(session);
     session.done.then((served) => {
+      aging.cancel();
       this.#sessions.delete(session);
       if (served.kind === "tcp") void this.#o.tcp.serve(facts, accepted(served.stream), undefined, traceparent);
     }, (error: unknown) => {
+      aging.cancel();
       this.#sessions.delete(session);
       this.#o.log.error("defect: a connection failed in an unforeseen way", { error: errorText(error) });
     });
+  }
+
+  /** A connection stays with the replica it came to. Replicas that come later would get nothing of it: where there are several, old ones are asked to come anew. */
+  #age(session: HttpSession): Timer {
+    const age = CONNECTION_AGE_MS * (1 + CONNECTION_AGE_JITTER * (2 * this.#o.random() - 1));
+    let timer = this.#o.clock.after(age, () => {
+      if (this.#o.replicas() > 1) session.drain();
+      else timer = this.#age(session);
+    });
+    return { cancel: () => timer.cancel() };
   }
 
   #plan(facts: RequestFacts): RequestPlan {

@@ -1,6 +1,6 @@
 // Owns what the control plane told this waypoint: the mesh's addresses, and the one configuration of its own.
 import { decodeWaypointConfig, type Problem, type WaypointConfig } from "@ambit/core";
-import { ProxyState, type StateView } from "@ambit/proxy/state";
+import { keyOf, ProxyState, type StateView } from "@ambit/proxy/state";
 
 /** A configuration larger than this is not read: it could not be decoded without holding the loop for long. */
 export const CONFIG_MAX_BYTES = 32 * 1024 * 1024;
@@ -53,6 +53,14 @@ export class WaypointState {
     this.#refused = undefined;
     this.#changed();
     return undefined;
+  }
+
+  /** Ready pods behind this waypoint's own Service. */
+  replicas(): number {
+    const [namespace = "", name = ""] = this.gateway.split("/");
+    const view = this.mesh.view();
+    for (const service of view.services()) if (service.namespace === namespace && service.name === name) return view.endpoints(keyOf(service)).length;
+    return 0;
   }
 
   /** Called after each change of the configuration, synchronously; returns the way to stop it. */

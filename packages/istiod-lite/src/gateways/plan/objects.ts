@@ -12,6 +12,7 @@ const VERSION_ANNOTATION = "gateway.istio.io/controller-version";
 const VERSION = "5";
 /** Unprivileged: no port of a waypoint is below 1024. */
 const UID = 1337;
+const GRACE_S = 30;
 
 export interface WaypointTemplate {
   readonly image: string;
@@ -112,7 +113,7 @@ function baseObjects(gateway: KubeObject, t: WaypointTemplate): [ManagedKind, Js
 function podSpec(t: WaypointTemplate, gatewayName: string, serviceAccount: string): Json {
   const field = (name: string, fieldPath: string) => ({ name, valueFrom: { fieldRef: { fieldPath } } });
   return {
-    serviceAccountName: serviceAccount, automountServiceAccountToken: false, terminationGracePeriodSeconds: 30,
+    serviceAccountName: serviceAccount, automountServiceAccountToken: false, terminationGracePeriodSeconds: GRACE_S,
     securityContext: { seccompProfile: { type: "RuntimeDefault" } },
     containers: [{
       name: "istio-proxy", image: t.image, imagePullPolicy: "IfNotPresent", args: ["proxy", "waypoint"],
@@ -125,6 +126,8 @@ function podSpec(t: WaypointTemplate, gatewayName: string, serviceAccount: strin
       env: [
         { name: "GATEWAY_NAME", value: gatewayName }, { name: "XDS_ADDRESS", value: t.controlPlane }, { name: "CA_ADDRESS", value: t.controlPlane },
         { name: "ISTIO_META_CLUSTER_ID", value: t.clusterId }, { name: "TRUST_DOMAIN", value: t.trustDomain },
+        // Most of the grace period: long streams may end by themselves. A waypoint without open requests ends at once.
+        { name: "TERMINATION_DRAIN_DURATION", value: `${GRACE_S - 5}s` },
         field("POD_NAME", "metadata.name"), field("POD_NAMESPACE", "metadata.namespace"), field("NODE_NAME", "spec.nodeName"),
         field("INSTANCE_IP", "status.podIP"), field("SERVICE_ACCOUNT", "spec.serviceAccountName"),
       ],

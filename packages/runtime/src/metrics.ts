@@ -153,16 +153,17 @@ export class Metrics {
   }
 }
 
-/** One connection asks several families with the same labels object: the text is made once. */
-const texts = new WeakMap<Labels, string>();
+/** One connection asks several families in a row with the same labels object: the text is made once. (A WeakMap costs the collector more than it saves.) */
+let lastLabels: Labels | undefined;
+let lastText = "";
 
 function labelText(labels: Labels): string {
-  const known = texts.get(labels);
-  if (known !== undefined) return known;
+  if (labels === lastLabels) return lastText;
   let text = "";
   for (const [name, value] of Object.entries(labels)) text += `${text === "" ? "{" : ","}${name}="${SPECIAL.test(value) ? escaped(value) : value}"`;
   text = text === "" ? "" : `${text}}`;
-  texts.set(labels, text);
+  lastLabels = labels;
+  lastText = text;
   return text;
 }
 

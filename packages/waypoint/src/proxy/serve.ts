@@ -67,13 +67,16 @@ export function createServing(o: ServeOptions): Serving {
 /** `end`: the request at this endpoint is over. */
 interface Planned { readonly plan: EndpointPlan; readonly goal: Goal; readonly client: SocketAddress | undefined; readonly end: () => void }
 
+/** What belongs to an endpoint or a plan of ours travels on it: a WeakMap's entry for every request costs the collector more than the request. */
+interface PlannedEndpoint extends UpstreamEndpoint { readonly planned: Planned }
+type TracedPlan = Exclude<RequestPlan, { kind: "need" }> & { readonly trace: TraceContext };
+const plannedOf = (endpoint: UpstreamEndpoint): Planned | undefined => ("planned" in endpoint ? (endpoint as PlannedEndpoint).planned : undefined);
+const traceOf = (plan: RequestPlan): TraceContext | undefined => ("trace" in plan ? (plan as TracedPlan).trace : undefined);
+
 class Server implements Serving {
   readonly #o: ServeOptions;
   readonly #http: HttpOptions;
   readonly #sessions = new Set<HttpSession>();
-  /** What a chosen endpoint was planned as: the pool asks for its stream with the endpoint alone. */
-  readonly #planned = new WeakMap<UpstreamEndpoint, Planned>();
-  readonly #traces = new WeakMap<RequestPlan, TraceContext>();
   readonly call: Call;
 
   constructor(o: ServeOptions) {
@@ -149,8 +152,7 @@ class Server implements Serving {
     if (plan.kind === "need") return plan;
     const { samplingPercent } = this.#o.telemetryOf(facts.connection).tracing;
     const context = traceContextOf(facts.fields, samplingPercent, random, randomHex);
-    const traced = plan.kind === "forward" ? { ...plan, head: { ...plan.head, fields: propagate(plan.head.fields, context) } } : plan;
-    this.#traces.set(traced, context);
+    const traced: TracedPlan = plan.kind === "forward" ? { ...plan, head: { ...plan.head, fields: propagate(plan.head.fields, context) }, trace: context } : { ...plan, trace: context };
     return traced;
   }
 
@@ -163,8 +165,7 @@ class Server implements Serving {
   }
 
   #endpoint(goal: Goal, plan: EndpointPlan, protocol: "http1" | "http2", client: SocketAddress | undefined): UpstreamEndpoint {
-    const endpoint = httpEndpoint(goal, plan, protocol, client);
-    this.#planned.set(endpoint, { plan, goal, client, end: this.#o.destinations.begin(plan.workload.uid) });
+    const endpoint: PlannedEndpoint = { ...httpEndpoint(goal, plan, protocol, client), planned: { plan, goal, client, end: this.#o.destinations.begin(plan.workload.uid) } };
     return endpoint;
   }
 
@@ -178,7 +179,7 @@ class Server implements Serving {
   }
 
   async #open(endpoint: UpstreamEndpoint, signal: AbortSignal): Promise<ByteStream> {
-    const planned = this.#planned.get(endpoint);
+    const planned = plannedOf(endpoint);
     if (planned === undefined) throw new Error("defect: an endpoint that was not chosen here");
     const { plan, client } = planned;
     // Requests of several clients share the stream, so it is on nobody's behalf; except where the PROXY protocol tells the client, and then it is one's own.
@@ -187,7 +188,7 @@ class Server implements Serving {
   }
 
   #onOutcome(outcome: AttemptOutcome): void {
-    const planned = this.#planned.get(outcome.endpoint);
+    const planned = plannedOf(outcome.endpoint);
     if (planned === undefined) return;
     planned.end();
     const { goal } = planned;
@@ -201,7 +202,7 @@ class Server implements Serving {
     accessLog.request(record, settings.accessLog);
     for (const remark of record.plan?.remarks ?? [])
       log.info("policy remark", { kind: remark.kind, policy: remark.policy, rule: remark.rule, method: record.facts.method, path: record.facts.target, request_id: record.requestId });
-    const context = record.plan === undefined ? undefined : this.#traces.get(record.plan);
+    const context = record.plan === undefined ? undefined : traceOf(record.plan);
     if (context !== undefined) onSpan(record, context, settings.tracing);
   }
 

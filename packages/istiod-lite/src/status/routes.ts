@@ -3,7 +3,7 @@ import type { Collection, Context, Index } from "@ambit/collections";
 import { outcomeKey, type Attachments } from "../collections/waypoint/attach.ts";
 import { parentKey, type ParentRef } from "../collections/waypoint/parents.ts";
 import type { Objection, RouteInfo } from "../collections/waypoint/routes.ts";
-import { WAYPOINT_CLASSES, type WaypointGateway } from "../collections/waypoint/scope.ts";
+import type { WaypointGateway } from "../collections/waypoint/scope.ts";
 import type { ServiceInfo } from "../collections/services.ts";
 import { desiredParents, type DesiredCondition, type DesiredParent, type DesiredStatus, type RouteStatusKind } from "./conditions.ts";
 
@@ -37,7 +37,7 @@ function parentStatus(ctx: Context, inputs: RouteStatusInputs, r: RouteInfo, p: 
 function foreign(ctx: Context, inputs: RouteStatusInputs, r: RouteInfo, p: ParentRef): DesiredParent | undefined {
   if (p.group !== "gateway.networking.k8s.io" || p.kind !== "Gateway") return undefined;
   const gateway = ctx.fetchOne(inputs.gateways, { key: `${p.namespace}/${p.name}` });
-  if (gateway === undefined || !WAYPOINT_CLASSES.includes(gateway.gatewayClass)) return undefined;
+  if (gateway === undefined) return undefined;
   const objection: Objection = { reason: "NotAllowedByListeners", message: `Gateway ${p.namespace}/${p.name} is a waypoint: name the Service as the parent` };
   return { parentRef: p.written, conditions: [accepted(objection, r, p), resolvedRefs(r)] };
 }

@@ -6,7 +6,8 @@ import type { ServiceInfo } from "../services.ts";
 import type { Settings } from "../settings.ts";
 import { parentKey } from "./parents.ts";
 import type { RouteInfo } from "./routes.ts";
-import { boundTo, WAYPOINT_CLASSES, type WaypointGateway } from "./scope.ts";
+import { WAYPOINT_CLASSES } from "../../gateways/plan/objects.ts";
+import { boundTo, type WaypointGateway } from "./scope.ts";
 
 export interface TargetInputs {
   readonly settings: Settings;
@@ -58,8 +59,8 @@ export function aim(ctx: Context, inputs: TargetInputs, t: TargetRef, namespace:
         : { ok: true, targets: [{ kind: "waypoint" }], waypoints: [name] };
     case `${GATEWAY_GROUP}/GatewayClass`:
       if (namespace !== inputs.settings.rootNamespace) return { ok: false, reason: "Invalid", message: `${t.path}: only policies in ${inputs.settings.rootNamespace} may target a GatewayClass` };
-      return WAYPOINT_CLASSES.includes(t.name) ? { ok: true, targets: [{ kind: "waypoint" }], waypoints: [`${EVERY_WAYPOINT}${t.name}`] }
-        : { ok: false, reason: "TargetNotFound", message: `${t.path}: GatewayClass ${t.name} is not one of ${WAYPOINT_CLASSES.join(", ")}` };
+      return WAYPOINT_CLASSES.has(t.name) ? { ok: true, targets: [{ kind: "waypoint" }], waypoints: [`${EVERY_WAYPOINT}${t.name}`] }
+        : { ok: false, reason: "TargetNotFound", message: `${t.path}: GatewayClass ${t.name} is not one of ${[...WAYPOINT_CLASSES].join(", ")}` };
     case "/Service": case "core/Service": return aimAtService(ctx, inputs, t, `Service/${name}`);
     case "networking.istio.io/ServiceEntry": return aimAtService(ctx, inputs, t, `ServiceEntry/${name}`);
     case `${GATEWAY_GROUP}/HTTPRoute`: case `${GATEWAY_GROUP}/GRPCRoute`: return aimAtRoute(ctx, inputs, t, namespace, ruleName);

@@ -2,10 +2,9 @@
 import type { Collection, Context } from "@ambit/collections";
 import type { WaypointConfig } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
+import { namesOf, WAYPOINT_CLASSES } from "../../gateways/plan/objects.ts";
 import type { ServiceInfo } from "../services.ts";
 import type { Waypoint } from "../waypoints.ts";
-
-export const WAYPOINT_CLASSES: readonly string[] = ["istio-waypoint", "ambit-waypoint"];
 
 export interface WaypointGateway {
   /** `namespace/name`. */
@@ -25,11 +24,11 @@ export function waypointGatewayOf(waypoints: Collection<Waypoint>) {
     const { name, namespace = "", annotations = {} } = o.metadata;
     const spec = o["spec"] as { gatewayClassName?: unknown } | undefined;
     const gatewayClass = spec?.gatewayClassName;
-    if (typeof gatewayClass !== "string" || !WAYPOINT_CLASSES.includes(gatewayClass)) return undefined;
+    if (typeof gatewayClass !== "string" || !WAYPOINT_CLASSES.has(gatewayClass)) return undefined;
     const key = `${namespace}/${name}`;
     const serves = ctx.fetchOne(waypoints, { key })?.serves;
     return {
-      key, namespace, name, gatewayClass, serviceAccount: annotations["gateway.istio.io/service-account"] ?? name,
+      key, namespace, name, gatewayClass, serviceAccount: namesOf(o).serviceAccount,
       tellsClient: annotations["ambient.istio.io/xfcc-include-client-identity"] === "true",
       serves: serves === "service" || serves === "workload" || serves === "all" ? serves : "none",
     };

@@ -90,7 +90,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const onDemand = config.onDemand ? createOnDemand({ ask: askXds, clusterId: config.clusterId, clock }) : undefined;
   const proxyPorts: ProxyPorts = {
     config, onDemand, kernel, state, contexts, trust, connections, clock, random, log: log.child("proxy"),
-    needs: createNeeds({ state, clock, onDemand, resolve: createResolver(clock, () => traffic.onDemandDns.with({}).inc()) }),
+    needs: createNeeds({ state, clock, onDemand, resolve: createResolver(clock), onName: (pod, hostname) => traffic.onDemandDns(state.view().workloadOfPod(pod), hostname) }),
     telemetry: { metrics: traffic, access: log.child("access"), clock, openAtInfo: config.logOpen }, wires,
     trials: { metrics: traffic, log: log.child("policy"), loud: config.trialsAtInfo },
   };

@@ -37,6 +37,7 @@ export const SCHEMA = {
   connectionWindow: env.integer("HTTP2_CONNECTION_WINDOW_SIZE", 16 * 1024 * 1024, "bytes", 65_535, 2 ** 31 - 1),
   frameSize: env.integer("HTTP2_FRAME_SIZE", 1024 * 1024, "bytes", 16_384, 2 ** 24 - 1),
   originalSource: env.boolean("ENABLE_ORIG_SRC", true, "the application sees the client's address"),
+  tunnelsOnLoopback: env.boolean("LOCALHOST_APP_TUNNEL", true, "application tunnels (PROXY) are dialled on loopback, not on the pod's address"),
   responseBaggage: env.boolean("ENABLE_RESPONSE_BAGGAGE", true, "tell the client about the destination"),
   workerThreads: env.string("ZTUNNEL_WORKER_THREADS", "1", "threads that carry traffic: a number, 0 for one per processor, or a percentage of the processors; 1: the main thread itself"),
   logFilter: env.string("RUST_LOG", "info", "log level, or scope=level pairs"),
@@ -57,7 +58,7 @@ export const SCHEMA = {
 /** Switches of the real ztunnel that we do not have: a value other than these is refused, never ignored. */
 export const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
   ENABLE_PROXY: ["true"], FAKE_CA: ["false"], 
-  TLS12_ENABLED: ["false"], COMPLIANCE_POLICY: [], UNSTABLE_ENABLE_SOCKS5: ["false"], LOCALHOST_APP_TUNNEL: ["true"],
+  TLS12_ENABLED: ["false"], COMPLIANCE_POLICY: [], UNSTABLE_ENABLE_SOCKS5: ["false"],
   USER_TIMEOUT_ENABLED: ["false"], PROXY_CONFIG: [],
 };
 
@@ -98,6 +99,7 @@ export interface Config {
   readonly connectionWindow: number;
   readonly frameSize: number;
   readonly originalSource: boolean;
+  readonly tunnelsOnLoopback: boolean;
   readonly responseBaggage: boolean;
   /** Threads that carry traffic; 1: the main thread does, and there are no others. */
   readonly workerThreads: number;
@@ -151,7 +153,7 @@ export function readConfig(source: Environment): Config {
     ca: { address: e.caAddress || xdsAddress, roots: e.caRootCa, token: e.authToken, altHostname: e.altCaHostname || undefined, headers: headers(source, "CA_HEADER_") },
     onDemand: e.onDemand, secretTtlMs: e.secretTtlMs, crlPath: e.crlPath || undefined, maxStreams: e.maxStreams, poolReleaseMs: e.poolReleaseMs,
     streamWindow: e.streamWindow, connectionWindow: e.connectionWindow, frameSize: e.frameSize,
-    originalSource: e.originalSource, responseBaggage: e.responseBaggage, workerThreads: workerThreads(e.workerThreads, e.portReuse), logFilter: e.logFilter,
+    originalSource: e.originalSource, tunnelsOnLoopback: e.tunnelsOnLoopback, responseBaggage: e.responseBaggage, workerThreads: workerThreads(e.workerThreads, e.portReuse), logFilter: e.logFilter,
     logFormat: logFormat(e.logFormat), trialsAtInfo: e.trialsAtInfo, logOpen: e.logOpen,
     drainMs: drainDeadline(e.terminationDeadline, e.terminationGraceS), nodeMetadata: metadata(source),
     dns: e.dnsCapture === "true" ? { listen: dnsListeners(e.dnsAddress, e.ipv6), domain: e.clusterDomain, preferredNamespace: e.preferredNamespace || undefined } : undefined,

@@ -1,6 +1,6 @@
 // Which of several endpoints a connection gets, on real namespaces: after refusals, and for services that keep their clients. Needs root.
 import assert from "node:assert/strict";
-import { CLIENT_AFFINITY } from "@ambit/proto";
+import { CLIENT_AFFINITY, workload } from "@ambit/proto";
 import { anyPack, durationFromMs, DurationSchema } from "@bufbuild/protobuf/wkt";
 import { member, pod as wirePod, svc } from "@ambit/proxy/testing";
 import { City, type CityPod } from "./city.fixture.ts";
@@ -48,5 +48,17 @@ describe("a service with several endpoints", function () {
   it("a service that keeps its clients finds what works and stays there", async () => {
     for (let i = 0; i < 6; i++) assert.equal(await city.exchange(client, "10.96.0.2:80"), "hello\n");
     assert.deepEqual(done().slice(1).map((l) => l["tries"]), [undefined, undefined, undefined, undefined, undefined]);
+  });
+
+  it("an application tunnel gets a PROXY header with the client, what it asked for and who it is, then the bytes", async () => {
+    let heard = Buffer.alloc(0);
+    await city.listen(server, 15088, (socket) => { socket.on("data", (b: Buffer) => { heard = Buffer.concat([heard, b]); }).on("end", () => socket.end("done")).resume(); });
+    await city.pushed(() => city.put({ workload: wirePod("server", "10.77.0.2", { applicationTunnel: { protocol: workload.ApplicationTunnel_Protocol.PROXY, port: 15088 } }) }));
+    assert.equal(await city.exchange(client, "10.77.0.2:7777", "payload"), "done");
+    const peer = Buffer.from("spiffe://cluster.local/ns/ns/sa/client");
+    assert.equal(heard.subarray(0, 12).toString("hex"), "0d0a0d0a000d0a515549540a");
+    assert.deepEqual([heard[12], heard[13], [...heard.subarray(16, 24)].join("."), heard.readUInt16BE(26)], [0x21, 0x11, "10.77.0.1.10.77.0.2", 7777]);
+    assert.deepEqual([heard[28], heard.readUInt16BE(29), heard.subarray(31, 31 + peer.length).toString()], [0xd0, peer.length, peer.toString()]);
+    assert.equal(heard.subarray(31 + peer.length).toString(), "payload");
   });
 });

@@ -45,6 +45,8 @@ export interface InboundFacts {
   /** `forwarded: host=` of the client side; only used to name the service in telemetry. */
   readonly forwardedHost: string | undefined;
   readonly gathered: Gathered;
+  /** Application tunnels are dialled on loopback, where only we can reach them; else on the pod's address. */
+  readonly tunnelsOnLoopback: boolean;
 }
 
 /** A plaintext connection that was captured at 15006. */

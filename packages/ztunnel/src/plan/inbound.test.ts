@@ -12,7 +12,7 @@ const address = (t: string): Target => ({ kind: "address", address: at(t) });
 const host = (hostname: string, port: number): Target => ({ kind: "hostname", hostname, port });
 
 function inbound(world: World, target: Target, facts: Partial<InboundFacts> = {}): InboundPlan {
-  return planInbound(stateOf(world).view(), { pod: SERVER, source: at("10.0.0.1:40000"), listener: at("10.0.0.2:15008"), target, network: "", forwardedHost: undefined, gathered: NOTHING_GATHERED, ...facts });
+  return planInbound(stateOf(world).view(), { pod: SERVER, source: at("10.0.0.1:40000"), listener: at("10.0.0.2:15008"), target, network: "", forwardedHost: undefined, gathered: NOTHING_GATHERED, tunnelsOnLoopback: true, ...facts });
 }
 const passthrough = (world: World, to: string, facts: Partial<PassthroughFacts> = {}): InboundPlan =>
   planPassthrough(stateOf(world).view(), { pod: SERVER, source: at("10.0.0.1:40000"), original: at(to), network: "", ...facts });
@@ -65,6 +65,8 @@ describe("planInbound", () => {
     for (const [name, world, target, facts, expected] of demand) it(`${name} → ${expected}`, () => assert.equal(line(inbound(world, target, facts)), expected));
   });
 
+  it("a PROXY tunnel goes to the pod's address where loopback is switched off", () =>
+    assert.equal(line(inbound(tunnel(PROXY, 15088), address("10.96.0.7:80"), { tunnelsOnLoopback: false })), "10.0.0.2:15088 as 10.0.0.1 proxy 10.96.0.7:80"));
   it("a peer with our own address is not spoofed", () => assert.equal(line(inbound(both, address("10.0.0.2:8080"), { source: at("10.0.0.2:40000") })), "10.0.0.2:8080 as -"));
   it("policy is asked about the application's port behind the tunnel", () => {
     const p = inbound(tunnel(PROXY, 15088), address("10.96.0.7:80"));

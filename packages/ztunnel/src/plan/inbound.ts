@@ -50,14 +50,16 @@ export function planInbound(view: StateView, facts: InboundFacts): InboundPlan {
   because.push({ step: "authority", saw: describe(target), chose: `port ${port} of ${workload.uid}` });
 
   const authz = { sourceIp: source.ip, destination: { ip: listener.ip, port } };
+  const keep = source.ip === listener.ip ? undefined : source.ip;
   if (tunnel?.protocol !== "proxy") {
-    const keep = source.ip === listener.ip ? undefined : source.ip;
     return { kind: "forward", workload, nextHop: { ip: listener.ip, port }, source: keep, proxyHeader: undefined, service: resolved.service, authz, because };
   }
   const named = target.kind === "address" ? target.address : vipOf(resolved.service, workload.network, target.port);
   if (named === undefined) return deny("unknown-host", `${describe(target)} has no address to name in a PROXY header`, "application tunnel", describe(target));
-  because.push({ step: "application tunnel", saw: "PROXY", chose: `loopback port ${port}, naming ${formatSocketAddress(named)}` });
-  return { kind: "forward", workload, nextHop: { ip: LOOPBACK_V4, port }, source: undefined, proxyHeader: named, service: resolved.service, authz, because };
+  because.push({ step: "application tunnel", saw: "PROXY", chose: `${facts.tunnelsOnLoopback ? "loopback" : "the pod's"} port ${port}, naming ${formatSocketAddress(named)}` });
+  // On loopback a foreign source would be martian; the header tells who it was.
+  const at = facts.tunnelsOnLoopback ? { nextHop: { ip: LOOPBACK_V4, port }, source: undefined } : { nextHop: { ip: listener.ip, port }, source: keep };
+  return { kind: "forward", workload, ...at, proxyHeader: named, service: resolved.service, authz, because };
 }
 
 /** Plaintext at 15006: it goes where it was going, if policy lets a peer without identity in. */

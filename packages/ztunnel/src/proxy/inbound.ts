@@ -93,7 +93,7 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
   // Plan: does it belong here, and where does it go?
   const plan = await pod.needs.decide<InboundPlan>(pod.info, (gathered) => planInbound(pod.state.view(), {
     pod: pod.info, source: ends.peer, listener: ends.local, target: request.target, network: pod.config.network,
-    forwardedHost: forwarded.ok ? forwarded.value.host : undefined, gathered,
+    forwardedHost: forwarded.ok ? forwarded.value.host : undefined, gathered, tunnelsOnLoopback: pod.config.tunnelsOnLoopback,
   }));
   if (pod.log.enabled("trace")) pod.log.trace("inbound plan", { kind: plan.kind, because: plan.because });
   if (plan.kind === "deny") {

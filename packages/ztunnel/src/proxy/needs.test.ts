@@ -34,10 +34,12 @@ describe("what a plan needs", () => {
     assert.match(plan.message, /ns\/client is not known after 5000 ms/);
   });
 
-  it("a name: its addresses are gathered for the next round", async () => {
-    const { needs } = rig(() => Promise.resolve([]));
+  it("a name: its addresses are gathered for the next round, and the question is told", async () => {
+    const told: string[] = [];
+    const { state, clock } = rig();
+    const needs = createNeeds({ state, clock, resolve: () => Promise.resolve([]), onName: (p, hostname) => told.push(`${p.name} ${hostname}`) });
     const plan = await needs.decide(INFO, ({ hosts }) => (hosts.has("db.example") ? { kind: "done", addresses: hosts.get("db.example") } : DNS));
-    assert.deepEqual(plan, { kind: "done", addresses: [] });
+    assert.deepEqual([plan, told], [{ kind: "done", addresses: [] }, ["client db.example"]]);
   });
 
   for (const [name, error, code] of [

@@ -19,6 +19,8 @@ export interface Needs {
 export interface NeedsOptions {
   readonly state: ProxyState;
   readonly resolve: (hostname: string) => Promise<readonly Ip[]>;
+  /** A connection of this pod needs a name, whether or not the answer is known already. */
+  readonly onName?: (pod: PodInfo, hostname: string) => void;
   /** undefined: the control plane tells everything by itself. */
   readonly onDemand?: OnDemand | undefined;
   readonly clock: Clock;
@@ -40,6 +42,7 @@ export function createNeeds(o: NeedsOptions): Needs {
           if (o.onDemand !== undefined && (await o.onDemand.fetch(need.name)) !== "timeout") continue;
           return { kind: "deny", code: "lookup-timeout", message: `the control plane gave no answer for ${need.name}`, because };
         }
+        o.onName?.(pod, need.hostname);
         try {
           hosts.set(need.hostname, await o.resolve(need.hostname));
         } catch (error) {

@@ -20,7 +20,7 @@ import { connectTrusted } from "./connect-trusted.ts";
 
 /** Of the whole process. */
 export interface ProxyPorts {
-  readonly config: Pick<Config, "network" | "packetMark" | "originalSource" | "responseBaggage" | "maxStreams" | "poolReleaseMs" | "streamWindow" | "connectionWindow" | "frameSize">;
+  readonly config: Pick<Config, "network" | "packetMark" | "originalSource" | "tunnelsOnLoopback" | "responseBaggage" | "maxStreams" | "poolReleaseMs" | "streamWindow" | "connectionWindow" | "frameSize">;
   readonly kernel: Pick<Kernel, "openStream" | "originalDestinationOf">;
   readonly state: ProxyState;
   readonly needs: Needs;

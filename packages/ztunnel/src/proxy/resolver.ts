@@ -9,12 +9,11 @@ const NEGATIVE_TTL_MS = 1_000;
 /** A name server that does not answer must not hold a connection longer than a connect would. */
 const LOOKUP_TIMEOUT_MS = 5_000;
 
-export function createResolver(clock: Clock, onLookup: () => void): (hostname: string) => Promise<readonly Ip[]> {
+export function createResolver(clock: Clock): (hostname: string) => Promise<readonly Ip[]> {
   const resolver = new Resolver({ timeout: LOOKUP_TIMEOUT_MS / 2, tries: 2 });
   const cache = new Map<string, { readonly until: number; readonly ips: Promise<readonly Ip[]> }>();
 
   async function lookup(hostname: string): Promise<readonly Ip[]> {
-    onLookup();
     const [v4, v6] = await Promise.allSettled([resolver.resolve4(hostname, { ttl: true }), resolver.resolve6(hostname, { ttl: true })]);
     const answers = [v4, v6].flatMap((r) => (r.status === "fulfilled" ? r.value : []));
     if (answers.length === 0 && v4.status === "rejected" && !isEmptyAnswer(v4.reason))

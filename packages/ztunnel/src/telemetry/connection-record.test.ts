@@ -109,3 +109,18 @@ describe("ConnectionRecord", () => {
     assert.deepEqual([lines[0]?.["error"], lines[0]?.["code"]], ["connection closed due to connection drain", "drained"]);
   });
 });
+
+describe("TrafficMetrics", () => {
+  it("counts connections that need a name, by who asks and for what", () => {
+    const metrics = new Metrics();
+    new TrafficMetrics(metrics).onDemandDns(stateOf({ workloads: [pod("client", "10.0.0.1")] }).workload("Kubernetes//Pod/ns/client"), "db.example");
+    assert.match(metrics.expose(), /istio_on_demand_dns_total\{source_workload="client",[^}]*source_principal="spiffe:\/\/cluster\.local\/ns\/ns\/sa\/client",[^}]*hostname="db\.example"\} 1/);
+  });
+  it("counts open sockets from accept to the end", () => {
+    const metrics = new Metrics();
+    const traffic = new TrafficMetrics(metrics);
+    const open = [traffic.socket("source"), traffic.socket("source"), traffic.socket("destination")];
+    open[0]?.[Symbol.dispose]();
+    assert.deepEqual([value(metrics, "istio_tcp_sockets_open", "source"), value(metrics, "istio_tcp_sockets_open", "destination")], [1, 1]);
+  });
+});

@@ -80,7 +80,7 @@ export interface TrafficCounters {
 export class TrafficMetrics {
   readonly #recent = new RecentParties<TrafficCounters>();
   readonly #opened; readonly #closed; readonly #failed; readonly #received; readonly #sent; readonly #sourceSockets; readonly #destinationSockets;
-  readonly onDemandDns; readonly xdsTerminations; readonly xdsMessages; readonly xdsBytes;
+  readonly #onDemandDns; readonly xdsTerminations; readonly xdsMessages; readonly xdsBytes;
   readonly #revoked; readonly #trials;
   readonly #dnsRequests; readonly #dnsUpstream; readonly #dnsFailures; readonly #dnsDuration;
   readonly activeProxies; readonly pendingProxies; readonly proxiesStarted; readonly proxiesStopped;
@@ -94,7 +94,7 @@ export class TrafficMetrics {
     const sockets = m.gauge("istio_tcp_sockets_open", "Open sockets of user connections.");
     this.#sourceSockets = sockets.with({ reporter: "source" });
     this.#destinationSockets = sockets.with({ reporter: "destination" });
-    this.onDemandDns = m.counter("istio_on_demand_dns_total", "DNS lookups of workloads that are known by hostname.");
+    this.#onDemandDns = m.counter("istio_on_demand_dns_total", "Connections that needed the addresses of a hostname.");
     this.#revoked = m.counter("istio_crl_policy_rejections_total", "Peers refused or cut because their certificate is revoked.");
     this.#trials = m.counter("ambit_authz_dry_run_total", "Connections that a policy on trial would have allowed or denied.");
     this.xdsTerminations = m.counter("istio_xds_connection_terminations_total", "Ended control plane streams.");
@@ -141,6 +141,14 @@ export class TrafficMetrics {
 
   revoked(reporter: Reporter): void {
     this.#revoked.with({ reporter }).inc();
+  }
+
+  onDemandDns(source: Workload | undefined, hostname: string): void {
+    this.#onDemandDns.with({
+      source_workload: or(source?.workloadName), source_canonical_service: or(source?.canonicalName), source_canonical_revision: or(source?.canonicalRevision),
+      source_workload_namespace: or(source?.namespace), source_principal: uri(source?.identity), source_app: or(source?.canonicalName),
+      source_version: or(source?.canonicalRevision), source_cluster: or(source?.clusterId), hostname,
+    }).inc();
   }
 
   request(type: string, protocol: "udp" | "tcp", source: Workload | undefined): Counter {

@@ -63,7 +63,7 @@ watchTrust({ trust, crls, log: log.child("identity"), certificates: { onRotate: 
 const onDemand = config.onDemand ? createOnDemand({ ask: (name) => asking.ask("lookup", name), clusterId: config.clusterId, clock }) : undefined;
 const ports: ProxyPorts = {
   config, onDemand, kernel: hostKernel, state, contexts, trust, connections, clock, random: systemRandom, log: log.child("proxy"),
-  needs: createNeeds({ state, clock, onDemand, resolve: createResolver(clock, () => traffic.onDemandDns.with({}).inc()) }),
+  needs: createNeeds({ state, clock, onDemand, resolve: createResolver(clock), onName: (pod, hostname) => traffic.onDemandDns(state.view().workloadOfPod(pod), hostname) }),
   telemetry: { metrics: traffic, access: log.child("access"), clock, openAtInfo: config.logOpen }, wires,
   trials: { metrics: traffic, log: log.child("policy"), loud: config.trialsAtInfo },
 };

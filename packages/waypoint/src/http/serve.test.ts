@@ -165,6 +165,15 @@ for (const up of ["http1", "http2"] as const)
       assert.deepEqual([two.body.toString(), two.trailers["x-sum"], app.seen[1]?.trailers["x-up"]], ["abc", "42", "8"]);
     });
 
+    it("serves undici, as fetch uses it: streamed both ways", async () => {
+      await make();
+      app.handler = (request, response, body) => { response.setHeader("x-got", request.headers["x-in"] ?? ""); for (const octet of body) response.write(Buffer.of(octet)); response.end(); };
+      const parts = ["one ", "two ", "three"];
+      const stream = new ReadableStream({ pull(controller) { const part = parts.shift(); if (part === undefined) controller.close(); else controller.enqueue(Buffer.from(part)); } });
+      const answer = await fetch(`http://127.0.0.1:${rig.port}/x`, { method: "POST", headers: { "x-in": "a, b" }, body: stream, duplex: "half" } as RequestInit);
+      assert.deepEqual([answer.status, answer.headers.get("x-got"), await answer.text()], [200, "a, b", "one two three"]);
+    });
+
     it("passes HEAD, 204 and 304 without bodies and goes on", async () => {
       await make();
       app.handler = (request, response) => {

@@ -7,9 +7,9 @@ import { hostname } from "node:os";
 import { parseArgs } from "node:util";
 
 const GRPC_METHOD = "/proto.EchoTestService/Echo";
-/** Answers a message every 100 ms, so many seconds as the header x-seconds says. */
+/** Answers a message every half second, so many seconds as the header x-seconds says. */
 const GRPC_STREAM = "/proto.EchoTestService/Stream";
-const MESSAGE_EVERY_MS = 100;
+const MESSAGE_EVERY_MS = 500;
 const ASK_TIMEOUT_MS = 10_000;
 /** Requests under way at once. */
 const AT_ONCE = 16;

@@ -47,8 +47,8 @@ export function destinationRuleOf(settings: Settings) {
     if (host === "") reader.refuse("spec.host", "is missing");
     const hostname = fullHost(settings, namespace, host);
     const rule = policyOf(reader, spec["trafficPolicy"], "spec.trafficPolicy", remarks);
-    const own = withBlocks(DEFAULT_TRAFFIC, rule.blocks);
-    const ports = portSettings(rule, own);
+    const own = withBlocks(DEFAULT_TRAFFIC, rule.blocks, hostname);
+    const ports = portSettings(rule, own, hostname);
     const subsets = new Map<string, Subset>();
     const inheriting = new Set<string>();
     const list = reader.list(spec["subsets"], "spec.subsets") ?? [];
@@ -59,12 +59,12 @@ export function destinationRuleOf(settings: Settings) {
       const subset = reader.text(fields["name"], `${path}.name`) ?? "";
       if (subset === "" || subsets.has(subset)) { reader.refuse(`${path}.name`, subset === "" ? "is missing" : `${subset}: is there twice`); continue; }
       const policy = policyOf(reader, fields["trafficPolicy"], `${path}.trafficPolicy`, remarks);
-      const merged = withBlocks(own, policy.blocks);
+      const merged = withBlocks(own, policy.blocks, hostname);
       if (fields["trafficPolicy"] === undefined) inheriting.add(subset);
       subsets.set(subset, {
         name: subset, labels: reader.labels(fields["labels"], `${path}.labels`) ?? {}, settings: merged,
         // A subset that says something itself is nearer than the rule's ports.
-        ports: fields["trafficPolicy"] === undefined ? ports : portSettings(policy, merged),
+        ports: fields["trafficPolicy"] === undefined ? ports : portSettings(policy, merged, hostname),
       });
     }
     if (spec["workloadSelector"] !== undefined) remarks.push("spec.workloadSelector: it is for clients with a sidecar, so no waypoint uses it");
@@ -92,6 +92,6 @@ function policyOf(reader: Reader, value: unknown, path: string, remarks: string[
 }
 
 /** What a port does not say is the default, not the rule's; only what ports cannot say is the rule's. */
-const portSettings = (policy: PolicySpec, whole: TrafficSettings): ReadonlyMap<number, TrafficSettings> =>
+const portSettings = (policy: PolicySpec, whole: TrafficSettings, hostname: string): ReadonlyMap<number, TrafficSettings> =>
   new Map([...policy.ports].sort(([a], [b]) => a - b).map(([port, blocks]) =>
-    [port, withBlocks({ ...DEFAULT_TRAFFIC, retryBudget: whole.retryBudget }, blocks)]));
+    [port, withBlocks({ ...DEFAULT_TRAFFIC, proxyProtocol: whole.proxyProtocol, retryBudget: whole.retryBudget }, blocks, hostname)]));

@@ -1,5 +1,5 @@
-// Owns the blocks of a traffic policy: balancing, pools, ejection, budget; each read whole with Istio's defaults (l7-traffic.md §4.2–§4.6).
-import { DEFAULT_TRAFFIC, type Balancer, type ConnectionPool, type HashKey, type LocalityBalancing, type OutlierDetection, type RetryBudget, type TrafficSettings } from "@ambit/core";
+// Owns the blocks of a traffic policy: balancing, pools, ejection, TLS, budget; each read whole with Istio's defaults (l7-traffic.md §4.2–§4.6).
+import { DEFAULT_TRAFFIC, type Balancer, type ConnectionPool, type HashKey, type LocalityBalancing, type OutlierDetection, type RetryBudget, type TrafficSettings, type UpstreamTls } from "@ambit/core";
 import type { Fields, Reader } from "../decode.ts";
 import { flag, headerName, integer, istioDuration } from "./read.ts";
 
@@ -8,7 +8,10 @@ export interface Blocks {
   readonly pool: ConnectionPool | undefined;
   readonly balancing: Balancing | undefined;
   readonly outlier: OutlierDetection | undefined;
+  /** `off`: said, and none. Names are filled in from the host. */
+  readonly tls: UpstreamTls | "off" | undefined;
   readonly retryBudget: RetryBudget | undefined;
+  readonly proxyProtocol: "v1" | "v2" | undefined;
 }
 interface Balancing { readonly balancer: Balancer; readonly warmup: TrafficSettings["warmup"]; readonly locality: LocalityBalancing | "off" | undefined }
 
@@ -19,17 +22,16 @@ export function readBlocks(reader: Reader, fields: Fields, path: string, remarks
     const inner = reader.map(fields[name], `${path}.${name}`);
     return inner === undefined ? undefined : read(inner, `${path}.${name}`);
   };
-  block("tls", (f, at) => refuseTls(reader, f, at));
-  block("proxyProtocol", (_f, at) => reader.refuse(at, "is not carried out by waypoints: applications see the client's address as it is"));
   return {
     pool: block("connectionPool", (f, at) => poolOf(reader, f, at, remarks)), balancing: block("loadBalancer", (f, at) => balancingOf(reader, f, at, remarks)),
-    outlier: block("outlierDetection", (f, at) => outlierOf(reader, f, at)),
+    outlier: block("outlierDetection", (f, at) => outlierOf(reader, f, at)), tls: block("tls", (f, at) => tlsOf(reader, f, at)),
     retryBudget: block("retryBudget", (f, at) => budgetOf(reader, f, at)),
+    proxyProtocol: block("proxyProtocol", (f, at) => (reader.oneOf(reader.object(f, at, ["version"])?.["version"], `${at}.version`, ["V1", "V2"]) === "V2" ? "v2" : "v1")),
   };
 }
 
 /** Block by block over `under`. */
-export function withBlocks(under: TrafficSettings, b: Blocks): TrafficSettings {
+export function withBlocks(under: TrafficSettings, b: Blocks, hostname: string): TrafficSettings {
   const outlier = b.outlier ?? under.outlier;
   const said = b.balancing?.locality;
   // Failing over needs somebody who says that an endpoint is bad; with that it is on unless it is said to be off.
@@ -37,10 +39,18 @@ export function withBlocks(under: TrafficSettings, b: Blocks): TrafficSettings {
   const locality = failover !== undefined && failover.distribute.length === 0 && outlier === undefined ? undefined : failover;
   return {
     balancer: b.balancing?.balancer ?? under.balancer, warmup: b.balancing === undefined ? under.warmup : b.balancing.warmup, locality,
-    pool: b.pool ?? under.pool, outlier, tls: under.tls, retryBudget: b.retryBudget ?? under.retryBudget, proxyProtocol: under.proxyProtocol,
+    pool: b.pool ?? under.pool, outlier, tls: b.tls === undefined ? under.tls : b.tls === "off" ? undefined : named(b.tls, hostname),
+    retryBudget: b.retryBudget ?? under.retryBudget, proxyProtocol: b.proxyProtocol ?? under.proxyProtocol,
   };
 }
 const EVERY_LOCALITY: LocalityBalancing = { failoverPriority: [], failover: [], distribute: [] };
+
+/** Who the server is must be known: the host itself, where nothing else is said. */
+const named = (tls: UpstreamTls, hostname: string): UpstreamTls => {
+  const host = hostname.startsWith("*") ? undefined : hostname;
+  const sni = tls.sni ?? host;
+  return { ...tls, sni, subjectAltNames: tls.subjectAltNames.length > 0 || tls.insecureSkipVerify || sni === undefined ? tls.subjectAltNames : [sni] };
+};
 
 function poolOf(reader: Reader, fields: Fields, path: string, remarks: string[]): ConnectionPool {
   reader.object(fields, path, ["tcp", "http"]);
@@ -163,11 +173,21 @@ function outlierOf(reader: Reader, fields: Fields, path: string): OutlierDetecti
   };
 }
 
-/** The mesh's own TLS is there in any case. The data path has none inside its tunnels: saying yes to that would send clear text to who expects otherwise. */
-function refuseTls(reader: Reader, fields: Fields, path: string): void {
+/** Between waypoint and endpoint there is a tunnel in any case; this is what the application itself expects inside it. */
+function tlsOf(reader: Reader, fields: Fields, path: string): UpstreamTls | "off" {
   reader.object(fields, path, ["mode", "clientCertificate", "privateKey", "caCertificates", "credentialName", "subjectAltNames", "sni", "insecureSkipVerify", "caCrl"]);
   const mode = reader.oneOf(fields["mode"], `${path}.mode`, ["DISABLE", "SIMPLE", "MUTUAL", "ISTIO_MUTUAL"]) ?? "DISABLE";
-  if (mode === "SIMPLE" || mode === "MUTUAL") reader.refuse(`${path}.mode`, `${mode} is not carried out by waypoints: applications are spoken to without TLS, inside the mesh's own`);
+  if (mode === "DISABLE" || mode === "ISTIO_MUTUAL") return "off";
+  if (mode === "MUTUAL") reader.refuse(`${path}.mode`, "MUTUAL is not available: waypoints hold no certificates but their own");
+  // Istio's word for the roots that the system trusts, which is what is used anyway.
+  const roots = fields["caCertificates"] === "system" ? [] : ["caCertificates"];
+  for (const name of ["clientCertificate", "privateKey", ...roots, "credentialName", "caCrl"])
+    if (fields[name] !== undefined) reader.refuse(`${path}.${name}`, "is not available: waypoints read no files and no Secrets");
+  return {
+    mode: "simple", sni: reader.text(fields["sni"], `${path}.sni`) || undefined, rootsPem: undefined,
+    subjectAltNames: fields["subjectAltNames"] === undefined ? [] : (reader.texts(fields["subjectAltNames"], `${path}.subjectAltNames`) ?? []),
+    insecureSkipVerify: flag(reader, fields["insecureSkipVerify"], `${path}.insecureSkipVerify`) ?? false,
+  };
 }
 
 function budgetOf(reader: Reader, fields: Fields, path: string): RetryBudget {

@@ -1,15 +1,28 @@
 // Owns how log lines reach stdout: those of one turn of the event loop in one system call.
 
+/** Characters that wait at most: a turn with more of them is written in several calls, so that a burst costs no memory to speak of. */
+const WAITING_MAX = 256 * 1024;
+
 let waiting = "";
+let scheduled = false;
 let watched = false;
 
 /** Lines that wait are written when this turn's events were handled, and before the process exits in any orderly way. */
 export function writeLine(line: string): void {
-  if (waiting === "") setImmediate(flush);
+  if (!scheduled) {
+    scheduled = true;
+    setImmediate(endTurn);
+  }
   waiting += line;
+  if (waiting.length > WAITING_MAX) flush();
   if (watched) return;
   watched = true;
   process.on("exit", flush);
+}
+
+function endTurn(): void {
+  scheduled = false;
+  flush();
 }
 
 function flush(): void {

@@ -2,7 +2,7 @@
 import { formatIdentity, UNSPECIFIED_V4, type Ip } from "@ambit/core";
 import { createCaClient, createCertStore, createTlsContexts, type CertStore } from "@ambit/proxy/identity";
 import {
-  commonRoutes, createLogger, LogLevels, Metrics, Readiness, serveHttp as serveAdmin, systemClock, systemRandom,
+  commonRoutes, createLogger, LogLevels, Metrics, Readiness, serveHttp as serveAdmin, systemClock, systemRandom, writeLine,
   type Bound, type BoundServer, type Clock, type Logger, type Random, type Routes,
 } from "@ambit/runtime";
 import { createControlPlane } from "@ambit/xds";
@@ -73,7 +73,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const destinations = new Destinations({ state, hosts: () => hosts.answers, network: config.network, clock, random, seal, ejected: (backend, uid) => ejections.isEjected(backend, uid) });
   const upstreams = createUpstreams({ identity: config.identity, instanceIp: config.instanceIp ?? "", contexts, clock });
   const accessLog = createAccessLog({
-    write: ports.accessLine ?? ((line) => void process.stdout.write(`${line}\n`)), onBadFormat: (error) => log.warn("an access log format is not understood, the default is used", { error }),
+    write: ports.accessLine ?? ((line) => writeLine(`${line}\n`)), onBadFormat: (error) => log.warn("an access log format is not understood, the default is used", { error }),
     local: config.instanceIp ?? "", hostname: config.podName,
   });
   const settingsOf = (facts: Parameters<typeof telemetryOf>[1]) => telemetryOf(state.config, facts);

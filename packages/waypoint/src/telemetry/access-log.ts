@@ -38,7 +38,9 @@ export interface ConnectionLine {
 
 export function createAccessLog(o: AccessLogOptions): AccessLog {
   const compiled = new Map<string, LineFormat>();
+  let last: { readonly settings: Settings; readonly format: LineFormat } | undefined;
   const lineFormat = (s: Settings): LineFormat => {
+    if (last?.settings === s) return last.format;
     const key = `${s.encoding} ${s.format ?? ""}`;
     let format = compiled.get(key);
     if (format === undefined) {
@@ -47,6 +49,7 @@ export function createAccessLog(o: AccessLogOptions): AccessLog {
       format = made.ok ? made.value : defaultOf(s.encoding);
       compiled.set(key, format);
     }
+    last = { settings: s, format };
     return format;
   };
   return {
@@ -67,7 +70,7 @@ const GRPC_NAMES = ["OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExc
 const ofRequest = (r: RequestRecord, o: AccessLogOptions): OperatorSource => (operator, argument = "") => {
   const { facts } = r;
   switch (operator) {
-    case "START_TIME": return new Date(r.startedAt).toISOString();
+    case "START_TIME": return startTime(r.startedAt);
     case "REQ": return requestField(r, argument);
     case "RESP": return fieldValue(r.responseFields, argument);
     case "TRAILER": return fieldValue(r.responseTrailers, argument);
@@ -95,7 +98,7 @@ const ofRequest = (r: RequestRecord, o: AccessLogOptions): OperatorSource => (op
 
 const ofConnection = (c: ConnectionLine, o: AccessLogOptions): OperatorSource => (operator) => {
   switch (operator) {
-    case "START_TIME": return new Date(c.startedAt).toISOString();
+    case "START_TIME": return startTime(c.startedAt);
     case "RESPONSE_CODE": return 0;
     case "RESPONSE_FLAGS": return c.flag;
     case "RESPONSE_CODE_DETAILS": return undefined;
@@ -142,6 +145,16 @@ export function routeName(origin: RouteOrigin | undefined): string {
   if (origin === undefined) return "default";
   if (origin.kind === "VirtualService") return origin.ruleName ?? `${origin.namespace}.${origin.name}.${origin.rule}`;
   return `${origin.namespace}.${origin.name}.${origin.ruleName ?? origin.rule}`;
+}
+
+/** Requests come in bursts: many lines have the time of the one before. */
+let lastTime = -1;
+let lastTimeText = "";
+function startTime(ms: number): string {
+  if (ms === lastTime) return lastTimeText;
+  lastTimeText = new Date(ms).toISOString();
+  lastTime = ms;
+  return lastTimeText;
 }
 
 const rounded = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : Math.round(ms));

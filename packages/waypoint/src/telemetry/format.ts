@@ -35,7 +35,7 @@ export function compileFormat(encoding: "text" | "json", format: string | undefi
   if (format !== undefined && format.length > FORMAT_MAX) return err(`the format has ${format.length} characters, at most ${FORMAT_MAX} are read`);
   if (encoding === "text") {
     const compiled = compileText((format ?? DEFAULT_TEXT).replace(/\n$/, ""));
-    return compiled.ok ? ok((source) => compiled.value.map((part) => String(part(source) ?? "-")).join("")) : compiled;
+    return compiled.ok ? ok((source) => textOf(compiled.value, source)) : compiled;
   }
   const fields = format === undefined ? DEFAULT_JSON : parseFields(format);
   if (typeof fields === "string") return err(fields);
@@ -45,7 +45,7 @@ export function compileFormat(encoding: "text" | "json", format: string | undefi
     if (!compiled.ok) return err(`${name}: ${compiled.error}`);
     parts.push([name, compiled.value]);
   }
-  return ok((source) => JSON.stringify(Object.fromEntries(parts.map(([name, list]) => [name, list.length === 1 ? (list[0]?.(source) ?? null) : list.map((p) => String(p(source) ?? "-")).join("")]))));
+  return ok((source) => JSON.stringify(Object.fromEntries(parts.map(([name, list]) => [name, list.length === 1 ? (list[0]?.(source) ?? null) : textOf(list, source)]))));
 }
 
 function parseFields(format: string): Readonly<Record<string, string>> | string {
@@ -63,6 +63,12 @@ function parseFields(format: string): Readonly<Record<string, string>> | string 
 }
 
 type Part = (source: OperatorSource) => string | number | undefined;
+
+function textOf(parts: readonly Part[], source: OperatorSource): string {
+  let line = "";
+  for (const part of parts) line += part(source) ?? "-";
+  return line;
+}
 
 function compileText(text: string): Result<readonly Part[], string> {
   const parts: Part[] = [];
@@ -90,16 +96,18 @@ function operatorAt(text: string, at: number): Result<{ part: Part; end: number 
   const [whole, name = "", argument, limit] = m;
   if (!OPERATORS.has(name)) return err(`%${name}% is not known`);
   if (WITH_ARGUMENT.has(name) !== (argument !== undefined) && name !== "START_TIME") return err(`%${name}% ${argument === undefined ? "needs the name of a header" : "takes no argument"}`);
-  const max = limit === undefined ? undefined : Number(limit);
+  const read = WITH_ARGUMENT.has(name) ? firstOf(name, argument ?? "") : (source: OperatorSource) => source(name, argument);
+  if (limit === undefined) return ok({ part: read, end: at + whole.length });
+  const max = Number(limit);
   const part: Part = (source) => {
-    const value = WITH_ARGUMENT.has(name) ? firstOf(source, name, argument ?? "") : source(name, argument);
-    return max === undefined || typeof value !== "string" ? value : value.slice(0, max);
+    const value = read(source);
+    return typeof value === "string" ? value.slice(0, max) : value;
   };
   return ok({ part, end: at + whole.length });
 }
 
 /** `X?Y`: the second header where the first is missing. */
-function firstOf(source: OperatorSource, name: string, argument: string): string | number | undefined {
-  const [main = "", otherwise] = argument.split("?");
-  return source(name, main.toLowerCase()) ?? (otherwise === undefined ? undefined : source(name, otherwise.toLowerCase()));
+function firstOf(name: string, argument: string): Part {
+  const [main = "", otherwise] = argument.toLowerCase().split("?");
+  return otherwise === undefined ? (source) => source(name, main) : (source) => source(name, main) ?? source(name, otherwise);
 }

@@ -1,9 +1,10 @@
 // Owns the metric families of a waypoint: Istio's, reporter "waypoint", one sample a request.
 import type { TelemetrySettings, Workload } from "@ambit/core";
-import type { Counter, Metrics } from "@ambit/runtime";
+import type { Counter, Histogram, Labels, Metrics } from "@ambit/runtime";
 import type { ConnectionFacts } from "../facts.ts";
 import type { RequestRecord } from "../http/options.ts";
 import { overridden, partyLabels, requestLabels } from "./labels.ts";
+import { SeriesCache } from "./series-cache.ts";
 
 /** Istio's buckets, for milliseconds and for bytes alike. */
 const BUCKETS: readonly number[] = [0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000, 3_600_000];
@@ -19,9 +20,19 @@ type MetricName = keyof typeof NAMES;
 
 export interface TcpCounters { received(octets: number): void; sent(octets: number): void; closed(flag: string): void }
 
+/** Undefined: the Telemetry API switched it off. */
+interface RequestSeries {
+  readonly count: Counter | undefined;
+  readonly duration: Histogram | undefined; readonly requestBytes: Histogram | undefined; readonly responseBytes: Histogram | undefined;
+  readonly requestMessages: Counter | undefined; readonly responseMessages: Counter | undefined;
+}
+
+const withLabels = <T>(family: { with(labels: Labels): T } | undefined, labels: Labels | undefined): T | undefined => (labels === undefined ? undefined : family?.with(labels));
+
 export class RequestMetrics {
   readonly #counters: Readonly<Record<string, ReturnType<Metrics["counter"]>>>;
   readonly #duration; readonly #requestBytes; readonly #responseBytes;
+  readonly #series = new SeriesCache((r, settings) => this.#seriesOf(r, settings));
 
   constructor(m: Metrics) {
     this.#counters = {
@@ -37,22 +48,25 @@ export class RequestMetrics {
   }
 
   request(r: RequestRecord, settings: TelemetrySettings["metrics"]): void {
-    const labels = requestLabels(r);
-    const of = (name: MetricName) => overridden(settings, name, labels);
-    const count = (name: MetricName, by: number): void => {
-      const chosen = of(name);
-      if (chosen !== undefined) this.#counters[name]?.with(chosen).inc(by);
-    };
-    count("REQUEST_COUNT", 1);
-    const duration = of("REQUEST_DURATION");
-    if (duration !== undefined) this.#duration.with(duration).observe(r.durationMs);
-    const requestSize = of("REQUEST_SIZE");
-    if (requestSize !== undefined) this.#requestBytes.with(requestSize).observe(r.bytesReceived);
-    const responseSize = of("RESPONSE_SIZE");
-    if (responseSize !== undefined) this.#responseBytes.with(responseSize).observe(r.bytesSent);
+    const series = this.#series.of(r, settings);
+    series.count?.inc();
+    series.duration?.observe(r.durationMs);
+    series.requestBytes?.observe(r.bytesReceived);
+    series.responseBytes?.observe(r.bytesSent);
     if (!r.facts.grpc) return;
-    if (r.requestMessages > 0) count("GRPC_REQUEST_MESSAGES", r.requestMessages);
-    if (r.responseMessages > 0) count("GRPC_RESPONSE_MESSAGES", r.responseMessages);
+    if (r.requestMessages > 0) series.requestMessages?.inc(r.requestMessages);
+    if (r.responseMessages > 0) series.responseMessages?.inc(r.responseMessages);
+  }
+
+  #seriesOf(r: RequestRecord, settings: TelemetrySettings["metrics"]): RequestSeries {
+    const labels = requestLabels(r);
+    const of = (name: MetricName): Labels | undefined => overridden(settings, name, labels);
+    const counter = (name: MetricName): Counter | undefined => withLabels(this.#counters[name], of(name));
+    return {
+      count: counter("REQUEST_COUNT"),
+      duration: withLabels(this.#duration, of("REQUEST_DURATION")), requestBytes: withLabels(this.#requestBytes, of("REQUEST_SIZE")), responseBytes: withLabels(this.#responseBytes, of("RESPONSE_SIZE")),
+      requestMessages: r.facts.grpc ? counter("GRPC_REQUEST_MESSAGES") : undefined, responseMessages: r.facts.grpc ? counter("GRPC_RESPONSE_MESSAGES") : undefined,
+    };
   }
 
   /** A connection that is not HTTP. */

@@ -1,8 +1,9 @@
-// Owns the generated parts of docs/: errors.md from the fault table, and the environment tables of operations.md from each config.ts.
+// Owns the generated parts of docs/: errors.md from the fault table, the tables of operations.md from each config.ts and from the codes of `ambit check`.
 // `pnpm gen:docs` writes them; the tidy test calls the same functions and refuses a file that is not current.
 import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ENV as CNI, UNSUPPORTED as CNI_UNSUPPORTED } from "../packages/cni/src/config.ts";
+import { CODES } from "../packages/cli/src/check/model/finding.ts";
 import { FAULT_CODES, faultRow } from "../packages/core/src/fault/codes.ts";
 import { SCHEMA as ISTIOD } from "../packages/istiod-lite/src/config.ts";
 import { parseDuration, type EnvSchema, type EnvVar } from "../packages/runtime/src/config.ts";
@@ -50,8 +51,14 @@ function renderUnsupported(unsupported: Readonly<Record<string, readonly string[
   return ["| variable | accepted |", "|---|---|", ...rows].join("\n");
 }
 
+function renderChecks(): string {
+  const rows = Object.entries(CODES).map(([code, c]) => `| \`${code}\` | ${c.name} | ${c.level} | ${c.about} |`);
+  return ["| code | name | level | found when |", "|---|---|---|---|", ...rows].join("\n");
+}
+
 const SECTIONS: Readonly<Record<string, () => string>> = {
   "env ztunnel": () => renderEnv(ZTUNNEL), "unsupported ztunnel": () => renderUnsupported(UNSUPPORTED), "env waypoint": () => renderEnv(WAYPOINT), "env istiod-lite": () => renderEnv(ISTIOD), "env cni": () => renderEnv(CNI), "unsupported cni": () => renderUnsupported(CNI_UNSUPPORTED),
+  "check codes": renderChecks,
 };
 
 /** The same text with every `<!-- generated: NAME -->` … `<!-- /generated -->` section written anew. Throws on an unknown or missing one. */

@@ -2,6 +2,7 @@
 export { admit, type SourceName } from "./collections/admit.ts";
 export { placed, SOURCE_KINDS, sourceOf } from "./collections/kinds.ts";
 export { buildMesh, type Mesh } from "./collections/graph.ts";
+export { appProtocol } from "./collections/services.ts";
 export type { WaypointResource } from "./collections/waypoint/config.ts";
 export { encodeAddress, encodePolicy } from "./push/encode.ts";
 export { DEFAULT_SETTINGS } from "./collections/settings.ts";

@@ -106,9 +106,9 @@ describe("redirection in real namespaces", function () {
       netns[Symbol.dispose]();
       sh(`ip netns del ${POD}; ip netns del ${PEER}`);
     });
-    /** iptables leaves the tables that everybody shares, without a rule. */
+    /** iptables leaves the tables that everybody shares, without a rule. The kernel gives the link its own address (fe80::) when it likes. */
     const state = () => `${by === "nft" ? inside(POD, "nft list ruleset") : inside(POD, "iptables-nft-save; ip6tables-nft-save; nft list tables inet").split("\n").filter((l) => /^-A|ISTIO|^table/.test(l)).join()
-      }${inside(POD, "ip rule; ip -6 rule; ip route show table all; ip -6 route show table all | grep -v fe80; cat /proc/sys/net/netfilter/nf_conntrack_tcp_loose")}`;
+      }${inside(POD, "ip rule; ip -6 rule; ip -4 route show table all; ip -6 route show table all | grep -v fe80; cat /proc/sys/net/netfilter/nf_conntrack_tcp_loose")}`;
 
     it("both directions are captured, loopback and the pod's own address are not", async () => {
       await podRedirection.apply(netns, RULES);

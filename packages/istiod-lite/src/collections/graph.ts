@@ -126,7 +126,7 @@ export function buildMesh(settings: Settings): Mesh {
   const slices = g.derive("manual endpoint slices", sources.endpointSlices, byKey, within(manualSliceOf({ settings, services })));
   const slicesByPod = g.index("slices by pod", slices, (s) => s.pods.map((p) => `${s.namespace}/${p.name}`));
 
-  const policies = g.derive("policies", sources.authorizationPolicies, byKey, ours(policyOf(settings)));
+  const policies = g.derive("policies", sources.authorizationPolicies, byKey, ours(policyOf({ settings, scope })));
   const policiesByAttachment = g.index("policies by attachment", policies, (p) => (p.attachment === undefined ? [] : [p.attachment.namespace]));
   const peerAuths = g.derive("peer authentications", sources.peerAuthentications, byKey, ours(peerAuthOf(settings)));
   const peerAuth = { settings, peerAuths, byLevel: g.index("peer authentications by level", peerAuths, levelsOf) };

@@ -3,7 +3,8 @@ import type { Context } from "@ambit/collections";
 import { policyKey, type Clause, type Policy, type Problem, type Rule } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
 import { Reader, type Fields } from "./decode.ts";
-import { conditionClause, operationMatch, sourceMatch, type Part } from "./policy-match.ts";
+import { conditionClause, operationMatch, sourceMatch, type Part, type PolicyScope } from "./policy-match.ts";
+import { trustDomainsOf, type ScopeInputs } from "./scope.ts";
 import { ANNOTATIONS, type LabelMap, type Settings } from "./settings.ts";
 
 /** Which workloads list a policy by name; only policies of scope "workload" have one. */
@@ -40,8 +41,9 @@ type Action = (typeof ACTIONS)[number];
 /** Matches every connection. */
 const DENY_EVERYTHING: readonly Rule[] = [{ clauses: [] }];
 
-export function policyOf(settings: Settings) {
-  return (_ctx: Context, o: KubeObject): PolicyInfo => {
+export function policyOf(inputs: ScopeInputs) {
+  const { settings } = inputs;
+  return (ctx: Context, o: KubeObject): PolicyInfo => {
     const { name, namespace = "" } = o.metadata;
     const reader = new Reader();
     const spec = reader.object(o["spec"], "spec", ["selector", "targetRef", "targetRefs", "rules", "action", "provider"]) ?? {};
@@ -53,7 +55,7 @@ export function policyOf(settings: Settings) {
 
     const action = reader.oneOf(spec["action"], "spec.action", ACTIONS) ?? "ALLOW";
     if (action !== "CUSTOM" && (spec["provider"] ?? undefined) !== undefined) reader.refuse("spec.provider", "is only for action CUSTOM");
-    const rules = rulesOf(reader, spec["rules"], namespace, action);
+    const rules = rulesOf(reader, spec["rules"], { namespace, trustDomains: trustDomainsOf(ctx, inputs) }, action);
     const where = scopeOf(settings, namespace, selector);
     const shell = { name, namespace, scope: where.scope, dryRun: false } as const;
 
@@ -109,7 +111,7 @@ function scopeOf(settings: Settings, namespace: string, selector: Selector): { s
 
 interface Translated { readonly rule: Rule | undefined; readonly remarks: readonly string[] }
 
-function rulesOf(reader: Reader, value: unknown, namespace: string, action: Action): Translated[] {
+function rulesOf(reader: Reader, value: unknown, scope: PolicyScope, action: Action): Translated[] {
   return (reader.list(value, "spec.rules") ?? []).map((r, i) => {
     const path = `spec.rules[${i}]`;
     const fields = reader.object(r, path, ["from", "to", "when"]);
@@ -119,8 +121,8 @@ function rulesOf(reader: Reader, value: unknown, namespace: string, action: Acti
     }
     const clauses: (readonly Part[])[] = [
       entries(reader, fields["to"], `${path}.to`, "operation", (f, p) => operationMatch(reader, f, p)),
-      entries(reader, fields["from"], `${path}.from`, "source", (f, p) => sourceMatch(reader, f, p, namespace)),
-      ...(reader.someOf(fields["when"], `${path}.when`) ?? []).map((w, k) => [conditionClause(reader, w, `${path}.when[${k}]`, namespace)]),
+      entries(reader, fields["from"], `${path}.from`, "source", (f, p) => sourceMatch(reader, f, p, scope)),
+      ...(reader.someOf(fields["when"], `${path}.when`) ?? []).map((w, k) => [conditionClause(reader, w, `${path}.when[${k}]`, scope)]),
     ].filter((parts) => parts.length > 0);
     return action === "ALLOW" ? allowRule(path, clauses) : denyRule(path, clauses);
   });

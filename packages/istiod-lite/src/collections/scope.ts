@@ -53,6 +53,12 @@ export function isDiscovered(ctx: Context, inputs: ScopeInputs, name: string, la
   return selectors.length === 0 || name === inputs.settings.rootNamespace || (labels !== undefined && selectors.some((s) => matchesSelector(s, labels)));
 }
 
+/** The mesh's own first, then its aliases. */
+export function trustDomainsOf(ctx: Context, inputs: ScopeInputs): readonly string[] {
+  const scope = scopeNow(ctx, inputs);
+  return [...new Set([scope?.trustDomain ?? inputs.settings.trustDomain, ...(scope?.trustDomainAliases ?? [])])];
+}
+
 /** An object of a kind that belongs to control planes: without a revision it is everybody's. */
 export function isOurRevision(ctx: Context, inputs: Pick<ScopeInputs, "scope">, labels: LabelMap | undefined): boolean {
   return labels?.[REVISION_LABEL] === undefined || ownsRevision(scopeNow(ctx, inputs), labels);

@@ -1,14 +1,8 @@
 // Owns one `from`, `to` or `when` entry of an L7 policy, read whole (l7-authz.md §2).
 import { checkTemplate, parseCidr, type Cidr, type ConditionKey, type Either, type PathPattern, type PolicyCondition, type PolicyOperation, type PolicySource, type ServiceAccountMatch, type StringMatch } from "@ambit/core";
 import type { Fields, Reader } from "../decode.ts";
-import { expandTrustDomains } from "./trust-domain.ts";
-
-/** What a policy's values depend on beside themselves. */
-export interface PolicyScope {
-  /** Of the policy: that of service accounts without one. */
-  readonly namespace: string;
-  readonly trustDomains: readonly string[];
-}
+import type { PolicyScope } from "../policy-match.ts";
+import { expandTrustDomains } from "../trust-domain.ts";
 
 const NONE: Either<never> = { any: [], not: [] };
 const SOURCE = ["principals", "notPrincipals", "requestPrincipals", "notRequestPrincipals", "namespaces", "notNamespaces", "ipBlocks", "notIpBlocks", "remoteIpBlocks", "notRemoteIpBlocks", "serviceAccounts", "notServiceAccounts", "trustDomains", "notTrustDomains"];

@@ -6,7 +6,8 @@ import { Reader, type Fields } from "../decode.ts";
 import { ANNOTATIONS } from "../settings.ts";
 import type { MeshOptions } from "./mesh-options.ts";
 import { aim, readTargets, type Aimed, type TargetInputs } from "./policy-target.ts";
-import { conditionOf, IDENTITY_FIELDS, isIdentityKey, operationOf, sourceOf, type PolicyScope } from "./request-match.ts";
+import type { PolicyScope } from "../policy-match.ts";
+import { conditionOf, IDENTITY_FIELDS, isIdentityKey, operationOf, sourceOf } from "./request-match.ts";
 
 /** A policy for waypoints, and where each of its targets led. */
 export interface AttachedPolicy<T> {

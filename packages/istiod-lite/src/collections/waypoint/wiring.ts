@@ -2,7 +2,7 @@
 import type { Collection, Context, Graph, Index, Source, Transformation } from "@ambit/collections";
 import type { Workload } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
-import type { MeshScope } from "../scope.ts";
+import { trustDomainsOf, type MeshScope } from "../scope.ts";
 import type { EntryInfo } from "../service-entries.ts";
 import type { ServiceInfo } from "../services.ts";
 import type { Settings } from "../settings.ts";
@@ -86,7 +86,7 @@ export function wireWaypoints(o: WaypointInputs): WaypointOutputs {
   const attachments = g.derive("routes of services", services, byKey, attachmentsOf({ routes, routesByParent }));
 
   const targets = { settings, gateways, services, servicesByOwner, routes };
-  const policies = g.derive("request policies", sources.authorizationPolicies, byKey, ours(requestPolicyOf({ ...targets, trustDomains: (ctx) => trustDomainsOf(ctx, o.scope, settings), options: optionsOf })));
+  const policies = g.derive("request policies", sources.authorizationPolicies, byKey, ours(requestPolicyOf({ ...targets, trustDomains: (ctx) => trustDomainsOf(ctx, o), options: optionsOf })));
   const policiesByWaypoint = g.index("request policies by waypoint", policies, (p) => p.waypoints);
 
   const fetchedKeys = g.source<FetchedKeys>("keys of issuers", byKey);
@@ -146,8 +146,3 @@ function wireLabels(o: WaypointInputs, virtualServices: Collection<VirtualServic
     membersOf: (ctx, service) => ctx.fetch(o.workloads, { index: [members, service] }).map((w) => w.uid),
   };
 }
-
-const trustDomainsOf = (ctx: Context, scope: Collection<MeshScope>, settings: Settings): string[] => {
-  const mesh = ctx.fetchOne(scope, { key: "mesh" });
-  return [...new Set([mesh?.trustDomain ?? settings.trustDomain, ...(mesh?.trustDomainAliases ?? [])])];
-};

@@ -1,4 +1,4 @@
-// Owns how a principal of one trust domain stands for the same principal under every alias of it (l7-authz.md §2).
+// Owns what trust domains mean in policies: a principal stands for itself under every alias, and a domain alone is a set of principals (l7-authz.md §2).
 import type { StringMatch } from "@ambit/core";
 
 /** `own`: the mesh's trust domain and its aliases. A principal of another domain stays what it is. */
@@ -14,4 +14,14 @@ export function expandTrustDomains(match: StringMatch, own: readonly string[]): 
     return [match, ...own.filter((d) => !d.endsWith(domain)).map((d): StringMatch => ({ kind: "exact", value: `${d}${rest}` }))];
   }
   return own.includes(domain) ? own.map((d): StringMatch => ({ kind: match.kind, value: `${d}${rest}` })) : [match];
+}
+
+/** The principals of a domain, for a wire that has no field for domains. Undefined: no one match means them (`*.org`). */
+export function principalsOfDomain(domain: StringMatch): StringMatch | undefined {
+  switch (domain.kind) {
+    case "presence": return domain;
+    case "exact": return { kind: "prefix", value: `${domain.value}/` };
+    case "prefix": return domain;
+    case "suffix": return undefined;
+  }
 }

@@ -4,6 +4,7 @@ import { Command, CommanderError } from "commander";
 import { KubeconfigError, KubeError } from "@ambit/kube";
 import { errorText } from "@ambit/runtime";
 import { addAnalyze } from "./commands/analyze.ts";
+import { addBugreport } from "./commands/bugreport.ts";
 import { addCheck } from "./commands/check.ts";
 import { addLab } from "./commands/lab.ts";
 import { addStatus } from "./commands/status.ts";
@@ -20,6 +21,7 @@ const program = new Command("ambit").description("An ambient service mesh: no si
 program.enablePositionalOptions().exitOverride().version(version(), "--version", "the version alone; `ambit version` says more");
 program.configureOutput({ outputError: (text, write) => write(`ambit: ${text.replace(/^error: /, "").trimEnd().replaceAll("\n", " ")} (--help shows how)\n`) });
 addAnalyze(program);
+addBugreport(program);
 addCheck(program);
 addLab(program);
 addStatus(program);

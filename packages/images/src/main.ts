@@ -1,0 +1,39 @@
+// Owns `pnpm images`: builds the images, writes archives and bills of materials, says how large they are.
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { COMPONENTS } from "./components.ts";
+import { ImageBuilder } from "./image.ts";
+import { thisMachine } from "./root/machine.ts";
+
+const REPO = join(import.meta.dirname, "../../..");
+const MIB = 1024 * 1024;
+
+const { values } = parseArgs({ options: { out: { type: "string" }, only: { type: "string", multiple: true } } });
+const out = values.out;
+if (out === undefined) throw new Error("usage: pnpm images --out DIR [--only NAME]…");
+const unknown = (values.only ?? []).filter((name) => !COMPONENTS.some((c) => c.name === name));
+if (unknown.length > 0) throw new Error(`no image is called ${unknown.join(", ")}: there are ${COMPONENTS.map((c) => c.name).join(", ")}`);
+const { version } = JSON.parse(readFileSync(join(REPO, "package.json"), "utf8")) as { version: string };
+
+mkdirSync(out, { recursive: true });
+const machine = thisMachine(REPO);
+const builder = new ImageBuilder({ repo: REPO, version, revision: revision(), machine });
+for (const component of COMPONENTS.filter((c) => values.only === undefined || values.only.includes(c.name))) {
+  const image = await builder.build(component);
+  const stem = `${component.name}-${version}-${machine.architecture}`;
+  writeFileSync(join(out, `${stem}.tar`), image.archive);
+  writeFileSync(join(out, `${stem}.cdx.json`), image.sbom);
+  process.stdout.write(`${stem}.tar  ${image.name}  ${(image.archive.length / MIB).toFixed(1)} MiB, ${(image.unpackedBytes / MIB).toFixed(1)} MiB unpacked  ${image.digest}\n`);
+}
+
+/** Of a work tree without changes; anything else has no name. */
+function revision(): string | undefined {
+  try {
+    const git = (...args: string[]) => execFileSync("git", ["-C", REPO, ...args], { encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] }).trim();
+    return git("status", "--porcelain") === "" ? git("rev-parse", "HEAD") : undefined;
+  } catch {
+    return undefined; // not a work tree, or no git
+  }
+}

@@ -38,6 +38,11 @@ table inet zt-nat {
   }
 }`;
 
+/** Sockets of this process that are not closed, as Node names their kinds. */
+const openSockets = (): string[] => process.getActiveResourcesInfo().filter((kind) => /^(?:TCP|UDP)/i.test(kind)).sort();
+/** Far longer than the last ends take to arrive. */
+const LEAK_WAIT_MS = 5_000;
+
 export interface CityPod { readonly name: string; readonly address: string; readonly netns: Netns; readonly path: string }
 
 /** What a test serves over xDS, changed by hand. */
@@ -92,6 +97,7 @@ export class City {
   #acks: ((error: string) => void)[] = [];
   #waiters: (() => void)[] = [];
   readonly #redirect: (netns: Netns) => Promise<unknown>;
+  readonly #socketsBefore = openSockets().length;
   zt: BoundZtunnel | undefined;
 
   /** `redirect`: other rules than the plain ones for IPv4. */
@@ -318,5 +324,8 @@ export class City {
     for (const pod of this.#pods.values()) pod.netns[Symbol.dispose]();
     for (const name of [...this.#pods.keys(), "sw"]) { try { sh("ip", "netns", "del", `${this.#prefix}-${name}`); } catch { /* was never made */ } }
     rmSync(this.#dir, { recursive: true, force: true });
+    // One that nobody closes any more would keep the process from ending, or spin it when it ends.
+    for (const deadline = Date.now() + LEAK_WAIT_MS; openSockets().length > this.#socketsBefore; await new Promise((r) => setTimeout(r, 10)))
+      if (Date.now() > deadline) throw new Error(`sockets are left over (${this.#socketsBefore} before): ${openSockets().join(", ")}`);
   }
 }

@@ -151,6 +151,21 @@ export function byteStreamCompliance(name: string, make: () => Promise<StreamPai
       await b.closed;
     });
 
+    for (const [when, wait] of [["at once", () => undefined], ["after a tick", () => Promise.resolve()], ["a turn later", () => turns(1)]] as const) it(`destroy with a reason while our end is under way still ends everything (${when})`, async () => {
+      const { left, right } = pair;
+      const [a, b] = [new Recorder(left), new Recorder(right)];
+      left.write(Buffer.from("x"));
+      await b.until((r) => r.octets === 1);
+      left.end();
+      await wait();
+      left.destroy(new Error("policy"));
+      await a.closed;
+      await b.until((r) => r.ended || r.closes > 0);
+      right.destroy();
+      await b.closed;
+      assert.deepEqual([a.closes, b.closes], [1, 1]);
+    });
+
     it("ignores what is done after the end", async () => {
       const { left, right } = pair;
       const [a, b] = [new Recorder(left), new Recorder(right)];

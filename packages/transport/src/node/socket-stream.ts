@@ -39,7 +39,7 @@ class SocketStream implements ByteStream {
     socket.on("error", (error) => this.#onError(error));
     socket.on("close", () => this.#onClose());
     socket.on("drain", () => this.#handler?.onDrain());
-    socket.on("finish", () => this.#handler?.onFinish?.());
+    socket.on("finish", () => { if (!this.#closed) this.#handler?.onFinish?.(); });
     socket.on("end", () => this.#onEnd());
     this.#peerEnded = socket.readableEnded;
     if (socket.destroyed) queueMicrotask(() => this.#onClose());
@@ -102,8 +102,11 @@ class SocketStream implements ByteStream {
     this.#error ??= reason;
     // Only TCP has a reset: a TLS or Unix socket is just closed. (`remoteFamily` is what tells them apart without a throw.)
     const resets = reason !== undefined && !(this.#socket instanceof tls.TLSSocket) && !this.#socket.connecting && this.#socket.remoteFamily !== undefined;
-    if (resets) this.#socket.resetAndDestroy();
-    else this.#socket.destroy();
+    if (!resets) this.#socket.destroy();
+    else if (this.#ended && !this.#socket.writableFinished && this.#socket.writableLength === 0) {
+      // libuv refuses a reset while a shutdown is under way, and Node's handle can then never be closed. It takes a turn at most.
+      this.#socket.pause().once("finish", () => this.#socket.resetAndDestroy());
+    } else this.#socket.resetAndDestroy();
   }
 
   readonly #uncork = (): void => {

@@ -28,6 +28,9 @@ export class TcpStream implements TcpConnection {
   #reading = false;
   #paused = false;
   #ending = false;
+  /** Between our end and libuv's word that it is out: at most a turn. */
+  #shutting = false;
+  #resetWaits = false;
   #finished = false;
   #peerEnded = false;
   #closed = false;
@@ -218,9 +221,12 @@ export class TcpStream implements TcpConnection {
     request.oncomplete = () => this.#onShutdown();
     // Not connected any more: there is nobody to tell.
     if (this.#handle.shutdown(request) < 0) queueMicrotask(() => this.#onShutdown());
+    else this.#shutting = true;
   }
 
   #onShutdown(): void {
+    this.#shutting = false;
+    if (this.#resetWaits) this.#handle.reset(this.#onClose);
     if (this.#closed || this.#finished) return;
     this.#finished = true;
     this.#handler?.onFinish?.();
@@ -239,14 +245,16 @@ export class TcpStream implements TcpConnection {
     this.#pending = [];
     this.#pendingOctets = 0;
     this.#handle.onread = ignoreRead;
-    const done = (): void => this.#onClose();
-    if (!reset || this.#handle.reset(done) < 0) this.#handle.close(done);
+    if (!reset) return this.#handle.close(this.#onClose);
+    // libuv refuses a reset while a shutdown is under way, and Node's handle can then never be closed: descriptor and handle would be lost.
+    if (this.#shutting) this.#resetWaits = true;
+    else this.#handle.reset(this.#onClose);
   }
 
-  #onClose(): void {
+  readonly #onClose = (): void => {
     this.#gone = true;
     this.#handler?.onClose(this.#error);
-  }
+  };
 
   #address(which: "getpeername" | "getsockname"): SocketAddress | undefined {
     const out: { address?: string; port?: number } = {};

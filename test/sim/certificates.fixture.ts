@@ -113,7 +113,13 @@ export function holder(o: { name: string; ttlMs: number; clock: Clock; ca: () =>
     },
   });
   store.prefetch(identity);
-  return { name: o.name, store, current: () => store.fetch(identity, "realtime"), close: () => store.close() };
+  const current = async (): Promise<WorkloadCertificate> => {
+    const [held] = store.list();
+    // The store would wait for another in virtual time, which stands still meanwhile.
+    if (held?.notAfter !== undefined && !held.usable) throw new Error(`${o.name} holds a certificate that ended at ${new Date(held.notAfter).toISOString()} and no other: ${held.error ?? held.state}`);
+    return store.fetch(identity, "realtime");
+  };
+  return { name: o.name, store, current, close: () => store.close() };
 }
 
 /** Two ends of one wire, in memory. */

@@ -360,7 +360,9 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
     const after = await fetch(`http://127.0.0.1:${app.httpPort}/ready`);
     assert.deepEqual([before.status, after.status], [500, 200]);
     assert.match(await before.text(), /sources synced/);
-    assert.equal((await fetch(`http://127.0.0.1:${app.monitoringPort}/metrics`)).status, 200);
+    const metrics = await fetch(`http://127.0.0.1:${app.monitoringPort}/metrics`);
+    assert.equal(metrics.status, 200);
+    assert.match(await metrics.text(), /^process_open_fds [1-9]\d*$/m);
     assert.equal((await fetch(`http://127.0.0.1:${app.monitoringPort}/config_dump`)).status, 404);
     assert.equal((await fetch(`http://127.0.0.1:${app.debugPort}/config_dump`)).status, 200);
   });

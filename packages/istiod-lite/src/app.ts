@@ -1,6 +1,6 @@
 // Composition root of the control plane: sources → collections → push, beside it the authority; returns what is bound and how it ends.
 import { loadClientConfig, type ClientConfig } from "@ambit/kube";
-import { commonRoutes, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom, text, type BoundServer, type Clock, type Logger, type Routes } from "@ambit/runtime";
+import { commonRoutes, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom, text, watchDescriptors, type BoundServer, type Clock, type Logger, type Routes } from "@ambit/runtime";
 import { createXdsServer } from "@ambit/xds";
 import { serveAdmission } from "./admission/server.ts";
 import type { Authority } from "./ca/authority.ts";
@@ -60,6 +60,7 @@ export async function build(o: AppOptions): Promise<App> {
   const { config, log } = o;
   const clock = o.clock ?? systemClock;
   const metrics = new Metrics();
+  watchDescriptors(metrics);
   const readiness = new Readiness();
   const synced = readiness.waitFor("sources synced");
   const serving = readiness.waitFor("authority and gRPC");

@@ -12,3 +12,4 @@ export { commonRoutes, json, serveHttp, setLevels, text, type BoundServer, type 
 export { runMain, type Bound } from "./signals.ts";
 export { Stop, throwIfStopped, type StopSignal } from "./stop.ts";
 export { LoopWatch } from "./loop-watch.ts";
+export { watchDescriptors } from "./descriptors.ts";

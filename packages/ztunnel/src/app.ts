@@ -3,10 +3,10 @@ import type { Identity, Ip } from "@ambit/core";
 import { hostKernel, warmThreadPool, type Kernel } from "@ambit/linux";
 import {
   commonRoutes, createLogger, LogLevels, LoopWatch, Metrics, Readiness, serveHttp, systemClock, systemRandom,
-  setLevels, type Bound, type BoundServer, type Clock, type Logger, type Random, type Reply, type Timer,
+  setLevels, type Bound, type BoundServer, type Clock, type Logger, type Random, type Reply, type Timer, watchDescriptors,
 } from "@ambit/runtime";
 import { ADDRESS_TYPE, createControlPlane, type LookupAnswer, type XdsClient } from "@ambit/xds";
-import { adminRoutes, watchDescriptors, type Live } from "./admin/routes.ts";
+import { adminRoutes, type Live } from "./admin/routes.ts";
 import type { DumpedCertificate } from "./admin/dump.ts";
 import type { Config, ControlPlaneConfig } from "./config.ts";
 import { followControlPlane, followIdentities } from "./control.ts";
@@ -127,10 +127,11 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const stopPolicies = watchPolicies({ state, connections, clock, log: log.child("policy") });
   if (config.followXds) xds = followControlPlane({ config, plane: xdsPlane, state, metrics: traffic, clock, random, loop, log: log.child("xds"), onPush: crew && ((typeUrl, push) => crew.push(typeUrl, push)) });
   let heap: Timer | undefined;
-  void (xds?.whenReady() ?? Promise.resolve()).then(() => { heap ??= adjustHeap(clock); stateReady(); });
+  const informed = xds?.whenReady() ?? Promise.resolve();
+  void informed.then(() => { heap ??= adjustHeap(clock); stateReady(); });
 
   await warmThreadPool();
-  const following = config.dedicated !== undefined ? undefined : new PodManager({
+  const followAgent = (): PodManager => new PodManager({
     socketPath: config.podSocket, kernel, clock, random, log: log.child("pods"),
     start: async (uid, info, netns) => {
       await crew?.start(uid, info, netns);
@@ -147,7 +148,9 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
       else { podsReady?.(); podsReady = undefined; }
     },
   });
-  manager = following;
+  // Not before we know the mesh: whoever says hello gets the pods, and half of the new connections of a predecessor that serves them well.
+  let ending = false;
+  void informed.then(() => { if (config.dedicated === undefined && !ending) manager = followAgent(); });
   // One workload: our own network namespace is its.
   if (config.dedicated !== undefined) {
     only = await pods.start("dedicated", config.dedicated, kernel.openNetns("/proc/self/ns/net"));
@@ -163,6 +166,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
     adminPort: admin?.port ?? 0, statsPort: stats?.port ?? 0, readinessPort: ready?.port ?? 0, connections, metrics,
     async drain() {
       readiness.waitFor("draining");
+      ending = true;
       manager?.close();
       log.info("draining", { connections: connections.size, deadline_ms: config.drainMs });
       await Promise.all([pods.drain(config.drainMs, clock, connections), crew?.drain(config.drainMs)]);

@@ -95,6 +95,7 @@ describe("createCaClient", () => {
     ["two identities", (a) => [sign(a.csr, `URI:${uri},URI:spiffe://x/ns/a/sa/b`), ca.rootPem], /2 URI names instead of one/],
     ["another key", () => [ca.leaf("shop", "cart").certPem, ca.rootPem], /for another key/],
     ["roots that did not sign it", (a) => [sign(a.csr), other.rootPem], /does not lead to the roots/],
+    ["one that has ended, naming both times", (a) => [sign(a.csr, undefined, "-1"), ca.rootPem], /expired at \d{4}-\d\d-\d\dT.*Z, the time here is \d{4}-/],
     ["garbage", () => ["x", "y"], /cannot be parsed/],
     ["a refusal", () => status.UNAUTHENTICATED, /UNAUTHENTICATED: request impersonation authentication failure/],
   ];

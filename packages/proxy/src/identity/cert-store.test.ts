@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { Metrics } from "@ambit/runtime";
+import { createLogger, LogLevels, Metrics } from "@ambit/runtime";
 import { createCertStore, IN_FLIGHT_MAX, WAITERS_MAX, type CertStore } from "./cert-store.ts";
 import { ManualCa, ManualClock, quiet, settle } from "./manual.fixture.ts";
 
@@ -63,6 +63,19 @@ describe("createCertStore", () => {
     ca.asked[2]?.succeed(HOUR);
     await settle();
     assert.equal((await store.fetch(id("a"), "realtime")).serial, "2");
+  });
+
+  it("uses a certificate that begins in the future, and says both times", async () => {
+    const said: Record<string, unknown>[] = [];
+    const log = createLogger("test", { levels: new LogLevels("warn"), write: (line) => said.push(JSON.parse(line) as Record<string, unknown>) });
+    const late = createCertStore({ caClient: ca, clock, random: () => 0.5, log, metrics: metrics() });
+    late.prefetch(id("a"));
+    const here = clock.now();
+    ca.asked[0]?.succeed(HOUR, 600_000);
+    await settle();
+    assert.equal((await late.fetch(id("a"), "realtime")).serial, "1");
+    assert.deepEqual(said.map((l) => [l["not_before"], l["time_here"]]), [[new Date(here + 600_000).toISOString(), new Date(here).toISOString()]]);
+    late.close();
   });
 
   it("stops giving a certificate at its end", async () => {

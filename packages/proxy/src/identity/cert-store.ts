@@ -210,6 +210,9 @@ class Store implements CertStore {
     entry.priority = "background";
     this.#count(renewal ? "renewed" : "issued");
     log.info(renewal ? "certificate renewed" : "certificate obtained", { identity: entry.uri, serial: certificate.serial, not_after: new Date(certificate.notAfter).toISOString() });
+    // It is used all the same: peers judge it by their own clocks.
+    if (certificate.notBefore > clock.now())
+      log.warn("certificate begins in the future: this clock or the CA's is wrong", { identity: entry.uri, not_before: new Date(certificate.notBefore).toISOString(), time_here: new Date(clock.now()).toISOString() });
     for (const waiter of [...entry.waiters]) waiter.resolve(certificate);
     for (const listener of this.#listeners) listener(certificate);
   }

@@ -37,7 +37,7 @@ export function readChain(chain: readonly string[], identity: Identity, keyPem: 
   if (!sameIdentity(named.value, identity)) return err(`asked for ${formatIdentity(identity)}, the CA certified ${formatIdentity(named.value)}`);
   if (!leaf.checkPrivateKey(createPrivateKey(keyPem))) return err("the CA's certificate is for another key");
   const notAfter = leaf.validToDate.getTime();
-  if (notAfter <= now) return err(`the CA's certificate expired on ${leaf.validTo}`);
+  if (notAfter <= now) return err(`the CA's certificate expired at ${leaf.validToDate.toISOString()}, the time here is ${new Date(now).toISOString()}: is this clock ahead?`);
   if (!anchored(leaf, intermediates, roots)) return err("the CA's certificate does not lead to the roots it came with");
   return ok({
     identity, keyPem, rootsPem,

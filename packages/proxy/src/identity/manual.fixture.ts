@@ -53,7 +53,7 @@ export class ManualClock implements Clock {
 export const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 export class ManualCa implements CaClient {
-  readonly asked: { uri: string; succeed(lifeMs?: number): void; fail(why: string): void }[] = [];
+  readonly asked: { uri: string; succeed(lifeMs?: number, inMs?: number): void; fail(why: string): void }[] = [];
   readonly #clock: Clock;
   #serial = 0;
   open = 0;
@@ -69,10 +69,10 @@ export class ManualCa implements CaClient {
     return new Promise((resolve, reject) => {
       this.asked.push({
         uri: formatIdentity(identity),
-        succeed: (lifeMs = 24 * 3_600_000) => {
+        succeed: (lifeMs = 24 * 3_600_000, inMs = 0) => {
           this.open--;
           const serial = String(++this.#serial);
-          resolve({ identity, chainPem: `chain-${serial}`, keyPem: "key", rootsPem: "roots", notBefore: this.#clock.now(), notAfter: this.#clock.now() + lifeMs, serial, fingerprint: serial });
+          resolve({ identity, chainPem: `chain-${serial}`, keyPem: "key", rootsPem: "roots", notBefore: this.#clock.now() + inMs, notAfter: this.#clock.now() + inMs + lifeMs, serial, fingerprint: serial });
         },
         fail: (why) => {
           this.open--;

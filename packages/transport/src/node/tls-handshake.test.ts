@@ -69,6 +69,18 @@ describe("TLS handshake", () => {
     if (onServer !== undefined) assert.equal(serving, onServer);
   });
 
+  it("names both times when a certificate does not fit this clock, whoever's is wrong", async () => {
+    const said = async (cert: FakeCert, roots = ca.rootPem): Promise<string> => {
+      const serving = once(server, "ambit").then(([socket]) => acceptTls(socket as net.Socket, { credentials: with_(good.server, roots), verify: accept })).then(() => "ok", (e: Error) => e.message);
+      await connectTls(dial(), { credentials: with_(cert), verify: accept }).catch(() => undefined);
+      return serving;
+    };
+    const [, from = "", here = ""] = /CERT_NOT_YET_VALID \(its leaf is valid from (\S+) to \S+, the time here is (\S+)\)$/.exec(await said(future)) ?? [];
+    assert.ok(Math.abs(Date.now() - Date.parse(here)) < 60_000 && Math.abs(Date.parse(from) - Date.parse(here) - 3_600_000) < 60_000, `${from} ${here}`);
+    assert.match(await said(expired), /CERT_HAS_EXPIRED \(its leaf is valid from 1970-01-01T00:00:00.000Z to 1970-01-02T00:00:00.000Z, the time here is \d{4}-/);
+    assert.doesNotMatch(await said(other.leaf("default", "client")), /the time here/);
+  });
+
   const foreign = async (options: tls.ConnectionOptions): Promise<Outcome> => {
     const serving = once(server, "ambit").then(([socket]) => acceptTls(socket as net.Socket, { credentials: with_(good.server), verify: accept })).then((t) => t.peer, codeOf);
     const socket = tls.connect({ host: "127.0.0.1", port, ca: ca.rootPem, cert: good.client.chainPem, key: good.client.keyPem, ALPNProtocols: ["h2"], checkServerIdentity: () => undefined, ...options });

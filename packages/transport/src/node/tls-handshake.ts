@@ -6,6 +6,7 @@ import { systemClock, type Clock, type StopSignal } from "@ambit/runtime";
 import type { ByteStream } from "../byte-stream.ts";
 import { connectFault } from "../fault.ts";
 import { fromSocket } from "./socket-stream.ts";
+import { validityText } from "./validity-text.ts";
 import { verifyError } from "./verify-error.ts";
 
 /** A peer that does not finish its handshake in this time is dropped. */
@@ -96,8 +97,9 @@ function handshake<T>(socket: tls.TLSSocket, event: "secure" | "secureConnect", 
 /** In this order: chain, presence, protocol, identity. Nothing is accepted because a check could not be made. */
 function judge<T>(socket: tls.TLSSocket, options: TlsOptions<T>): Result<T, MeshError> {
   const chain = verifyError(socket);
-  if (chain !== undefined) return { ok: false, error: new MeshError("tls-handshake", `the peer's certificate is not trusted: ${chain}`) };
   const leaf = socket.getPeerX509Certificate();
+  // OpenSSL went by this machine's clock.
+  if (chain !== undefined) return { ok: false, error: new MeshError("tls-handshake", `the peer's certificate is not trusted: ${chain}${validityText(chain, leaf, systemClock.now())}`) };
   if (leaf === undefined) return { ok: false, error: new MeshError("tls-handshake", "the peer has no certificate") };
   const alpn = options.alpn ?? "h2";
   if (socket.alpnProtocol !== alpn) return { ok: false, error: new MeshError("tls-handshake", `the peer does not speak ${alpn} (ALPN)`) };

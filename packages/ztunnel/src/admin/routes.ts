@@ -1,8 +1,7 @@
 // Owns the administrative HTTP surface of ztunnel: the dump, the explanation, the way to stop.
-import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { formatSocketAddress, parseIp, parseSocketAddress, type SocketAddress, type Workload } from "@ambit/core";
 import { parseAuthority } from "@ambit/hbone";
-import { json, text, type Clock, type Metrics, type Reply, type Routes } from "@ambit/runtime";
+import { json, text, type Clock, type Reply, type Routes } from "@ambit/runtime";
 import type { Config } from "../config.ts";
 import { explainConnection } from "../plan/explain.ts";
 import type { ListedConnection } from "../proxy/connections.ts";
@@ -92,15 +91,4 @@ function findDestination(view: StateView, name: string, namespace: string): Sock
   if (!authority.ok || authority.value.kind !== "hostname") return undefined;
   const vip = view.servicesNamed(authority.value.hostname, namespace)[0]?.vips[0];
   return vip && { ip: vip.cidr.ip, port: authority.value.port };
-}
-
-/** Descriptors in use: the bound that a proxy meets first. */
-export function watchDescriptors(metrics: Metrics): void {
-  const open = metrics.gauge("process_open_fds", "Open file descriptors.").with({});
-  const max = metrics.gauge("process_max_fds", "File descriptors allowed.").with({});
-  metrics.onCollect(() => {
-    if (!existsSync("/proc/self/fd")) return;
-    open.set(readdirSync("/proc/self/fd").length);
-    max.set(Number(/Max open files\s+(\d+)/.exec(readFileSync("/proc/self/limits", "utf8"))?.[1] ?? 0));
-  });
 }

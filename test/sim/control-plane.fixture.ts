@@ -22,10 +22,13 @@ class Replica {
   readonly #audit: { cancel(): void };
   ready = false;
   dead = false;
+  /** Its wall clock is off by this much; it may jump. */
+  skewMs: number;
 
-  constructor(number: number, api: Api) {
+  constructor(number: number, api: Api, skewMs: number) {
     this.number = number;
-    const { clock } = api;
+    this.skewMs = skewMs;
+    const clock = api.clock.skewed(() => this.skewMs);
     const metrics = new Metrics();
     const inbox = createInbox(this.mesh, quiet);
     const ticker = createTicker(clock);
@@ -117,7 +120,7 @@ export class City {
   }
 
   startReplicas(count: number): void {
-    for (let i = 0; i < count; i++) this.replicas.push(new Replica(this.#nextReplica++, this.api));
+    for (let i = 0; i < count; i++) this.replicas.push(new Replica(this.#nextReplica++, this.api, this.skew()));
   }
 
   killReplica(which: Replica | undefined): void {
@@ -152,6 +155,11 @@ export class City {
     else this.api.put(KINDS.authorizationPolicies, { metadata: { name: policy, namespace: "shop", uid: policy, generation: 1 }, spec: { action: "DENY", selector: { matchLabels: { app: "nobody" } }, rules: [{ from: [{ source: { namespaces: [`n${Math.floor(this.random() * 9)}`] } }] }] } });
   }
 
+  /** Of a wall clock: minutes with bad luck, days when nobody cares for it; either way. */
+  skew(): number {
+    return (this.random() - 0.5) * 2 * (this.chance(0.5) ? 600_000 : 2 * 86_400_000);
+  }
+
   /** One random fault, each of which ends by itself. */
   fault(): void {
     const roll = this.random();
@@ -169,6 +177,10 @@ export class City {
     } else if (roll < 0.85) {
       for (const r of this.replicas) this.killReplica(r);
       this.clock.after(this.random() * 20_000, () => this.startReplicas(2));
+    } else if (roll < 0.92) {
+      // Set right, or wrong, while it runs.
+      const replica = this.pick(this.replicas);
+      if (replica !== undefined) replica.skewMs = this.skew();
     } else {
       this.lossy = 0.2;
       this.clock.after(2_000, () => { this.lossy = 0; });

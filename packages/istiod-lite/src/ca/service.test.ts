@@ -11,7 +11,7 @@ import { createSelfSigned, type Authority } from "./authority.ts";
 import { createCertificateMethod as method } from "./decode.ts";
 import { createCaService, IN_FLIGHT_PER_CALLER_MAX } from "./service.ts";
 import { createServingCertificate, servingNames, type ServingCertificate } from "./serving.ts";
-import { decodeTokenReview, type Review } from "./token-review.ts";
+import { decodeTokenReview, TokenGate, type Review } from "./token-review.ts";
 
 const HOST = "istiod.istio-system.svc";
 const pods: PodFacts[] = [
@@ -35,6 +35,7 @@ describe("certificate service over TLS gRPC", () => {
   let reviews: string[];
   let review: (token: string) => Promise<Review>;
   let log: Record<string, unknown>[];
+  let metrics: Metrics;
 
   before(() => {
     csr = openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "/dev/null", "-subj", "/");
@@ -44,7 +45,7 @@ describe("certificate service over TLS gRPC", () => {
     log = [];
     review = (token) => Promise.resolve(token === "good" ? { ok: true, reviewed: ztunnel } : { ok: false, error: "unknown token", unavailable: false });
     const logger = createLogger("ca", { write: (line) => log.push(JSON.parse(line) as Record<string, unknown>) });
-    const metrics = new Metrics();
+    metrics = new Metrics();
     authority = await createSelfSigned("cluster.local", Date.now());
     serving = await createServingCertificate({ authority: () => authority, dnsNames: servingNames("istio-system"), clock: systemClock, log: logger });
     const ca = createCaService({
@@ -118,6 +119,22 @@ describe("certificate service over TLS gRPC", () => {
     assert.equal(reviews.length, 3);
   });
 
+  it("keeps a thousand requests that come at once, from many nodes, until it gets to them", async () => {
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => { release = resolve; });
+    review = async () => { await held; return { ok: true, reviewed: ztunnel }; };
+    const nodes = Array.from({ length: 1024 / IN_FLIGHT_PER_CALLER_MAX }, () => channel(grpc.port));
+    try {
+      const all = Promise.all(nodes.flatMap((node) => Array.from({ length: IN_FLIGHT_PER_CALLER_MAX }, () => ask({}, node).then(() => "issued", (e: ServiceError) => e.details))));
+      // None of them is answered before all have come.
+      while (!/^citadel_server_csr_count 1024$/m.test(metrics.expose())) await new Promise((resolve) => setImmediate(resolve));
+      release();
+      assert.deepEqual([...new Set(await all)], ["issued"]);
+    } finally {
+      for (const node of nodes) node.close();
+    }
+  }).timeout(20_000);
+
   it("bounds what one caller has under way", async () => {
     let release: (r: Review) => void = () => undefined;
     review = () => new Promise((resolve) => (release = resolve));
@@ -182,6 +199,19 @@ describe("certificate service over TLS gRPC", () => {
   it("fails to start on a port that is taken, naming it", async () => {
     const again = startGrpc({ ...options, port: grpc.port });
     await assert.rejects(again, { message: `cannot listen on 127.0.0.1:${grpc.port}` });
+  });
+});
+
+describe("the gate for tokens", () => {
+  it("asks once for all that come while the answer is under way, and anew after a refusal", async () => {
+    const answers: ((review: Review) => void)[] = [];
+    const gate = new TokenGate(() => new Promise((resolve) => answers.push(resolve)), systemClock);
+    const many = Array.from({ length: 8 }, () => gate.check("Bearer good"));
+    assert.equal(answers.length, 1);
+    answers[0]?.({ ok: false, error: "no", unavailable: false });
+    assert.deepEqual((await Promise.all(many)).map((r) => r.ok), Array.from({ length: 8 }, () => false));
+    void gate.check("Bearer good");
+    assert.equal(answers.length, 2);
   });
 });
 

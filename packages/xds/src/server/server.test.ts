@@ -187,9 +187,11 @@ describe("xDS over TLS gRPC", () => {
     assert.deepEqual(await ended({ node: { id: "", metadata: {} } }), [3, "the first request carries no node"]);
     const first = watch(rig.port);
     await first.client.whenReady();
-    const second = watch(rig.port);
-    await eventually(() => rig.xds.clients().length === 1);
-    assert.equal(second.client.ready, false);
+    const lines: Record<string, unknown>[] = [];
+    const second = watch(rig.port, { log: createLogger("t", { write: (l) => lines.push(JSON.parse(l) as Record<string, unknown>) }) });
+    await eventually(() => lines.some((l) => l["msg"] === "control plane stream ended"));
+    assert.deepEqual(lines.filter((l) => l["msg"] === "control plane stream ended").slice(0, 1).map((l) => [l["code"], l["error"]]), [[8, "more than 1 streams"]]);
+    assert.deepEqual([first.client.ready, second.client.ready, rig.xds.clients().length], [true, false, 1]);
   });
 
   it("serves an on-demand client only what it asks for, with aliases, and tells it of misses and changes", async () => {

@@ -43,6 +43,8 @@ export interface BoundWaypoint extends Bound {
   readonly readinessPort: number;
   readonly state: WaypointState;
   readonly metrics: Metrics;
+  /** What takes connections, for whoever brings them by another way than a tunnel. */
+  readonly serving: Serving;
 }
 
 const ANY_ADDRESS: Ip = UNSPECIFIED_V4;
@@ -111,7 +113,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
     log.info("listening", { tunnels: terminator.port, admin: admin.port, stats: stats.port, readiness: ready.port });
     void readiness.whenReady().then(() => log.info("ready", { gateway: config.gateway, identity: formatIdentity(config.identity), services: state.config?.services.size ?? 0 }));
     return {
-      tunnelPort: terminator.port, adminPort: admin.port, statsPort: stats.port, readinessPort: ready.port, state, metrics,
+      tunnelPort: terminator.port, adminPort: admin.port, statsPort: stats.port, readinessPort: ready.port, state, metrics, serving,
       async drain() {
         readiness.waitFor("draining");
         log.info("draining", { http: serving.sessions, tcp: tcp.list().length, deadline_ms: config.drainMs });

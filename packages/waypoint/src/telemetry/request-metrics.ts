@@ -61,11 +61,11 @@ export class RequestMetrics {
   #seriesOf(r: RequestRecord, settings: TelemetrySettings["metrics"]): RequestSeries {
     const labels = requestLabels(r);
     const of = (name: MetricName): Labels | undefined => overridden(settings, name, labels);
-    const counter = (name: MetricName): Counter | undefined => withLabels(this.#counters[name], of(name));
+    const counts = (name: MetricName): Counter | undefined => withLabels(this.#counters[name], of(name));
     return {
-      count: counter("REQUEST_COUNT"),
+      count: counts("REQUEST_COUNT"),
       duration: withLabels(this.#duration, of("REQUEST_DURATION")), requestBytes: withLabels(this.#requestBytes, of("REQUEST_SIZE")), responseBytes: withLabels(this.#responseBytes, of("RESPONSE_SIZE")),
-      requestMessages: r.facts.grpc ? counter("GRPC_REQUEST_MESSAGES") : undefined, responseMessages: r.facts.grpc ? counter("GRPC_RESPONSE_MESSAGES") : undefined,
+      requestMessages: r.facts.grpc ? counts("GRPC_REQUEST_MESSAGES") : undefined, responseMessages: r.facts.grpc ? counts("GRPC_RESPONSE_MESSAGES") : undefined,
     };
   }
 

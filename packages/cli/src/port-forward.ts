@@ -21,7 +21,7 @@ export async function getFromPod(target: PodPort, path: string): Promise<string>
   const args = ["--cache-dir", cache, ...(target.kubeconfig === undefined ? [] : ["--kubeconfig", target.kubeconfig]), "-n", target.namespace, "port-forward", `pod/${target.pod}`, `:${target.port}`, "--address", "127.0.0.1"];
   const child = spawn("kubectl", args, { stdio: ["ignore", "pipe", "pipe"] });
   try {
-    return await get(await localPort(child, target), path);
+    return await get(await localPort(child, target), path, target);
   } finally {
     child.kill("SIGTERM");
     rmSync(cache, { recursive: true, force: true });
@@ -45,8 +45,10 @@ function localPort(child: ReturnType<typeof spawn>, target: PodPort): Promise<nu
   });
 }
 
-function get(port: number, path: string): Promise<string> {
+function get(port: number, path: string, target: PodPort): Promise<string> {
   return new Promise((resolve, reject) => {
+    // The pod ends, or kubectl: no defect of ours.
+    const cut = (cause: Error) => reject(new UsageError(`no whole answer to ${path} from port ${target.port} of pod ${target.namespace}/${target.pod}: ${cause.message}`, { cause }));
     const req = request({ host: "127.0.0.1", port, path, timeout: ANSWER_TIMEOUT_MS, agent: false }, (res) => {
       const chunks: Buffer[] = [];
       let size = 0;
@@ -56,10 +58,10 @@ function get(port: number, path: string): Promise<string> {
         else chunks.push(b);
       });
       res.on("end", () => (res.statusCode === 200 ? resolve(Buffer.concat(chunks).toString("utf8")) : reject(new UsageError(`${path}: HTTP ${res.statusCode}`))));
-      res.on("error", reject);
+      res.on("error", cut);
     });
     req.on("timeout", () => req.destroy(new Error(`no answer within ${ANSWER_TIMEOUT_MS / 1000} s`)));
-    req.on("error", reject);
+    req.on("error", cut);
     req.end();
   });
 }

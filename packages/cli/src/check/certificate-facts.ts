@@ -8,16 +8,21 @@ const BLOCK = /-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g;
 /** Every certificate of a bundle; what is not one is left out. */
 export function certificatesIn(pem: string, where: string): CertificateFact[] {
   return [...pem.matchAll(BLOCK)].flatMap(([block]) => {
-    try {
-      const x = new X509Certificate(block);
-      return [{
-        where, subject: x.subject.replaceAll("\n", ", ") || "(no subject)", identities: [...(x.subjectAltName ?? "").matchAll(/URI:(spiffe:[^,\s]+)/g)].map((m) => m[1] ?? ""),
-        notBefore: Date.parse(x.validFrom), notAfter: Date.parse(x.validTo), fingerprint: x.fingerprint256,
-      }];
-    } catch {
-      return [];
-    }
+    const x = certificateOf(block);
+    if (x === undefined) return [];
+    // Workloads' have no subject, and Node has no text for that.
+    const subject = (x.subject as string | undefined)?.replaceAll("\n", ", ") ?? "(no subject)";
+    const identities = [...(x.subjectAltName ?? "").matchAll(/URI:(spiffe:[^,\s]+)/g)].map((m) => m[1] ?? "");
+    return [{ where, subject, identities, notBefore: Date.parse(x.validFrom), notAfter: Date.parse(x.validTo), fingerprint: x.fingerprint256 }];
   });
+}
+
+function certificateOf(pem: string): X509Certificate | undefined {
+  try {
+    return new X509Certificate(pem);
+  } catch {
+    return undefined;
+  }
 }
 
 /** Identities and their certificates as one ztunnel has them. */

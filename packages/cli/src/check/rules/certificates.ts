@@ -31,11 +31,12 @@ function authority(f: Facts): Finding[] {
   // While one root gives way to another the old one may end: only when the last ends is anything lost.
   const lasting = f.authority.length > 0 ? anchors : anchors.filter((a) => a.notAfter === Math.max(...anchors.map((x) => x.notAfter)));
   return lasting.flatMap((c) => {
-    const mend = c.where.endsWith("/cacerts")
-      ? `put a renewed CA into Secret ${MESH_NAMESPACE}/cacerts (ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem); istiod takes it up by itself`
-      : `kubectl -n ${MESH_NAMESPACE} annotate secret istio-ca-secret ambit.istio.io/roll-root=now; where it has ended already: delete the Secret, then kubectl -n ${MESH_NAMESPACE} rollout restart deployment istiod and daemonset ztunnel`;
-    if (c.notAfter <= f.now) return [finding("AMB0301", c.where, `${c.subject} ended ${dayOf(c.notAfter)}; the API server's clock says ${dayOf(f.now)}: no certificate is signed or believed`, mend)];
-    if (c.notBefore > f.now) return [finding("AMB0301", c.where, `${c.subject} begins only ${dayOf(c.notBefore)}; the API server's clock says ${dayOf(f.now)}`, `set the clock of the machine that made it right, and wait or replace it: ${mend}`)];
+    const pluggedIn = c.where.endsWith("/cacerts");
+    const renewed = `put a renewed CA into Secret ${MESH_NAMESPACE}/cacerts (ca-cert.pem, ca-key.pem, root-cert.pem, cert-chain.pem); istiod takes it up by itself`;
+    const mend = pluggedIn ? renewed : `kubectl -n ${MESH_NAMESPACE} annotate secret istio-ca-secret ambit.istio.io/roll-root=now`;
+    const anew = pluggedIn ? renewed : `kubectl -n ${MESH_NAMESPACE} delete secret istio-ca-secret; kubectl -n ${MESH_NAMESPACE} rollout restart deployment istiod, which makes a new one; then rollout restart daemonset ztunnel, and the waypoints`;
+    if (c.notAfter <= f.now) return [finding("AMB0301", c.where, `${c.subject} ended ${dayOf(c.notAfter)}; the API server's clock says ${dayOf(f.now)}: no certificate is signed or believed`, anew)];
+    if (c.notBefore > f.now) return [finding("AMB0301", c.where, `${c.subject} begins only ${dayOf(c.notBefore)}; the API server's clock says ${dayOf(f.now)}`, `set the clock of the machine that made it right, and wait or replace it: ${anew}`)];
     const left = c.notAfter - f.now;
     return left > SOON_MS ? [] : [finding("AMB0302", c.where, `${c.subject} ends ${dayOf(c.notAfter)}, in ${Math.floor(left / DAY_MS)} days`, mend, left <= URGENT_MS ? "Error" : "Warning")];
   });
@@ -54,7 +55,8 @@ function roots(f: Facts): Finding[] {
   const stale = f.roots.filter((r) => print(r.certificates) !== print(own)).map((r) => `ConfigMap ${r.namespace}/istio-ca-root-cert`);
   if (stale.length > 0) out.push(finding("AMB0304", names(stale), `not what ${MESH_NAMESPACE} has: peers there will not be believed`, `delete them, istiod's leader writes them anew; if they come back as they were, another istiod or a GitOps tool writes them: kubectl get configmap istio-ca-root-cert -n NAMESPACE -o yaml --show-managed-fields`));
   const anchor = f.authority.at(-1);
-  if (anchor !== undefined && !own.some((c) => f.authority.some((a) => a.fingerprint === c.fingerprint)))
+  // Of one that has ended it is enough to say that.
+  if (anchor !== undefined && anchor.notAfter > f.now && !own.some((c) => f.authority.some((a) => a.fingerprint === c.fingerprint)))
     out.push(finding("AMB0304", `ConfigMap ${MESH_NAMESPACE}/istio-ca-root-cert`, `it does not hold ${anchor.subject}, the root of ${anchor.where}`, mend));
   return out;
 }

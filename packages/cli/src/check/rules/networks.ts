@@ -54,6 +54,6 @@ function probes(f: Facts, { policies, pods }: Group): Finding[] {
   const ip = probeSource(f);
   const failing = pods.filter((p) => isCaptured(p) && probePorts(p).some((port) => !letsThrough(policies, "Ingress", { ip }, port, p)));
   if (failing.length === 0) return [];
-  return [finding("AMB0502", names(failing.map((p) => `Pod ${keyOf(p)}`)), `${names(policies.map((p) => `NetworkPolicy ${keyOf(p)}`))} do not allow ${ip}, where the kubelet's probes of enrolled pods come from: where the CNI plugin enforces them, probes fail`,
+  return [finding("AMB0502", names(failing.map((p) => `Pod ${keyOf(p)}`)), `the kubelet's probes of enrolled pods come from ${ip}, which ${names(policies.map((p) => `NetworkPolicy ${keyOf(p)}`))} leaves out: where the network enforces that, probes fail`,
     `allow it: {"ingress":[{"from":[{"ipBlock":{"cidr":"${ip}/32"}}]}]}`)];
 }

@@ -5,6 +5,7 @@ import { encodeArchive, makeLayer, sha256, type Layer } from "./archive/oci.ts";
 import type { TarEntry } from "./archive/tar.ts";
 import { bundle, type Bundle } from "./bundle.ts";
 import type { Component } from "./components.ts";
+import { singleExecutable } from "./executable.ts";
 import { noticesOf, npmPackage, readIntegrities } from "./materials.ts";
 import { baseOf, NODE, type Base } from "./root/base.ts";
 import { debianOwners, type DebianPackage } from "./root/debian.ts";
@@ -21,6 +22,8 @@ export interface BuiltImage {
   /** Of the manifest. */
   readonly digest: string;
   readonly unpackedBytes: number;
+  /** The CNI plugin, where the component has one. */
+  readonly plugin: Buffer | undefined;
 }
 
 export interface BuildOptions {
@@ -29,8 +32,6 @@ export interface BuildOptions {
   /** Commit of the source; undefined where it is not known. */
   readonly revision: string | undefined;
   readonly machine: Machine;
-  /** The CNI plugin as one executable, where the component has one. */
-  readonly plugin?: (component: Component) => Promise<Uint8Array>;
 }
 
 /** Makes images of one machine; what they share is read and compressed once. */
@@ -55,7 +56,8 @@ export class ImageBuilder {
     const programs = programsOf(component, machine, present);
     const code = await bundle(repo, component.bundles);
     const pluginCode = component.plugin === undefined ? undefined : await bundle(repo, { plugin: component.plugin }, true);
-    const executable = component.plugin === undefined ? undefined : await this.#o.plugin?.(component);
+    const script = pluginCode?.files["plugin.cjs"];
+    const executable = script === undefined ? undefined : singleExecutable(readFileSync(join(machine.node, "bin/node")), script);
     const packages = [...new Set([...code.packages, ...(pluginCode?.packages ?? [])].map((p) => join(repo, p)))];
     const native = component.native ? nativeEntries(repo, machine) : undefined;
     const folders = [machine.node, ...packages, ...(native?.folders ?? [])];
@@ -75,7 +77,7 @@ export class ImageBuilder {
       name, architecture: machine.architecture, user: component.user, layers, entrypoint: [NODE, "/app/main.mjs"], labels: this.#labels(component),
       env: ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt"],
     });
-    return { name, archive, digest, sbom, unpackedBytes: layers.reduce((sum, l) => sum + l.unpackedBytes, 0) };
+    return { name, archive, digest, sbom, unpackedBytes: layers.reduce((sum, l) => sum + l.unpackedBytes, 0), plugin: executable };
   }
 
   /** OCI image-spec, pre-defined annotation keys. No time: it would be another image every second. */

@@ -25,6 +25,7 @@ for (const component of COMPONENTS.filter((c) => values.only === undefined || va
   const stem = `${component.name}-${version}-${machine.architecture}`;
   writeFileSync(join(out, `${stem}.tar`), image.archive);
   writeFileSync(join(out, `${stem}.cdx.json`), image.sbom);
+  if (image.plugin !== undefined) writeFileSync(join(out, `istio-cni-${version}-${machine.architecture}`), image.plugin, { mode: 0o755 });
   process.stdout.write(`${stem}.tar  ${image.name}  ${(image.archive.length / MIB).toFixed(1)} MiB, ${(image.unpackedBytes / MIB).toFixed(1)} MiB unpacked  ${image.digest}\n`);
 }
 

@@ -47,6 +47,19 @@ describe("the plugin on the node", () => {
     assert.equal(kubeconfig.clusters[0]?.cluster.server, "https://[fd00::1]:443");
     assert.equal(kubeconfig.users[0]?.user.token, "T1");
   });
+  it("an executable that the image brings is copied, and put back when somebody changes it", async () => {
+    put("10-a.conflist", PRIMARY);
+    writeFileSync(path("shipped"), "executable");
+    done = install({ netDir: path("net.d"), binDir: path("bin"), runDir: path("run"), confName: "", chained: true, selectors: DEFAULT_SELECTORS, excludeNamespaces: [], podNamespace: "istio-system", kubeHost: "h", kubePort: "443" },
+      systemClock, createLogger("test", { write: () => undefined }), (s) => { states.push(s); woken(); }, () => undefined, path("sa"), path("shipped"));
+    const plugin = () => [readFileSync(path("bin", "istio-cni"), "utf8"), statSync(path("bin", "istio-cni")).mode & 0o777];
+    assert.deepEqual(plugin(), ["executable", 0o755]);
+    const inode = statSync(path("bin", "istio-cni")).ino;
+    done.renew();
+    assert.equal(statSync(path("bin", "istio-cni")).ino, inode, "what is right stays");
+    writeFileSync(path("bin", "istio-cni"), "elsewhere!");
+    await until(() => plugin()[0] === "executable");
+  });
   for (const name of ["10-a.conf", "10-a.json"]) it(`${name} becomes a list, which runtimes read from .conflist only`, () => {
     put(name, { cniVersion: "0.3.1", name: "x", type: "bridge" });
     assert.ok(start().installed);

@@ -1,5 +1,5 @@
 // Owns our presence on the node: the plugin's launcher, its kubeconfig, and its place in the CNI chain, repaired when lost.
-import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, watch, writeFileSync, type FSWatcher } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, watch, writeFileSync, type FSWatcher } from "node:fs";
 import { join } from "node:path";
 import { errorText, type Clock, type Logger, type Timer } from "@ambit/runtime";
 import type { Config } from "../config.ts";
@@ -27,13 +27,13 @@ export interface Installation {
 }
 
 /** `pluginToken`: the plugin's own, if there is one; else it shares the agent's. */
-export function install(config: InstallConfig, clock: Clock, log: Logger, onState: (installed: boolean) => void, pluginToken: () => string | undefined = () => undefined, serviceAccountDir = SERVICE_ACCOUNT_DIR): Installation {
+export function install(config: InstallConfig, clock: Clock, log: Logger, onState: (installed: boolean) => void, pluginToken: () => string | undefined = () => undefined, serviceAccountDir = SERVICE_ACCOUNT_DIR, shipped = join(import.meta.dirname, PLUGIN_TYPE)): Installation {
   let installed = false;
   let settle: Timer | undefined;
   const put = () => {
     let problem: string | undefined;
     try {
-      writeLauncher(config);
+      writePlugin(config, shipped);
       writePluginKubeconfig(config, serviceAccountDir, pluginToken());
       problem = chain(config);
     } catch (error) {
@@ -140,10 +140,32 @@ function pluginConfig(config: InstallConfig): PluginConfig {
   };
 }
 
-function writeLauncher(config: InstallConfig): void {
+/** An image brings the plugin as an executable beside its main file, for nodes without Node; a work tree runs its source. */
+function writePlugin(config: InstallConfig, shipped: string): void {
   mkdirSync(config.binDir, { recursive: true });
-  const script = `#!/bin/sh\nexec '${process.execPath}' '${join(import.meta.dirname, "main.ts")}'\n`;
   const file = join(config.binDir, PLUGIN_TYPE);
+  if (!existsSync(shipped)) return writeLauncher(file);
+  if (existsSync(file) && sameFile(file, shipped)) return;
+  const next = `${file}.ambit-new`;
+  copyFileSync(shipped, next);
+  chmodSync(next, 0o755);
+  renameSync(next, file);
+}
+
+/** When files that were compared last changed: a hundred megabytes are not read again whenever something happens in their directory. */
+const compared = new Map<string, number>();
+
+function sameFile(file: string, shipped: string): boolean {
+  const [a, b] = [lstatSync(file), statSync(shipped)];
+  if (!a.isFile() || a.size !== b.size || (a.mode & 0o777) !== 0o755) return false;
+  if (a.ctimeMs === compared.get(file)) return true;
+  const same = readFileSync(file).equals(readFileSync(shipped));
+  if (same) compared.set(file, a.ctimeMs);
+  return same;
+}
+
+function writeLauncher(file: string): void {
+  const script = `#!/bin/sh\nexec '${process.execPath}' '${join(import.meta.dirname, "main.ts")}'\n`;
   if (!existsSync(file) || readFileSync(file, "utf8") !== script) writeAtomically(file, script, 0o755);
 }
 

@@ -1,4 +1,5 @@
 // Owns how log lines reach stdout: those of one turn of the event loop in one system call.
+import { stdoutSink } from "./log-sink.ts";
 
 /** Characters that wait at most: a turn with more of them is written in several calls, so that a burst costs no memory to speak of. */
 const WAITING_MAX = 256 * 1024;
@@ -6,6 +7,7 @@ const WAITING_MAX = 256 * 1024;
 let waiting = "";
 let scheduled = false;
 let watched = false;
+let sink: ((lines: string) => void) | undefined;
 
 /** Lines that wait are written when this turn's events were handled, and before the process exits in any orderly way. */
 export function writeLine(line: string): void {
@@ -28,5 +30,5 @@ function endTurn(): void {
 function flush(): void {
   const lines = waiting;
   waiting = "";
-  if (lines !== "") process.stdout.write(lines);
+  if (lines !== "") (sink ??= stdoutSink())(lines);
 }

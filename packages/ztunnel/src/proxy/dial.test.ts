@@ -1,6 +1,10 @@
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { once } from "node:events";
+import type { Server } from "node:net";
 import type { SocketAddress } from "@ambit/core";
-import type { Netns } from "@ambit/linux";
+import { hostKernel, type Netns } from "@ambit/linux";
+import { systemClock } from "@ambit/runtime";
 import type { ConnectSignal, TcpConnection } from "@ambit/transport";
 import { ManualClock, at } from "@ambit/proxy/testing";
 import { createDial, CONNECT_TIMEOUT_MS, type DialTo } from "./dial.ts";
@@ -53,5 +57,41 @@ describe("dialling in a pod's namespace", () => {
     left.abort(new Error("gone"));
     await failed;
     assert.deepEqual([r.socket.destroyed, r.dialled.length, r.clock.pending], early ? [false, 0, 0] : [true, 1, 0]);
+  });
+});
+
+/** Stands for the 28,000 of a node: what runs out is counted per destination, and not by us. Needs root. */
+describe("dialling when a destination's source ports run out", () => {
+  const PORTS = 8;
+  const NAME = `zt-test-ports-${process.pid}`;
+  const open: TcpConnection[] = [];
+  const servers: Server[] = [];
+  let netns: Netns;
+  before(async () => {
+    execFileSync("ip", ["netns", "add", NAME]);
+    execFileSync("ip", ["-n", NAME, "link", "set", "lo", "up"]);
+    execFileSync("ip", ["netns", "exec", NAME, "sh", "-c", `echo 40000 ${40_000 + PORTS - 1} > /proc/sys/net/ipv4/ip_local_port_range`]);
+    netns = hostKernel.openNetns(`/run/netns/${NAME}`);
+    for (const port of [9001, 9002]) {
+      const server = hostKernel.listen(netns, at(`127.0.0.1:${port}`), {});
+      servers.push(server.on("connection", (socket) => socket.on("error", () => undefined)));
+      if (!server.listening) await once(server, "listening");
+    }
+  });
+  after(() => {
+    for (const connection of open) connection.destroy(new Error("over"));
+    for (const server of servers) server.close();
+    netns[Symbol.dispose]();
+    execFileSync("ip", ["netns", "del", NAME]);
+  });
+
+  it("the next is refused by name at once, another destination has all of its own, and one that ends makes room", async () => {
+    const dial = createDial(hostKernel, netns, 0x539, systemClock);
+    const to = async (port: number): Promise<void> => void open.push(await dial({ to: at(`127.0.0.1:${port}`), source: at("127.0.0.1:1").ip }));
+    for (let i = 0; i < PORTS; i++) await to(9001);
+    await assert.rejects(to(9001), { code: "connect-refused", message: /127\.0\.0\.1:9001: .*EADDRNOTAVAIL/ });
+    for (let i = 0; i < PORTS; i++) await to(9002);
+    open.shift()?.destroy(new Error("over"));
+    for (let again = false; !again; ) again = await to(9001).then(() => true, () => false);
   });
 });

@@ -13,7 +13,7 @@ describe("a report holds no secret", () => {
   const texts: readonly (readonly [string, string, string])[] = [
     ["a private key", `before\n${KEY}after`, BODY], ["one of RSA", KEY.replaceAll("PRIVATE", "RSA PRIVATE"), BODY], ["a private key in a JSON string", JSON.stringify({ a: KEY }), BODY], ["a key whose end is cut off", KEY.slice(0, 100), BODY.slice(0, 20)],
     ["a key in base64", `a: ${Buffer.from(KEY).toString("base64")}`, Buffer.from(KEY).toString("base64").slice(60, 90)], ["a certificate and its key in base64", Buffer.from(CERTIFICATE + KEY).toString("base64"), Buffer.from(CERTIFICATE + KEY).toString("base64").slice(150, 180)],
-    ["a token", `got ${JWT}.`, JWT], ["a header", `authorization: Bearer ${SECRET}`, SECRET], ["basic authentication", `x Basic ${SECRET}`, SECRET], ["a URL", `postgres://app:${SECRET}@db/x`, SECRET],
+    ["a key after a long chain, in base64", Buffer.from(CERTIFICATE.repeat(200) + KEY).toString("base64"), Buffer.from(CERTIFICATE.repeat(200) + KEY).toString("base64").slice(-60)], ["a key that ends in the middle of a certificate", `${KEY.slice(0, 100)}\n${CERTIFICATE.slice(30)}`, BODY.slice(0, 20)], ["a token", `got ${JWT}.`, JWT], ["a header", `authorization: Bearer ${SECRET}`, SECRET], ["basic authentication", `x Basic ${SECRET}`, SECRET], ["a URL", `postgres://app:${SECRET}@db/x`, SECRET],
     ["a line of YAML", `password: ${SECRET}`, SECRET], ["a variable", `DB_PASSWORD=${SECRET}`, SECRET], ["JSON", `{"clientSecret": "${SECRET}"}`, SECRET], ["JSON in JSON", JSON.stringify({ a: `apiKey='${SECRET}'` }), SECRET], ["JSON in JSON in JSON", JSON.stringify(JSON.stringify({ password: SECRET })), SECRET], ["a quote in the value", '{"password":"a\\"hunter2hunter2"}', SECRET], ["a block of YAML", `password: |\n  first\n  ${SECRET}\nnext: x`, SECRET], ["a flag", `--token=${SECRET}`, SECRET],
     ["a query", `GET /x?access_token=${SECRET}&a=b`, SECRET], ["a header in a log's field", `{"x-api-key":"${SECRET}"}`, SECRET], ["a value with blanks", `{"password":"${SECRET} and more"}`, "more"],
     ["a symmetric key of a JWK", `{"keys":[{"kty":"oct","k":"${SECRET}${SECRET}"}]}`, SECRET], ["a key of AWS", "AKIAIOSFODNN7EXAMPLE", "IOSFODNN7"], ["a token of GitHub", "ghp_0123456789abcdefghij0123", "0123456789abc"],
@@ -30,6 +30,13 @@ describe("a report holds no secret", () => {
   it("keeps what helps: certificates, identities, codes, names of Secrets, public keys", () => {
     for (const text of [CERTIFICATE, Buffer.from(CERTIFICATE).toString("base64"), "spiffe://cluster.local/ns/shop/sa/web", '{"code":"tunnel-timeout","token_ttl":"1h"}', "secretName: web-tls", "AUTH_TOKEN_PATH=/var/run/x", '{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx","e":"AQAB"}', "http://istiod.istio-system.svc:15012/x", "automountServiceAccountToken: false"])
       assert.equal(redactText(text), text);
+  });
+
+  it("takes time in proportion to the text, whatever the text is", function () {
+    this.timeout(20_000);
+    const size = 1_000_000;
+    for (const piece of ["a", "a-", "a.", "\\", "eyJ", "eyJaaaaaaaa.", "-----BEGIN PRIVATE KEY-----", "LS0tLS1CRUdJTi", '"', "password:", "password: |\n ", " ", "http://", "Bearer ", ":=", "token='"])
+      assert.ok(redactText(piece.repeat(Math.ceil(size / piece.length))).length > 0, piece);
   });
 
   it("leaves Secrets out whole", () => assert.equal(redactObject({ kind: "Secret", metadata: { name: "x" }, data: { a: SECRET } }), undefined));

@@ -11,17 +11,19 @@ const plain = (name: string): string => name.replace(/([a-z0-9])([A-Z])/g, "$1-$
 /** Whether a value under this name is to be left out. */
 export const isSecretName = (name: string): boolean => SECRET_NAME.test(plain(name)) && !NO_SECRET.test(plain(name));
 
-/** A PEM block of anything private, also one whose end is cut off, and also with escaped line ends as in JSON. */
-const PRIVATE_PEM = /-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----(?:(?!-----END)[^])*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)/g;
+// Every repetition that could begin anywhere in a run is bounded or held to the run's first character: reports are megabytes, and time is linear.
+
+/** A PEM block of anything private up to the next end of any block, or to the end of the text where it is cut off. */
+const PRIVATE_PEM = /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY-----[^]*?(?:-----END [A-Z0-9 ]{0,60}-----|$)/g;
 /** `-----BEGIN` in base64. */
 const BASE64_PEM = /LS0tLS1CRUdJTi[A-Za-z0-9+/=_-]*/g;
-const JWT = /\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*/g;
+const JWT = /(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,16384}\.[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]*/g;
 const AUTH_SCHEME = /\b(Bearer|Basic)(\s+)[A-Za-z0-9+/=._~-]{8,}/gi;
-const USER_INFO = /(\b[a-z][a-z0-9+.-]*:\/\/)[^\s/@"'<>]+@/gi;
+const USER_INFO = /((?<![a-z0-9+.-])[a-z][a-z0-9+.-]{0,30}:\/\/)[^\s/@"'<>]+@/gi;
 /** Members of a JWK that are private: RFC 7518 §6.2.2, §6.3.2, §6.4. */
 const JWK_MEMBER = /("(?:d|p|q|dp|dq|qi|k)"\s*:\s*")[A-Za-z0-9_=-]{16,}(")/g;
 /** `name:`, `name=`, `"name":`, also with the quotes escaped as in JSON within JSON. */
-const NAMED = /(?:\\*["'])?([A-Za-z][A-Za-z0-9_.-]*)(?:\\*["'])?[ \t]*[:=][ \t]*/g;
+const NAMED = /(?<![A-Za-z0-9_.-])([A-Za-z0-9_.-]{1,100})(?:\\{0,15}["'])?[ \t]*[:=][ \t]*/g;
 /** What may follow: a quoted text, one in escaped quotes, a block of YAML, a word. */
 const VALUE = /(?<quote>["'])(?:\\.|(?!\k<quote>)[^\\\n])*(?:\k<quote>|(?=\n|$))|(?<mark>\\+["'])(?:(?!\k<mark>)[^\n])*(?:\k<mark>|(?=\n|$))|(?<block>[|>][+-]?\d?[ \t]*\n(?<indent>[ \t]+)[^\n]*(?:\n(?:\k<indent>[^\n]*|[ \t]*(?=\n)))*)|[^\s"',;&}\]\\]+/y;
 /** Known shapes of tokens that carry no name: AWS, GitHub, Slack, Google. */
@@ -63,7 +65,7 @@ const harmless = (value: string): boolean => value.includes(REDACTED) || /^(["']
 
 function holdsPrivate(base64: string): boolean {
   // Three alignments of the words in base64 would be needed to search without decoding.
-  return /PRIVATE KEY-----/.test(decodeBase64(base64.slice(0, 4096)));
+  return /PRIVATE KEY-----/.test(decodeBase64(base64));
 }
 
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -78,7 +78,8 @@ const keyOf = (o: KubeObject): string => (o.metadata.namespace === undefined ? o
 const sameVersion = (a: KubeObject, b: KubeObject): boolean =>
   a.metadata.resourceVersion !== undefined && a.metadata.resourceVersion === b.metadata.resourceVersion && a.metadata.uid === b.metadata.uid;
 
-export function buildMesh(settings: Settings): Mesh {
+/** `fill` runs before anything is derived: what is made then owes nothing to a change. */
+export function buildMesh(settings: Settings, fill?: (sources: Sources) => void): Mesh {
   const g = new Graph();
   const source = <T extends KubeObject>(name: string): Source<T> => g.source<T>(name, { key: keyOf, equals: sameVersion });
   const sources: Sources = {
@@ -90,6 +91,7 @@ export function buildMesh(settings: Settings): Mesh {
     meshConfigs: source("MeshConfig"),
     requestAuthentications: source("RequestAuthentication"), virtualServices: source("VirtualService"), destinationRules: source("DestinationRule"), telemetries: source("Telemetry"),
   };
+  fill?.(sources);
   const byName = { key: (o: { name: string }) => o.name };
   const byKey = { key: (o: { key: string }) => o.key };
   const byPolicy = { key: policyKey };

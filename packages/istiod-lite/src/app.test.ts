@@ -264,6 +264,11 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
       const [status] = (await answer.json()) as { proxy: string; resources: Record<string, { sent: string; acked: string }> }[];
       return status?.proxy.includes("ztunnel-1.istio-system") === true && Object.values(status.resources).length === 2 && Object.values(status.resources).every((r) => r.sent !== "" && r.sent === r.acked);
     });
+    await eventually("its proxy has applied the policy", async () => {
+      const answer = await fetch(`http://127.0.0.1:${app.monitoringPort}/debug/appliedz`, { headers: { authorization: `Bearer ${token}` } });
+      const found = ((await answer.json()) as { policy: string; applied: number; connected: number }[]).find((a) => a.policy === "app/deny-x");
+      return found?.connected === 1 && found.applied === 1;
+    });
     assert.equal((await fetch(`http://127.0.0.1:${app.monitoringPort}/debug/syncz`)).status, 401);
     const ask = (authorization: string) => askDebug(app, authorization, { typeUrl: "istio.io/debug/syncz", resources: [] });
     const answer = await ask(`Bearer ${token}`);

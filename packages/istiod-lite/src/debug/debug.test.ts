@@ -8,9 +8,9 @@ import { DEFAULT_SETTINGS } from "../collections/settings.ts";
 import { decodeDebugRequest, encodeClientConfig } from "./encode-client-config.ts";
 import { guardedRoutes } from "./http.ts";
 import { DEBUG_PATHS, debugRoutes } from "./routes.ts";
-import { syncStatuses, type Asker } from "./view.ts";
+import { appliedPolicies, syncStatuses, type Asker } from "./view.ts";
 
-const subscription = (over: object = {}) => ({ mode: "wildcard" as const, wanted: 0, pending: 0, unacked: 0, sentNonce: "1-3", sentVersion: "7", ackedNonce: "1-3", ackedVersion: "7", nack: "", refused: [], ...over });
+const subscription = (over: object = {}) => ({ mode: "wildcard" as const, wanted: 0, pending: 0, unacked: 0, sentNonce: "1-3", sentVersion: "7", ackedNonce: "1-3", ackedVersion: "7", nack: "", refused: [], outstanding: [], settled: true, ...over });
 const client = (namespace: string, name: string, over: object = {}): ClientStatus => ({
   proxyId: `${namespace === "istio-system" ? "ztunnel" : "waypoint"}~10.0.0.1~${name}.${namespace}~${namespace}.svc.cluster.local`, role: namespace === "istio-system" ? "ztunnel" : "waypoint",
   node: "node-1", identity: { trustDomain: "cluster.local", namespace, serviceAccount: name }, peer: "10.0.0.1:1", connectedSince: 0,
@@ -40,6 +40,22 @@ describe("debug endpoints", () => {
     assert.equal(ask("/debug/networkz", "app"), undefined);
     assert.ok(!(ask("/debug/list", "app") as string[]).includes("/debug/mesh"));
     assert.equal(ask("/debug/nonsense", "istio-system"), undefined);
+  });
+  it("count who applied a policy, and name only proxies that the asker may see", () => {
+    const counted = (over: object, namespace: string, types: object = {}) => appliedPolicies(["app/p", "other/p"], "type/A", [client("istio-system", "ztunnel-1"), { ...client("istio-system", "ztunnel-2", over), ...types }], asker(namespace));
+    const refusing = { outstanding: [{ name: "app/p", reason: "rules[0]: bad" }] };
+    const cases: readonly (readonly [string, unknown, unknown])[] = [
+      ["all", counted({}, "app"), [{ policy: "app/p", applied: 2, connected: 2, waiting: 0, refused: 0, refusals: [] }]],
+      ["one has not answered", counted({ settled: false }, "app"), [{ policy: "app/p", applied: 1, connected: 2, waiting: 1, refused: 0, refusals: [] }]],
+      ["one refuses, seen by a namespace's owner", counted(refusing, "app"), [{ policy: "app/p", applied: 1, connected: 2, waiting: 0, refused: 1, refusals: [] }]],
+      ["one refuses and owes more", counted({ ...refusing, settled: false }, "app"), [{ policy: "app/p", applied: 1, connected: 2, waiting: 0, refused: 1, refusals: [] }]],
+      ["one refuses, seen by the root namespace", counted(refusing, "istio-system"), [
+        { policy: "app/p", applied: 1, connected: 2, waiting: 0, refused: 1, refusals: [{ proxy: "ztunnel~10.0.0.1~ztunnel-2.istio-system~istio-system.svc.cluster.local", reason: "rules[0]: bad" }] },
+        { policy: "other/p", applied: 2, connected: 2, waiting: 0, refused: 0, refusals: [] }]],
+      ["one does not ask for policies", counted({}, "app", { types: {} }), [{ policy: "app/p", applied: 1, connected: 1, waiting: 0, refused: 0, refusals: [] }]],
+      ["a stranger", counted({}, "nobody"), []],
+    ];
+    for (const [name, found, expected] of cases) assert.deepEqual(found, expected, name);
   });
   it("have istioctl's fields", () => assert.deepEqual(ask("/debug/syncz", "other"), [{
     cluster_id: "Kubernetes", proxy: "waypoint~10.0.0.1~waypoint.other~other.svc.cluster.local", proxy_type: "waypoint", istio_version: "0.1.0",

@@ -1,14 +1,15 @@
-// Owns the debug endpoints' answers, whichever way they are asked: /debug/syncz, config_dump, mesh, list; scoped to the asker. Pure.
-import type { ClientStatus } from "@ambit/xds";
+// Owns the debug endpoints' answers, whichever way they are asked: /debug/syncz, appliedz, config_dump, mesh, list; scoped to the asker. Pure.
+import { policyKey } from "@ambit/core";
+import { AUTHORIZATION_TYPE, type ClientStatus } from "@ambit/xds";
 import type { Mesh } from "../collections/graph.ts";
-import { proxyFor, subscribed, syncStatuses, type Asker } from "./view.ts";
+import { appliedPolicies, proxyFor, subscribed, syncStatuses, type Asker } from "./view.ts";
 
 /** Undefined: there is no such endpoint, or not for this asker. */
 export type DebugRoutes = (path: string, query: URLSearchParams, asker: Asker) => unknown;
 
 /** Of the whole mesh: for the root namespace only. */
 const MESH_WIDE = ["/debug/mesh", "/debug/networkz"];
-const SCOPED = ["/debug/syncz", "/debug/config_dump", "/debug/connections", "/debug/list"];
+const SCOPED = ["/debug/syncz", "/debug/config_dump", "/debug/connections", "/debug/appliedz", "/debug/list"];
 export const DEBUG_PATHS: readonly string[] = [...SCOPED, ...MESH_WIDE];
 
 export function debugRoutes(o: { mesh: Mesh; clients: () => readonly ClientStatus[]; about: { clusterId: string; version: string } }): DebugRoutes {
@@ -21,6 +22,7 @@ export function debugRoutes(o: { mesh: Mesh; clients: () => readonly ClientStatu
         return syncStatuses(o.clients().filter((c) => namespace === null || c.identity.namespace === namespace), asker, o.about);
       }
       case "/debug/connections": return syncStatuses(o.clients(), asker, o.about).map((s) => ({ connectionId: s.proxy, type: s.proxy_type, watches: Object.keys(s.resources) }));
+      case "/debug/appliedz": return appliedPolicies(o.mesh.authorizations.list().map(policyKey), AUTHORIZATION_TYPE, o.clients(), asker);
       case "/debug/config_dump": {
         const client = proxyFor(o.clients(), asker, query.get("proxyID") ?? "");
         return client === undefined ? undefined : configDump(o.mesh, client);

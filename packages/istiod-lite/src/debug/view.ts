@@ -24,6 +24,36 @@ export function syncStatuses(clients: readonly ClientStatus[], asker: Asker, abo
   }));
 }
 
+/** How far a policy has come among the proxies of this replica. */
+export interface AppliedPolicy {
+  readonly policy: string;
+  readonly connected: number;
+  /** Hold it as it is served now. */
+  readonly applied: number;
+  /** Have something unanswered: this policy or another resource of its type. */
+  readonly waiting: number;
+  readonly refused: number;
+  /** Of proxies that the asker may see. */
+  readonly refusals: readonly { readonly proxy: string; readonly reason: string }[];
+}
+
+/** `policies`: their keys, `namespace/name`; others' namespaces are for the root namespace only. Counts are over all proxies that ask for `type`. */
+export function appliedPolicies(policies: readonly string[], type: string, clients: readonly ClientStatus[], asker: Asker): AppliedPolicy[] {
+  const asking = clients.flatMap((client) => {
+    const s = client.types[type];
+    return s === undefined || s.mode === "none" ? [] : [{ client, settled: s.settled, outstanding: new Map(s.outstanding.map((r) => [r.name, r.reason])) }];
+  });
+  const mine = policies.filter((p) => asker.identity.namespace === asker.rootNamespace || p.startsWith(`${asker.identity.namespace}/`));
+  return mine.map((policy) => {
+    const refusing = asking.filter((a) => a.outstanding.has(policy));
+    const waiting = asking.filter((a) => !a.settled && !a.outstanding.has(policy)).length;
+    return {
+      policy, applied: asking.length - refusing.length - waiting, connected: asking.length, waiting, refused: refusing.length,
+      refusals: refusing.filter((a) => sees(asker, a.client)).map((a) => ({ proxy: a.client.proxyId, reason: a.outstanding.get(policy) ?? "" })),
+    };
+  });
+}
+
 /** Types that the proxy asked for, by name. */
 export const subscribed = (c: ClientStatus) => Object.entries(c.types).filter(([, s]) => s.mode !== "none").sort(([a], [b]) => (a < b ? -1 : 1));
 

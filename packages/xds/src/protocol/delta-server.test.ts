@@ -198,6 +198,51 @@ describe("a server's subscription", () => {
   });
 });
 
+describe("what a client holds", () => {
+  const steps = (names: readonly string[]) => {
+    const truth = truthOf(Object.fromEntries(names.map((n) => [n, "1"])));
+    const s = start(truth);
+    const seen = (): string => `${s.status().settled ? "settled" : "owing"} ${s.status().outstanding.map((r) => `${r.name}=${r.reason}`).join()}`.trim();
+    const push = (): string => s.next(truth, LIMITS, "v")?.nonce ?? "nothing";
+    const answer = (nonce: string, error?: string): string => { s.request(req({ nonce, error }), truth); return seen(); };
+    return { truth, s, seen, push, answer };
+  };
+  it("is known when it has answered for everything", () => {
+    const r = steps(["ns/a", "ns/b"]);
+    assert.equal(r.seen(), "owing");
+    const nonce = r.push();
+    assert.equal(r.seen(), "owing");
+    assert.equal(r.answer(nonce), "settled");
+    r.s.change(["ns/a"], r.truth);
+    assert.equal(r.seen(), "owing");
+  });
+  it("is not what it refused, until it takes it or it goes, whatever else it takes meanwhile", () => {
+    const r = steps(["ns/a", "ns/b"]);
+    assert.equal(r.answer(r.push(), "ns/a: bad"), "settled ns/a=bad");
+    r.s.change(["ns/b"], r.truth);
+    assert.equal(r.answer(r.push()), "settled ns/a=bad");
+    r.s.change(["ns/a"], r.truth);
+    assert.equal(r.answer(r.push(), "ns/a: worse"), "settled ns/a=worse");
+    r.truth.set({ "ns/b": "1" });
+    r.s.change(["ns/a"], r.truth);
+    assert.equal(r.answer(r.push()), "settled");
+  });
+  it("is nothing of a response whose refusal names nothing, and unknown when the list of refusals was cut", () => {
+    const r = steps(["ns/a", "ns/b"]);
+    assert.equal(r.answer(r.push(), "no"), "settled ns/a=no,ns/b=no");
+    const many = Array.from({ length: 100 }, (_, i) => `ns/p${i}`);
+    const cut = steps(many);
+    assert.match(cut.answer(cut.push(), many.map((n) => `${n}: x`).join("; ")), /^owing/);
+  });
+  it("is not in doubt because of an audit under way", () => {
+    const r = steps(["ns/a"]);
+    assert.equal(r.answer(r.push()), "settled");
+    r.s.audit();
+    r.push();
+    assert.equal(r.seen(), "settled");
+  });
+});
+
 describe("refusedIn", () => {
   const cases: [string, string, string[]][] = [
     ["one resource", "ns/p: spec.rules[0].from: is empty", ["ns/p=spec.rules[0].from: is empty"]],

@@ -60,11 +60,17 @@ export interface SubscriptionStatus {
   readonly nack: string;
   /** The resources of that NACK with what is wrong with each (a path and a reason, as the proxy says it); the first REFUSED_MAX. */
   readonly refused: readonly Refused[];
+  /** What the client has refused and not taken since, by any NACK of this stream. */
+  readonly outstanding: readonly Refused[];
+  /** It answered for everything that is served now: what is not outstanding, it holds. False as well while that cannot be known. */
+  readonly settled: boolean;
 }
 
 export interface Refused { readonly name: string; readonly reason: string }
 /** A proxy that refuses more than this at once has one reason for all of them. */
 export const REFUSED_MAX = 100;
+/** Refused resources remembered per stream and type; a client that refuses more is not counted as settled. */
+const OUTSTANDING_MAX = 10_000;
 
 /** The NACK text of ztunnel, ours and the real one: `name: reason; name2: reason2`. A reason may hold "; " itself: what names nothing belongs to what is before it. */
 export function refusedIn(nack: string): Refused[] {
@@ -104,7 +110,9 @@ export class ServerSubscription {
   /** The next chunk that leaves nothing pending says what the client must hold. */
   #audit = false;
   #sequence = 0;
-  readonly #open = new Map<string, string>();
+  readonly #open = new Map<string, { readonly version: string; readonly names: readonly string[] }>();
+  readonly #outstanding = new Map<string, string>();
+  #forgotten = false;
   #sent = { nonce: "", version: "" };
   #acked = { nonce: "", version: "" };
   #nack = "";
@@ -127,14 +135,16 @@ export class ServerSubscription {
       this.#owesAnswer = true;
       return { kind: "subscription" };
     }
-    const version = this.#open.get(req.nonce);
-    if (version === undefined) return { kind: "stale" };
+    const open = this.#open.get(req.nonce);
+    if (open === undefined) return { kind: "stale" };
     this.#open.delete(req.nonce);
+    for (const name of open.names) this.#outstanding.delete(name);
     if (req.error !== undefined) {
       this.#nack = req.error;
+      this.#refuse(open.names, req.error);
       return { kind: "nack", error: req.error };
     }
-    this.#acked = { nonce: req.nonce, version };
+    this.#acked = { nonce: req.nonce, version: open.version };
     this.#nack = "";
     return { kind: "ack" };
   }
@@ -202,7 +212,7 @@ export class ServerSubscription {
     }
     this.#owesAnswer = false;
     const nonce = `${this.#noncePrefix}${++this.#sequence}`;
-    this.#open.set(nonce, version);
+    this.#open.set(nonce, { version, names: [...upserts, ...removed] });
     this.#sent = { nonce, version };
     const partial = this.#dirty.size + this.#missing.size > 0;
     const checksum = this.#audit && !partial ? truth.checksum() : undefined;
@@ -216,7 +226,25 @@ export class ServerSubscription {
       wanted: this.#wanted.size, pending: this.#dirty.size + this.#missing.size, unacked: this.#open.size,
       sentNonce: this.#sent.nonce, sentVersion: this.#sent.version,
       ackedNonce: this.#acked.nonce, ackedVersion: this.#acked.version, nack: this.#nack, refused: refusedIn(this.#nack),
+      outstanding: [...this.#outstanding].map(([name, reason]) => ({ name, reason })), settled: this.#settled,
     };
+  }
+
+  /** Those that the error names; all of the response when it names none. */
+  #refuse(names: readonly string[], error: string): void {
+    const named = refusedIn(error);
+    // The list of an error may have been cut.
+    if (named.length >= REFUSED_MAX) this.#forgotten = true;
+    for (const r of named.length > 0 ? named : names.map((name) => ({ name, reason: error }))) {
+      if (this.#outstanding.size >= OUTSTANDING_MAX) this.#forgotten = true;
+      else this.#outstanding.set(r.name, r.reason);
+    }
+  }
+
+  get #settled(): boolean {
+    if (!this.#started || this.#forgotten || this.#dirty.size + this.#missing.size + this.#doubtful.size > 0) return false;
+    // An audit's response holds nothing that could be refused.
+    return [...this.#open.values()].every((o) => o.names.length === 0);
   }
 
   /** The first request of a stream: what the client holds decides what it is spared and what it must forget. */

@@ -11,6 +11,7 @@ import { AuthoritySecrets } from "../root-secret.ts";
 import { watchKubernetes } from "../sources/kubernetes.ts";
 import { createAllocator } from "../status/allocator.ts";
 import { keepTrustAnchor } from "../status/trust-anchor.ts";
+import { keepNodesUntainted } from "../status/node-taint.ts";
 import { keepGatewayClasses } from "../status/gateway-classes.ts";
 import { createStatusWriter } from "../status/writer.ts";
 import type { Platform } from "./platform.ts";
@@ -33,6 +34,7 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
       const status = createStatusWriter({ client, desired: mesh.statuses, objects: mesh.sources, clock, log: log.child("status") });
       const allocator = createAllocator({ client, entries: mesh.serviceEntries, objects: mesh.sources.serviceEntries, clock, log: log.child("status") });
       const classes = keepGatewayClasses({ client, classes: mesh.sources.gatewayClasses, clock, log: log.child("status") });
+      const taints = config.untaintNodes ? [keepNodesUntainted({ client, nodes: mesh.sources.nodes, pods: mesh.sources.pods, agentNamespace: config.namespace, taint: config.nodeTaint, clock, log: log.child("status") })] : [];
       const anchor = keepTrustAnchor({ client, namespaces: mesh.sources.namespaces, rootsPem, crlPem: () => authority.current().crlPem, clock, log: log.child("status") });
       const webhooks = config.httpsPort < 0 ? undefined : keepWebhooks({ client, namespace: config.namespace, rootsPem, clock, log: log.child("admission") });
       const waypoints = runWaypoints({
@@ -51,7 +53,7 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
           roller.lead(leading);
           waypoints.lead(leading);
           webhooks?.lead(leading);
-          for (const writer of [status, allocator, classes])
+          for (const writer of [status, allocator, classes, ...taints])
             if (leading) writer.resume(writer.keys());
             else writer.pause();
         },
@@ -67,6 +69,7 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
           await status.stop();
           await allocator.stop();
           await classes.stop();
+          for (const t of taints) await t.stop();
           await anchor.stop();
           await waypoints.stop();
           await webhooks?.stop();

@@ -40,9 +40,11 @@ for (const backend of ["nft", "iptables"] as const) for (const versions of [[4],
   let client: CityPod;
   let outside: CityPod;
   let kubelet: CityPod;
-  let far: BoundZtunnel;
+  let far: BoundZtunnel | undefined;
 
-  before(async () => {
+  before(async function () {
+    // Two ztunnels and seven namespaces: a full machine takes its time.
+    this.timeout(60_000);
     await city.start();
     client = await city.pod("client", of(1));
     const near = await city.pod("near", of(2));
@@ -67,7 +69,8 @@ for (const backend of ["nft", "iptables"] as const) for (const versions of [[4],
     while (city.lines.filter((l) => l["msg"] === "ready").length < 2) await city.line(() => city.lines.filter((l) => l["msg"] === "ready").length === 2);
   });
   after(async () => {
-    await far.drain();
+    // Also after a `before` that failed: what it made must not stay.
+    await far?.drain();
     await city.stop();
   });
   beforeEach(() => { city.lines.length = 0; });

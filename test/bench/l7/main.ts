@@ -23,7 +23,10 @@ const IDLE_CONNECTIONS = 10_000;
 /** The proxy has one processor, load and backend share the other. */
 const [PROXY_CPU, LOAD_CPU] = [0, 1];
 
-const { values } = parseArgs({ options: { only: { type: "string" }, rounds: { type: "string", default: "3" }, seconds: { type: "string", default: "3" }, "node-options": { type: "string", default: "" }, memory: { type: "boolean", default: false } } });
+/** As in the pods that istiod-lite makes of a Gateway. */
+const POD_OPTIONS = "--max-semi-space-size=4";
+
+const { values } = parseArgs({ options: { only: { type: "string" }, rounds: { type: "string", default: "3" }, seconds: { type: "string", default: "3" }, "node-options": { type: "string", default: POD_OPTIONS }, memory: { type: "boolean", default: false } } });
 const seconds = Number(values.seconds);
 const rounds = Number(values.rounds);
 const envoy = process.env["ENVOY"] || undefined;

@@ -102,7 +102,9 @@ export function authorizeRequest(policies: readonly RequestPolicy[], facts: Requ
 }
 
 function deciderOf(policy: RequestPolicy, facts: RequestAuthzFacts, reading: Reading): RequestDecider | undefined {
-  for (const [i, rule] of policy.rules.entries()) {
+  for (let i = 0; i < policy.rules.length; i++) {
+    const rule = policy.rules[i];
+    if (rule === undefined) continue;
     if (reading === "allow" && facts.http === undefined && needsHttp(rule)) continue;
     const fields = ruleFields(rule, facts, reading);
     if (fields !== undefined) return { policy: policyKey(policy), rule: i, fields };
@@ -112,30 +114,31 @@ function deciderOf(policy: RequestPolicy, facts: RequestAuthzFacts, reading: Rea
 
 /** The fields by which a rule holds; undefined: it does not. A rule that denies is tried with each token of the request by itself. */
 function ruleFields(rule: RequestRule, facts: RequestAuthzFacts, reading: Reading): readonly RequestField[] | undefined {
-  const tokens = facts.http?.tokens ?? [];
-  const tried = reading === "allow" || tokens.length < 2 ? [tokens[0]] : tokens;
-  for (const token of tried) {
-    const source = anyPart(rule.from, (s) => failingSource(s, facts, token, reading), sourceFields);
-    if (source === undefined) continue;
-    const operation = anyPart(rule.to, (o) => failingOperation(o, facts, reading), operationFields);
-    if (operation === undefined) continue;
-    if (rule.when.every((c) => conditionHolds(c, facts, token, reading))) return [...source, ...operation, ...rule.when.map((c): RequestField => `when ${keyText(c.key)}`)];
+  const tokens = facts.http?.tokens;
+  if (reading === "allow" || tokens === undefined || tokens.length < 2) return fieldsWith(rule, facts, tokens?.[0], reading);
+  for (const token of tokens) {
+    const fields = fieldsWith(rule, facts, token, reading);
+    if (fields !== undefined) return fields;
   }
   return undefined;
 }
 
-/** Nothing written: anybody, anything. Otherwise one of the parts must hold. */
-function anyPart<T>(parts: readonly T[], failing: (part: T) => RequestField | undefined, fieldsOf: (part: T) => readonly RequestField[]): readonly RequestField[] | undefined {
-  if (parts.length === 0) return [];
-  const held = parts.find((part) => failing(part) === undefined);
-  return held === undefined ? undefined : fieldsOf(held);
+/** Nothing written: anybody, anything. Otherwise one of the parts must hold. Fields are only named of a rule that holds: most do not. */
+function fieldsWith(rule: RequestRule, facts: RequestAuthzFacts, token: TokenIdentity | undefined, reading: Reading): readonly RequestField[] | undefined {
+  let source: PolicySource | undefined;
+  for (const s of rule.from) if (failingSource(s, facts, token, reading) === undefined) { source = s; break; }
+  if (source === undefined && rule.from.length > 0) return undefined;
+  let operation: PolicyOperation | undefined;
+  for (const o of rule.to) if (failingOperation(o, facts, reading) === undefined) { operation = o; break; }
+  if (operation === undefined && rule.to.length > 0) return undefined;
+  for (const c of rule.when) if (!conditionHolds(c, facts, token, reading)) return undefined;
+  return [...(source === undefined ? [] : sourceFields(source)), ...(operation === undefined ? [] : operationFields(operation)), ...rule.when.map((c): RequestField => `when ${keyText(c.key)}`)];
 }
 
 /** The first field of a source that does not hold. */
 export function failingSource(s: PolicySource, facts: RequestAuthzFacts, token: TokenIdentity | undefined, reading: Reading): RequestField | undefined {
   const { peer, http } = facts;
-  const principal = peer === undefined ? undefined : principalOf(peer);
-  const named = (m: StringMatch): boolean => principal !== undefined && stringMatches(m, principal);
+  const named = (m: StringMatch): boolean => peer !== undefined && stringMatches(m, principalOf(peer));
   const account = (a: ServiceAccountMatch): boolean => peer !== undefined && a.namespace === peer.namespace && a.serviceAccount === peer.serviceAccount;
   const block = (ip: Ip) => (c: Cidr): boolean => cidrContains(c, ip);
   if (!either(s.principals, named)) return "principals";

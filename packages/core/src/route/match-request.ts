@@ -28,9 +28,13 @@ export function failingDemand(match: RequestMatch, facts: MatchFacts): string | 
   if (match.path !== undefined && !pathMatches(match.path, facts.path)) return `path ${match.path.kind} ${match.path.value}`;
   if (match.grpc !== undefined && !grpcMatches(match.grpc, facts)) return `grpc method ${match.grpc.service ?? "*"}/${match.grpc.method ?? "*"}`;
   if (match.method !== undefined && !textMatches(match.method, facts.method)) return `method ${describeText(match.method)}`;
-  for (const [i, header] of match.headers.entries()) if (!repeats(match.headers, i) && !headerMatches(header, facts)) return `header ${header.name} ${header.invert ? "not " : ""}${describeText(header.value)}`;
-  for (const [i, query] of match.query.entries()) {
-    if (repeats(match.query, i)) continue;
+  for (let i = 0; i < match.headers.length; i++) {
+    const header = match.headers[i];
+    if (header !== undefined && !repeats(match.headers, i) && !headerMatches(header, facts)) return `header ${header.name} ${header.invert ? "not " : ""}${describeText(header.value)}`;
+  }
+  for (let i = 0; i < match.query.length; i++) {
+    const query = match.query[i];
+    if (query === undefined || repeats(match.query, i)) continue;
     const value = firstParameter(facts.query, query.name);
     if (value === undefined || !textMatches(query.value, value)) return `query parameter ${query.name} ${describeText(query.value)}`;
   }

@@ -145,7 +145,7 @@ async function measureMemory(way: Way, ports: BackendPorts): Promise<void> {
 }
 
 function report(): void {
-  const median = (name: string, of: (s: Sample) => number): number => { const all = (samples.get(name) ?? []).map(of).sort((a, b) => a - b); return all[all.length >> 1] ?? Number.NaN; };
+  const median = (name: string, of: (s: Sample) => number): number => { const all = (samples.get(name) ?? []).map(of).sort((a, b) => a - b); return ((all[(all.length - 1) >> 1] ?? Number.NaN) + (all[all.length >> 1] ?? Number.NaN)) / 2; };
   const row = (what: string, ambit: number, other: number, goal: number, digits = 1): string =>
     `| ${what} | ${ambit.toFixed(digits)} | ${Number.isNaN(other) ? "–" : other.toFixed(digits)} | ${Number.isNaN(other) ? "–" : (ambit / other).toFixed(2)} | ${goal.toFixed(2)} | ${Number.isNaN(other) ? "–" : ambit / other <= goal ? "yes" : "no"} |`;
   const rows = chosen.map(([name, s]) => row(`${name}, CPU, µs`, median(`${name} ambit`, (x) => x.us), median(`${name} envoy`, (x) => x.us), s.goal));

@@ -39,7 +39,25 @@ export const hostKernel: Kernel = {
     const fd = boundSocket(ns, at, C.SOCK_DGRAM, options);
     const socket = createSocket(familyOf(at.ip) === 6 ? "udp6" : "udp4");
     socket.bind({ fd });
+    datagramSockets.set(socket, { fd, at });
+    const { close } = socket;
+    socket.close = (done) => { datagramSockets.delete(socket); return close.call(socket, done); };
     return socket;
+  },
+  retireDatagram(socket) {
+    // A connected datagram socket is not chosen for anybody but its peer, and its peer is itself.
+    const bound = datagramSockets.get(socket);
+    if (bound === undefined) return;
+    const own = encodeSockaddr(bound.at);
+    check(sys.connect(bound.fd, own, own.length), "connect", `${bound.at.ip} port ${bound.at.port}`);
+  },
+  unread(socket) {
+    const fd = datagramSockets.get(socket)?.fd;
+    if (fd === undefined) return false;
+    const set = Buffer.alloc(8);
+    set.writeInt32LE(fd, 0);
+    set.writeInt16LE(C.POLLIN, 4);
+    return sys.poll(set, 1, 0) > 0 && (set.readInt16LE(6) & C.POLLIN) !== 0;
   },
   dial(ns, to, options) {
     const fd = hostKernel.openStream(ns, to, options);
@@ -126,6 +144,9 @@ function dialSocket(to: SocketAddress, options: DialOptions): number {
     throw error;
   }
 }
+
+/** Descriptors of datagram sockets that are open: Node shows none. */
+const datagramSockets = new WeakMap<DatagramSocket, { readonly fd: number; readonly at: SocketAddress }>();
 
 const answer = Buffer.alloc(SOCKADDR_MAX);
 const answerSize = Buffer.alloc(4);

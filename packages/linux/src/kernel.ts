@@ -49,6 +49,10 @@ export interface Kernel {
   /** A bound stream descriptor in `ns`, not listening yet: for engines of their own. The caller closes it. */
   bindStream(ns: Netns | undefined, at: SocketAddress, options: ListenOptions): number;
   bindDatagram(ns: Netns | undefined, at: SocketAddress, options: ListenOptions): DatagramSocket;
+  /** From now on the other sockets of its SO_REUSEPORT group get what is sent to its address. What waits in it can be read, and it can answer. */
+  retireDatagram(socket: DatagramSocket): void;
+  /** Datagrams wait in the kernel that were not read yet. */
+  unread(socket: DatagramSocket): boolean;
   /** Starts a connection from inside `ns`; the socket emits connect or error. */
   dial(ns: Netns | undefined, to: SocketAddress, options: DialOptions): Socket;
   /** A stream descriptor made in `ns`, ready for connect(2). The caller closes it. */

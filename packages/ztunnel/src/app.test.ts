@@ -436,6 +436,25 @@ describe("ztunnel on network namespaces", function () {
       await drained;
       assert.equal(city.ztunnel, next);
     });
+    it("no question about a name is lost when a predecessor ends: those that nobody read yet are answered too", async () => {
+      const old = city.ztunnel;
+      await city.startZtunnel({ CONNECTION_TERMINATION_DEADLINE: "60s" });
+      await city.connectedAgain();
+      for (const pod of [client, server, bob]) assert.equal(await city.add(pod), "");
+      assert.equal(await city.snapshotSent(), "");
+      await city.line((l) => l["msg"] === "ready");
+      // The kernel gives each port to one of the two: with so many, both have some.
+      const asking = Array.from({ length: 64 }, () => hostKernel.bindDatagram(client.netns, { ip: ip("0.0.0.0"), port: 0 }, {}));
+      try {
+        const answers = asking.map((socket) => once(socket, "message", { signal: AbortSignal.timeout(4_000) }).then(() => "answered", () => "lost"));
+        await Promise.all(asking.map((socket) => new Promise((sent) => socket.send(query("web"), 53, "10.77.0.3", sent))));
+        // The questions are in the kernel's queues, and our event loop has not turned since.
+        await old.drain();
+        assert.equal((await Promise.all(answers)).filter((a) => a === "lost").length, 0);
+      } finally {
+        for (const socket of asking) socket.close();
+      }
+    });
     it("connections that stay open end spread over the window, idle ones first, with an end rather than a reset", async () => {
       await city.ztunnel.drain();
       await city.startZtunnel({ CONNECTION_TERMINATION_DEADLINE: "2s" });

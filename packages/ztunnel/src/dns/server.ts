@@ -117,7 +117,9 @@ export class DnsServer implements DnsAcceptors {
       if (this.#underWay.size >= QUESTIONS_MAX) return;
       void this.#track(this.answer(query, "udp").then((reply) => {
         // The client may be gone, a resolver asks again; our own socket may be closed by now.
-        if (reply !== undefined && open) socket.send(reply, from.port, from.address, () => undefined);
+        if (reply === undefined || !open) return;
+        // Node sends in a later step: answered is what has left.
+        return new Promise<void>((sent) => socket.send(reply, from.port, from.address, () => sent()));
       }));
     });
   }

@@ -5,7 +5,7 @@ import type { Socket as DatagramSocket } from "node:dgram";
 import type { Server, Socket } from "node:net";
 import { UNSPECIFIED_V4, type Ip, type SocketAddress } from "@ambit/core";
 import { insideNetns, SyscallError, type Kernel, type Netns } from "@ambit/linux";
-import { errorText, type Logger } from "@ambit/runtime";
+import { errorText, nextTurn, type Logger } from "@ambit/runtime";
 import { listenDescriptor, type TcpConnection } from "@ambit/transport";
 
 export const OUTBOUND_PORT = 15001;
@@ -30,7 +30,7 @@ export interface DnsAcceptors {
 }
 
 export interface ListenersOptions {
-  readonly kernel: Pick<Kernel, "bindStream" | "listen" | "bindDatagram">;
+  readonly kernel: Pick<Kernel, "bindStream" | "listen" | "bindDatagram" | "retireDatagram" | "unread">;
   readonly netns: Netns;
   readonly mark: number;
   readonly reusePort: boolean;
@@ -49,6 +49,9 @@ export interface Listeners {
   /** The same, but DNS questions that came in are answered first. */
   drain(): Promise<void>;
 }
+
+/** A socket's queue holds some hundred datagrams, and each turn of the event loop reads dozens. */
+const READ_TURNS_MAX = 1_024;
 
 /** All or none: resolves once the kernel accepts connections on every port. */
 export async function startListeners(o: ListenersOptions): Promise<Listeners> {
@@ -95,6 +98,9 @@ export async function startListeners(o: ListenersOptions): Promise<Listeners> {
     close,
     async drain() {
       closeAll(open);
+      // What came in before is ours: a question that nobody reads is asked again after seconds.
+      for (const socket of datagrams) o.kernel.retireDatagram(socket);
+      for (let turns = 0; turns < READ_TURNS_MAX && datagrams.some((socket) => o.kernel.unread(socket)); turns++) await nextTurn();
       await o.dns?.settle();
       closeAll(datagrams);
     },

@@ -1,7 +1,7 @@
 // Owns how long the mesh takes to do what it was told: enrol a namespace's pods, refuse by a policy, cut what is open.
 import { KINDS, type KubeObject, type Pod } from "@ambit/kube";
 import { documents, samplePod } from "../e2e/client-log.fixture.ts";
-import { isEnrolled } from "../e2e/lab.fixture.ts";
+import { isEnrolled } from "../e2e/cluster.fixture.ts";
 import { makeNamespace, NODES, type Rig } from "./rig.ts";
 import type { Results } from "./results.ts";
 import { median } from "./results.ts";

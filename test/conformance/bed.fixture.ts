@@ -1,14 +1,12 @@
-// Owns the bed of the mesh conformance cases: a lab with echo-v1, echo-v2 and echo in one namespace, a client in another, and a waypoint for both.
+// Owns the bed of the mesh conformance cases: a cluster with echo-v1, echo-v2 and echo in one namespace, a client in another, and a waypoint for both.
 import assert from "node:assert/strict";
-import { dirname, join } from "node:path";
 import { KINDS, type KubeObject } from "@ambit/kube";
 import { ambitLater } from "../e2e/cli.fixture.ts";
 import { accountOf, documents } from "../e2e/client-log.fixture.ts";
-import { TestLab } from "../e2e/lab.fixture.ts";
+import { TestCluster } from "../e2e/cluster.fixture.ts";
 
 export const MESH = "gateway-conformance-mesh";
 export const CONSUMER = "gateway-conformance-mesh-consumer";
-const PROGRAM = join(import.meta.dirname, "echo.ts");
 /** The suite's own patience, and how often in a row a check must hold. */
 const CONSISTENCY_MS = 30_000;
 export const IN_A_ROW = 3;
@@ -19,12 +17,12 @@ export interface Answer { readonly status: number; readonly headers: Readonly<Re
 export interface Ask { readonly method?: string; readonly headers?: Readonly<Record<string, string>>; readonly count?: number; readonly h2?: boolean; readonly body?: string; readonly from?: { readonly namespace: string; readonly pod: string } }
 
 export const podOf = (name: string): string => `${name}-pod`;
-export const echoPod = (name: string, namespace: string, node: string, labels: Readonly<Record<string, string>> = {}): string => JSON.stringify({
+export const echoPod = (lab: TestCluster, name: string, namespace: string, node: string, labels: Readonly<Record<string, string>> = {}): string => JSON.stringify({
   // Another name than its Service's: a pod finds its own host name in /etc/hosts.
   apiVersion: "v1", kind: "Pod", metadata: { name: podOf(name), namespace, labels: { app: "echo", version: name.replace("echo-", ""), instance: name, ...labels } },
   spec: {
     nodeSelector: { "kubernetes.io/hostname": node }, terminationGracePeriodSeconds: 0, serviceAccountName: name,
-    containers: [{ name: "echo", image: "ambit/sample:lab", command: [process.execPath, PROGRAM, "serve", name] }],
+    containers: [{ name: "echo", image: "ambit/sample:lab", command: lab.program("echo", "serve", name) }],
   },
 });
 const echoService = (name: string, selector: object, grpcProtocol?: string): string => JSON.stringify({
@@ -37,17 +35,17 @@ const echoService = (name: string, selector: object, grpcProtocol?: string): str
 const namespace = (name: string): string => JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name, labels: { "istio.io/dataplane-mode": "ambient", "gateway-conformance": "mesh" } } });
 
 export class MeshBed {
-  readonly lab: TestLab;
+  readonly lab: TestCluster;
 
   /** `echo: false`: without the suite's own objects. */
   static async start(o: { readonly echo?: boolean } = {}): Promise<MeshBed> {
-    const lab = await TestLab.start();
+    const lab = await TestCluster.start();
     if (o.echo === false) return new MeshBed(lab);
     try {
       await lab.apply(documents(
         namespace(MESH), namespace(CONSUMER), ...["echo-v1", "echo-v2"].map((n) => accountOf(n, MESH)), accountOf("echo-v1", CONSUMER),
         echoService("echo", { app: "echo" }, "kubernetes.io/h2c"), echoService("echo-v1", { instance: "echo-v1" }), echoService("echo-v2", { instance: "echo-v2" }),
-        echoPod("echo-v1", MESH, "node-1"), echoPod("echo-v2", MESH, "node-2"), echoPod("echo-v1", CONSUMER, "node-2"),
+        echoPod(lab, "echo-v1", MESH, "node-1"), echoPod(lab, "echo-v2", MESH, "node-2"), echoPod(lab, "echo-v1", CONSUMER, "node-2"),
       ));
       await Promise.all([lab.ready(MESH, { enrolled: true, count: 2 }), lab.ready(CONSUMER, { enrolled: true, count: 1 })]);
       const bed = new MeshBed(lab);
@@ -60,7 +58,7 @@ export class MeshBed {
     }
   }
 
-  private constructor(lab: TestLab) {
+  private constructor(lab: TestCluster) {
     this.lab = lab;
   }
 
@@ -69,7 +67,7 @@ export class MeshBed {
   }
 
   ambit(...args: string[]): ReturnType<typeof ambitLater> {
-    return ambitLater([...args, "--state", dirname(this.lab.kubeconfig)]);
+    return ambitLater([...args, ...this.lab.cliOptions]);
   }
 
   /** From echo-v1 of the mesh namespace unless said otherwise. */
@@ -79,7 +77,7 @@ export class MeshBed {
       ...(o.method === undefined ? [] : ["--method", o.method]), ...Object.entries(o.headers ?? {}).flatMap(([k, v]) => ["-H", `${k}:${v}`]),
       ...(o.count === undefined ? [] : ["--count", String(o.count)]), ...(o.h2 === true ? ["--h2"] : []), ...(o.body === undefined ? [] : ["--body", o.body]),
     ];
-    const text = await this.lab.kubectl("-n", from.namespace, "exec", from.pod, "--", process.execPath, PROGRAM, "ask", url, ...args);
+    const text = await this.lab.kubectl("-n", from.namespace, "exec", from.pod, "--", ...this.lab.program("echo", "ask", url, ...args));
     return text.trim().split("\n").map((line) => JSON.parse(line) as Answer);
   }
 

@@ -1,9 +1,9 @@
 // Owns reading what the sample's clients say: every request and held connection of a pod, from its log.
-import type { TestLab } from "./lab.fixture.ts";
+import type { TestCluster } from "./cluster.fixture.ts";
 
 export interface Said { readonly t: number; readonly kind: "request" | "hold"; readonly ok?: boolean; readonly error?: string; readonly client?: string; readonly event?: string; readonly status?: number }
 
-export async function saidBy(lab: TestLab, namespace: string, pod: string): Promise<Said[]> {
+export async function saidBy(lab: TestCluster, namespace: string, pod: string): Promise<Said[]> {
   const text = await lab.kubectl("-n", namespace, "logs", pod);
   return text.split("\n").flatMap((line) => {
     if (!line.startsWith("{")) return [];
@@ -13,7 +13,7 @@ export async function saidBy(lab: TestLab, namespace: string, pod: string): Prom
 }
 
 /** Asks again until `test` holds of what was said; the log itself is the event source, read at most every 100 ms. */
-export async function saidUntil(lab: TestLab, namespace: string, pod: string, test: (said: Said[]) => boolean, limitMs = 15_000): Promise<Said[]> {
+export async function saidUntil(lab: TestCluster, namespace: string, pod: string, test: (said: Said[]) => boolean, limitMs = 15_000): Promise<Said[]> {
   const deadline = Date.now() + limitMs;
   for (;;) {
     // The kubelet or the API server may be down: what the pod said is still there afterwards.

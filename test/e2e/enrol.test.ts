@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { KINDS, type KubeObject, type Pod } from "@ambit/kube";
 import { accountOf, documents, namespaceOf, samplePod, saidUntil, serviceOf, type Said } from "./client-log.fixture.ts";
-import { isEnrolled, isReady, TestLab } from "./lab.fixture.ts";
+import { isEnrolled, isReady, TestCluster } from "./cluster.fixture.ts";
 
 const CLIENT = ["client", "--url", "http://server.t:8080/", "--hold", "server.t:9080", "--every", "5"];
 const ROUNDS = 10;
@@ -18,11 +18,11 @@ describe("joining and leaving under 200 new connections a second", function () {
   this.timeout(300_000);
   // One second try, which the reporter names: the test shares two cores with the cluster it watches.
   this.retries(1);
-  let lab: TestLab;
+  let lab: TestCluster;
   let rounds: { joined: number; left: number; gone: number }[];
   let started: number;
   before(async () => {
-    lab = await TestLab.start();
+    lab = await TestCluster.start();
     await lab.apply(documents(namespaceOf("t", false), accountOf("client"), accountOf("server"), serviceOf("server"), samplePod({ name: "server", account: "server", node: "node-2", args: ["serve", "--name", "server"] })));
     await lab.ready("t", { count: 1 });
     await lab.apply(samplePod({ name: "client", account: "client", node: "node-1", args: CLIENT }));
@@ -77,15 +77,18 @@ describe("joining and leaving under 200 new connections a second", function () {
   });
 
   it("rules that somebody deletes in a pod come back, and are counted", async () => {
-    await lab.client.patch(KINDS.configMaps, "istio-system", "istio-cni-config", { data: { AMBIT_VERIFY_INTERVAL: "1s" } });
+    const verifyEvery = (interval: string | null) => lab.client.patch(KINDS.configMaps, "istio-system", "istio-cni-config", { data: { AMBIT_VERIFY_INTERVAL: interval } });
+    await verifyEvery("1s");
     await restartAgents();
-    const inServer = (command: string) => lab.run("node-2", "sh", "-c", `nsenter --net=/proc/$(pgrep -o -f "serve --name server$")/ns/net ${command}`);
-    const standing = await inServer("nft -s list table inet istio-ambient-nat");
-    await inServer("nft delete table inet istio-ambient-nat");
+    const server = await lab.client.get<Pod>(KINDS.pods, "t", "server");
+    const list = () => lab.inPodNetwork(server, "nft", "-s", "list", "table", "inet", "istio-ambient-nat");
+    const standing = await list();
+    await lab.inPodNetwork(server, "nft", "delete", "table", "inet", "istio-ambient-nat");
     const metrics = () => lab.run("node-2", "curl", "-s", "http://127.0.0.1:15014/metrics");
     const deadline = Date.now() + REPAIR_MS;
     while (!/ambit_cni_rules_drift_total\{where="pod"\} [1-9]/.test(await metrics())) assert.ok(Date.now() < deadline, "the change was found");
-    assert.equal(await inServer("nft -s list table inet istio-ambient-nat"), standing);
+    assert.equal(await list(), standing);
+    await verifyEvery(null);
   });
 
   it("agent down: a pod outside the mesh starts, one inside waits and says why, and starts when the agent is back", async () => {
@@ -101,7 +104,7 @@ describe("joining and leaving under 200 new connections a second", function () {
   });
 
   const restartAgents = async () => {
-    for (const pid of lab.pids("packages/cni/src/main.ts")) process.kill(pid, "SIGKILL");
+    await lab.kill("cni");
     await lab.until<Pod>(KINDS.pods, "istio-system", (pods) => pods.filter((p) => p.metadata.labels?.["k8s-app"] === "istio-cni-node").every((p) => !isReady(p)) || pods.some((p) => (p.status?.["containerStatuses"] as { restartCount?: number }[] | undefined)?.some((c) => (c.restartCount ?? 0) > 0) === true));
     await lab.ready("istio-system");
   };

@@ -2,22 +2,30 @@
 import { execFile } from "node:child_process";
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { promisify } from "node:util";
-import { applyManifests, KINDS, KubeClient, parseKubeconfig, parseManifests, type Kind, type KubeObject, type Pod } from "@ambit/kube";
+import { KubeClient, parseKubeconfig, type Pod } from "@ambit/kube";
 import { enterCommand, startLab, type Lab } from "@ambit/lab/supervisor";
 import { installMesh, meshReady } from "@ambit/cli/mesh";
+import { TestCluster, type Part, type Process, type Program } from "./cluster.fixture.ts";
 
 const ROOT = join(import.meta.dirname, "../..");
 const exec = promisify(execFile);
 const OUTPUT_MAX = 64 * 1024 * 1024;
+const LINK = "port-1";
+const PROGRAMS: Readonly<Record<Program, string>> = { streams: "e2e/programs/streams.ts", resolve: "e2e/programs/resolve.ts", authorizer: "e2e/programs/authorizer.ts", garbage: "e2e/programs/garbage.ts", echo: "conformance/echo.ts" };
+/** As it is on their command lines. */
+const PARTS: Readonly<Record<Part, string>> = {
+  "istiod-lite": "istiod-lite/src/main.ts", cni: "packages/cni/src/main.ts", ztunnel: "ztunnel/src/main.ts", dns: "lab/src/dns/main.ts", kubelet: "kubelet", apiserver: "lab/src/apiserver/main.ts", controllers: "lab/src/controllers/main.ts",
+};
 
-export class TestLab {
-  readonly client: KubeClient;
+export class TestLab extends TestCluster {
+  readonly notLab = undefined;
+  readonly nodePath = process.execPath;
   readonly #lab: Lab;
   readonly #folder: string;
 
-  static async start(options: { nodes?: number; mesh?: boolean } = {}): Promise<TestLab> {
+  static override async start(options: { nodes?: number; mesh?: boolean } = {}): Promise<TestLab> {
     // Socket paths are short: the state folder's must be too.
     const folder = mkdtempSync(join(tmpdir(), "ae-"));
     const lab = await startLab({ state: join(folder, "s"), nodes: options.nodes ?? 2, port: 0 });
@@ -35,13 +43,14 @@ export class TestLab {
   }
 
   private constructor(lab: Lab, folder: string) {
+    const { kubeconfig } = lab.layout;
+    super(new KubeClient(parseKubeconfig(readFileSync(kubeconfig, "utf8"), kubeconfig)), kubeconfig);
     this.#lab = lab;
     this.#folder = folder;
-    this.client = new KubeClient(parseKubeconfig(readFileSync(lab.layout.kubeconfig, "utf8"), lab.layout.kubeconfig));
   }
 
   get record(): Lab["record"] { return this.#lab.record; }
-  get kubeconfig(): string { return this.#lab.layout.kubeconfig; }
+  get cliOptions(): readonly string[] { return ["--state", dirname(this.kubeconfig)]; }
   get logs(): string { return this.#lab.layout.logs; }
   /** Folder of the lab's images. */
   get images(): string { return this.#lab.layout.images; }
@@ -52,21 +61,6 @@ export class TestLab {
     rmSync(this.#folder, { recursive: true, force: true });
   }
 
-  /** As on Kubernetes, a pod is refused until its namespace has got its service account: new namespaces are waited for. */
-  async apply(yaml: string): Promise<KubeObject[]> {
-    const objects = parseManifests(yaml, "test");
-    const namespaces = objects.filter((o) => o.kind === "Namespace");
-    const applied = await applyManifests(this.client, namespaces, { fieldManager: "test" });
-    for (const { metadata } of namespaces) await this.until(KINDS.serviceAccounts, metadata.name, (accounts) => accounts.some((a) => a.metadata.name === "default"));
-    return [...applied, ...(await applyManifests(this.client, objects.filter((o) => o.kind !== "Namespace"), { fieldManager: "test" }))];
-  }
-
-  /** kubectl's stdout; rejects with its stderr. */
-  async kubectl(...args: string[]): Promise<string> {
-    const { stdout } = await exec("kubectl", ["--kubeconfig", this.kubeconfig, ...args], { maxBuffer: OUTPUT_MAX });
-    return stdout;
-  }
-
   /** A command on the fabric, or in a node's network namespace. */
   async run(node: string | undefined, ...command: string[]): Promise<string> {
     const [program = "", ...args] = enterCommand(this.record, node, command);
@@ -74,21 +68,37 @@ export class TestLab {
     return stdout;
   }
 
-  /** Resolves with the objects of a kind as soon as `test` holds of them; rejects after `limitMs` saying what was there. */
-  async until<T extends KubeObject>(kind: Kind, namespace: string | undefined, test: (items: T[]) => boolean, limitMs = 30_000): Promise<T[]> {
-    const deadline = Date.now() + limitMs;
-    for (;;) {
-      const { items, resourceVersion } = await this.client.list<T>(kind, namespace);
-      if (test(items)) return items;
-      const left = deadline - Date.now();
-      if (left <= 0) throw new Error(`${kind.plural} did not become as expected within ${limitMs} ms: ${JSON.stringify(items.map((i) => [i.metadata.name, i.metadata.annotations, (i["status"] as { phase?: string; conditions?: unknown } | undefined)?.phase]))}`);
-      await this.#nextChange(kind, namespace, resourceVersion, left);
-    }
+  async inPodNetwork(pod: Pod, ...command: string[]): Promise<string> {
+    const own = new RegExp(`\\|-- ${(pod.status?.podIP ?? "no address").replaceAll(".", "\\.")}\\n\\s+/32 host LOCAL`);
+    const inside = this.pids("").find((pid) => {
+      try {
+        return own.test(readFileSync(`/proc/${pid}/net/fib_trie`, "utf8"));
+      } catch {
+        return false; // It ended meanwhile.
+      }
+    });
+    if (inside === undefined) throw new Error(`no process is in the network of ${pod.metadata.name}`);
+    const { stdout } = await exec("nsenter", [`--net=/proc/${inside}/ns/net`, ...command], { maxBuffer: OUTPUT_MAX });
+    return stdout;
   }
 
-  /** Every pod of the namespace is Ready, and enrolled or not as asked. */
-  ready(namespace: string, options: { enrolled?: boolean; count?: number; limitMs?: number } = {}): Promise<Pod[]> {
-    return this.until<Pod>(KINDS.pods, namespace, (pods) => pods.length > 0 && (options.count === undefined || pods.length === options.count) && pods.every((p) => isReady(p) && (options.enrolled === undefined || isEnrolled(p) === options.enrolled)), options.limitMs);
+  async processes(part: Part): Promise<Process[]> {
+    return this.pids(PARTS[part]).map((pid) => ({ node: undefined, pid }));
+  }
+
+  async kill(part: Part): Promise<number> {
+    const pids = this.pids(PARTS[part]);
+    if (pids.length === 0) throw new Error(`no process runs ${part}`);
+    for (const pid of pids) process.kill(pid, "SIGKILL");
+    return Date.now();
+  }
+
+  program(name: Program, ...args: string[]): string[] {
+    return [process.execPath, join(ROOT, "test", PROGRAMS[name]), ...args];
+  }
+
+  async listen(): Promise<string[]> {
+    return enterCommand(this.record, undefined, ["tcpdump", "-i", LINK, "-s", "0", "-U", "-n", "-w", "-", "tcp"]);
   }
 
   /** Pids of the lab's processes (as this machine numbers them) whose command line has `part`; never those of other labs. */
@@ -135,21 +145,4 @@ export class TestLab {
     }
     return false;
   }
-
-  async #nextChange(kind: Kind, namespace: string | undefined, resourceVersion: string, limitMs: number): Promise<void> {
-    const group = kind.group === "" ? "/api/v1" : `/apis/${kind.group}/${kind.version}`;
-    const path = `${group}${namespace === undefined ? "" : `/namespaces/${namespace}`}/${kind.plural}`;
-    const response = await this.client.open("GET", path, { query: { watch: true, resourceVersion, timeoutSeconds: Math.max(1, Math.ceil(limitMs / 1000)) }, timeoutMs: limitMs + 1000 });
-    try {
-      for await (const _ of response as AsyncIterable<Buffer>) return;
-    } catch {
-      // The connection ended with the API server: the next list says what is.
-    } finally {
-      response.destroy();
-    }
-  }
 }
-
-export const isReady = (p: Pod): boolean => p.metadata.deletionTimestamp === undefined && p.status?.conditions?.some((c) => c.type === "Ready" && c.status === "True") === true;
-export const isEnrolled = (p: Pod): boolean => p.metadata.annotations?.["ambient.istio.io/redirection"] === "enabled";
-export const sampleCommand = ["node", join(ROOT, "packages/lab/src/sample/main.ts")];

@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { KINDS, KubeClient, parseKubeconfig, parseManifests, applyManifests, type KubeObject, type Pod } from "@ambit/kube";
 import { ambit, ambitLater } from "./cli.fixture.ts";
 import { accountOf, documents, namespaceOf, samplePod } from "./client-log.fixture.ts";
-import { isEnrolled, isReady } from "./lab.fixture.ts";
+import { isEnrolled, isReady } from "./cluster.fixture.ts";
 
 const NOBODY = 65534;
 const GONE_MS = 2_000;

@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { KINDS, type Condition, type Kind, type KubeObject } from "@ambit/kube";
 import { accountOf, documents, namespaceOf, samplePod, saidBy, saidUntil, serviceOf } from "./client-log.fixture.ts";
 import { ambit } from "./cli.fixture.ts";
-import { TestLab } from "./lab.fixture.ts";
+import { TestCluster } from "./cluster.fixture.ts";
 
 const CLIENT = ["client", "--url", "http://server.t.svc.cluster.local:8080/", "--hold", "server.t:9080", "--every", "50"];
 
@@ -37,13 +37,13 @@ spec:
 
 const VALIDATORS: Kind = { group: "admissionregistration.k8s.io", version: "v1", plural: "validatingwebhookconfigurations", kind: "ValidatingWebhookConfiguration", namespaced: false };
 
-describe("Istio's own objects in the lab", function () {
+describe("Istio's own objects", function () {
   this.timeout(120_000);
   // One second try, which the reporter names: the test shares two cores with the cluster it watches.
   this.retries(1);
-  let lab: TestLab;
+  let lab: TestCluster;
   before(async () => {
-    lab = await TestLab.start();
+    lab = await TestCluster.start();
     await lab.apply(documents(
       namespaceOf("t", true), namespaceOf("outside", false), accountOf("friend"), accountOf("stranger"), accountOf("server"), serviceOf("server"),
       samplePod({ name: "server", account: "server", node: "node-2", args: ["serve", "--name", "server"] }),

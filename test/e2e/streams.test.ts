@@ -1,24 +1,22 @@
 // Through the mesh a connection behaves as on a plain socket: the same program runs between pods that are and are not enrolled.
 import assert from "node:assert/strict";
-import { join } from "node:path";
 import { KINDS, type Pod } from "@ambit/kube";
 import { documents, namespaceOf } from "./client-log.fixture.ts";
-import { TestLab } from "./lab.fixture.ts";
+import { TestCluster } from "./cluster.fixture.ts";
 
-const PROGRAM = join(import.meta.dirname, "programs/streams.ts");
-const pod = (namespace: string, name: string, node: string, args: readonly string[], restartPolicy = "Always"): string => JSON.stringify({
+const pod = (namespace: string, name: string, node: string, command: readonly string[], restartPolicy = "Always"): string => JSON.stringify({
   apiVersion: "v1", kind: "Pod", metadata: { name, namespace, labels: { app: name } },
-  spec: { restartPolicy, nodeSelector: { "kubernetes.io/hostname": node }, terminationGracePeriodSeconds: 0, containers: [{ name: "c", image: "ambit/sample:lab", command: [process.execPath, PROGRAM, ...args] }] },
+  spec: { restartPolicy, nodeSelector: { "kubernetes.io/hostname": node }, terminationGracePeriodSeconds: 0, containers: [{ name: "c", image: "ambit/sample:lab", command }] },
 });
 
 describe("streams between pods", function () {
   this.timeout(120_000);
   // One second try, which the reporter names: the test shares two cores with the cluster it watches.
   this.retries(1);
-  let lab: TestLab;
+  let lab: TestCluster;
   before(async () => {
-    lab = await TestLab.start();
-    await lab.apply(documents(namespaceOf("mesh", true), namespaceOf("plain", false), ...["mesh", "plain"].map((ns) => pod(ns, "server", "node-2", ["serve", "7000"]))));
+    lab = await TestCluster.start();
+    await lab.apply(documents(namespaceOf("mesh", true), namespaceOf("plain", false), ...["mesh", "plain"].map((ns) => pod(ns, "server", "node-2", lab.program("streams", "serve", "7000")))));
     await lab.ready("mesh", { enrolled: true });
     await lab.ready("plain", { enrolled: false });
   });
@@ -27,7 +25,7 @@ describe("streams between pods", function () {
   async function check(namespace: string, name: string, number: number): Promise<Record<string, unknown>> {
     const server = await lab.client.get<Pod>(KINDS.pods, namespace, "server");
     const run = `${name}-${number}`;
-    await lab.apply(pod(namespace, run, "node-1", ["check", server.status?.podIP ?? "", "7000", name, String(number)], "Never"));
+    await lab.apply(pod(namespace, run, "node-1", lab.program("streams", "check", server.status?.podIP ?? "", "7000", name, String(number)), "Never"));
     await lab.until<Pod>(KINDS.pods, namespace, (pods) => pods.some((p) => p.metadata.name === run && (p.status?.phase === "Succeeded" || p.status?.phase === "Failed")), 60_000);
     const said = (await lab.kubectl("-n", namespace, "logs", run)).trim();
     assert.ok(said.startsWith("{"), `${namespace}/${run} said: ${said}`);

@@ -2,12 +2,10 @@
 // policy, tokens; and what happens while waypoints come and go.
 import assert from "node:assert/strict";
 import { generateKeyPairSync, sign } from "node:crypto";
-import { join } from "node:path";
 import { KINDS, type Condition, type KubeObject } from "@ambit/kube";
 import { accountOf, documents } from "./client-log.fixture.ts";
 import { echoPod, MeshBed, podOf, type Answer } from "../conformance/bed.fixture.ts";
 
-const AUTHORIZER = join(import.meta.dirname, "programs/authorizer.ts");
 const NS = "book";
 const CLIENT = { namespace: NS, pod: podOf("productpage") };
 const URL_ = "http://reviews:9080/";
@@ -28,7 +26,7 @@ describe("Istio's objects at a waypoint", function () {
     await bed.lab.apply(documents(
       JSON.stringify({ apiVersion: "v1", kind: "Namespace", metadata: { name: NS, labels: { "istio.io/dataplane-mode": "ambient" } } }),
       ...["reviews-v1", "reviews-v2", "reviews-v3", "productpage"].map((n) => accountOf(n, NS)), JSON.stringify(service("reviews")),
-      ...["v1", "v2", "v3"].map((v, i) => echoPod(`reviews-${v}`, NS, i === 1 ? "node-2" : "node-1", { app: "reviews", version: v })), echoPod("productpage", NS, "node-2", { app: "productpage" }),
+      ...["v1", "v2", "v3"].map((v, i) => echoPod(bed.lab, `reviews-${v}`, NS, i === 1 ? "node-2" : "node-1", { app: "reviews", version: v })), echoPod(bed.lab, "productpage", NS, "node-2", { app: "productpage" }),
     ));
     await bed.lab.ready(NS, { enrolled: true, count: 4 });
     const applied = await bed.ambit("waypoint", "apply", "-n", NS, "--enroll-namespace", "--wait");
@@ -171,7 +169,7 @@ describe("Istio's objects at a waypoint", function () {
     });
   });
 
-  const greeting = (pod = CLIENT.pod): Promise<string> => bed.lab.kubectl("-n", NS, "exec", pod, "--", process.execPath, "-e",
+  const greeting = (pod = CLIENT.pod): Promise<string> => bed.lab.kubectl("-n", NS, "exec", pod, "--", bed.lab.nodePath, "-e",
     "const s=require('net').connect(9090,'reviews');s.setTimeout(4000,()=>s.destroy());s.once('data',d=>{process.stdout.write(String(d));s.destroy()});s.on('error',e=>process.stdout.write(e.code));s.on('close',()=>process.stdout.write('.'))");
 
   it("a connection whose server speaks first passes as TCP, and the L4 part of a policy holds for it", async () => {
@@ -193,7 +191,7 @@ describe("Istio's objects at a waypoint", function () {
     try {
       await bed.with([
         { apiVersion: "v1", kind: "Service", metadata: { name: "authz", namespace: NS, labels: { "istio.io/use-waypoint": "none" } }, spec: { selector: { app: "authz" }, ports: [{ name: "http", port: 8000 }, { name: "grpc", port: 9000 }, { name: "grpc-away", port: 9001 }] } },
-        { apiVersion: "v1", kind: "Pod", metadata: { name: "authz", namespace: NS, labels: { app: "authz" } }, spec: { serviceAccountName: "reviews-v1", terminationGracePeriodSeconds: 0, containers: [{ name: "authz", image: "ambit/sample:lab", command: [process.execPath, AUTHORIZER] }] } },
+        { apiVersion: "v1", kind: "Pod", metadata: { name: "authz", namespace: NS, labels: { app: "authz" } }, spec: { serviceAccountName: "reviews-v1", terminationGracePeriodSeconds: 0, containers: [{ name: "authz", image: "ambit/sample:lab", command: bed.lab.program("authorizer") }] } },
       ], () => bed.with([custom("by-http", { paths: ["/http*"] }), custom("by-grpc", { paths: ["/grpc*"] }), custom("away", { paths: ["/away*"] })], async () => {
         await answered(200, { url: `${URL_}open` });
         await answered(418, { url: `${URL_}http/x` });

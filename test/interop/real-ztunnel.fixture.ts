@@ -3,7 +3,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { KINDS, parseManifests, type KubeObject, type Pod } from "@ambit/kube";
 import { addCommandImage } from "@ambit/lab/images";
-import { isReady, type TestLab } from "../e2e/lab.fixture.ts";
+import { isReady } from "../e2e/cluster.fixture.ts";
+import type { TestLab } from "../e2e/lab.fixture.ts";
 
 export type Variant = "ambit" | "real";
 /** Node name to who runs there. */

@@ -4,7 +4,8 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { KINDS, type Pod } from "@ambit/kube";
 import { documents, namespaceOf, saidBy, samplePod, serviceOf, type Said } from "../e2e/client-log.fixture.ts";
-import { isEnrolled, isReady, TestLab } from "../e2e/lab.fixture.ts";
+import { isEnrolled, isReady } from "../e2e/cluster.fixture.ts";
+import { TestLab } from "../e2e/lab.fixture.ts";
 
 const PROGRAM = join(import.meta.dirname, "../e2e/programs/streams.ts");
 const PODS = 200;

@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { loadImageArchive, type Image } from "@ambit/lab/images";
 import { boot, runIn, type Booting } from "./boot.fixture.ts";
-import { COMPONENTS, type Component } from "./components.ts";
+import { COMPONENTS, type Part } from "./components.ts";
 import { ImageBuilder, type BuiltImage } from "./image.ts";
 import { thisMachine } from "./root/machine.ts";
 
@@ -18,7 +18,7 @@ const STARTS = ALL ? 5 : 1;
 const TOKEN = `${"t".repeat(40)},istio-system/ztunnel\n`;
 
 /** What each program needs to come up without a cluster; the port that says it has. */
-const MINIMAL: Readonly<Record<Component["name"], { readonly env: Readonly<Record<string, string>>; readonly port: number }>> = {
+const MINIMAL: Readonly<Record<Part, { readonly env: Readonly<Record<string, string>>; readonly port: number }>> = {
   "istiod-lite": { env: { AMBIT_CONFIG_DIR: "/tmp/config", AMBIT_TOKENS_FILE: "/tmp/tokens", ROOT_CA_DIR: "/tmp/ca" }, port: 15012 },
   waypoint: { env: { GATEWAY_NAME: "waypoint" }, port: 15008 },
   ztunnel: { env: { XDS_ADDRESS: "127.0.0.1:1", ZTUNNEL_WORKER_THREADS: "2" }, port: 15021 },

@@ -3,8 +3,10 @@
 /** A program of the machine, with what it may be called besides. */
 export interface Program { readonly path: string; readonly names?: readonly string[] }
 
-export interface Component {
-  readonly name: "istiod-lite" | "ztunnel" | "waypoint" | "cni";
+export type Part = "istiod-lite" | "ztunnel" | "waypoint" | "cni";
+
+export interface Component<Name extends string = string> {
+  readonly name: Name;
   readonly description: string;
   /** Files of the source, by the name their bundle gets in /app. Threads have bundles of their own. */
   readonly bundles: Readonly<Record<string, string>>;
@@ -25,7 +27,7 @@ const NOBODY = "1337:1337";
 const ROOT = "0:0";
 const SEQPACKET = { "seqpacket-worker": "packages/linux/src/seqpacket-worker.ts" };
 
-export const COMPONENTS: readonly Component[] = [
+export const COMPONENTS: readonly Component<Part>[] = [
   { name: "istiod-lite", description: "Ambit's control plane", bundles: { main: "packages/istiod-lite/src/main.ts" }, user: NOBODY, native: false, programs: [], modules: [] },
   { name: "waypoint", description: "Ambit's L7 proxy", bundles: { main: "packages/waypoint/src/main.ts" }, user: NOBODY, native: false, programs: [], modules: [] },
   {
@@ -43,3 +45,22 @@ export const COMPONENTS: readonly Component[] = [
     modules: ["xtables"], plugin: "packages/cni/src/plugin/main.ts",
   },
 ];
+
+/**
+ * What the end-to-end tests put into pods of a cluster that has no lab images: the sample application, the programs of the tests, and what they look
+ * at a node with. No part of the mesh; `pnpm images --sample` makes it.
+ */
+export const SAMPLE: Component = {
+  name: "sample", description: "Ambit's sample application and the programs of its end-to-end tests",
+  bundles: {
+    main: "packages/lab/src/sample/main.ts", streams: "test/e2e/programs/streams.ts", resolve: "test/e2e/programs/resolve.ts", authorizer: "test/e2e/programs/authorizer.ts",
+    garbage: "test/e2e/programs/garbage.ts", echo: "test/conformance/echo.ts",
+  },
+  user: ROOT, native: false,
+  programs: [
+    ..."sh cat chmod cp date env find grep head kill ls mkdir readlink rm seq sha256sum sleep sort stat timeout tr curl getent nsenter tcpdump".split(" ").map((name) => ({ path: `/bin/${name}` })),
+    { path: "/sbin/ip" }, { path: "/usr/sbin/nft" },
+    { path: "/usr/sbin/xtables-nft-multi", names: ["iptables-nft-save", "ip6tables-nft-save"] }, { path: "/usr/sbin/xtables-legacy-multi", names: ["iptables-legacy-save", "ip6tables-legacy-save"] },
+  ],
+  modules: ["xtables"],
+};

@@ -3,24 +3,30 @@ import { execFileSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { COMPONENTS } from "./components.ts";
+import { COMPONENTS, SAMPLE } from "./components.ts";
 import { ImageBuilder } from "./image.ts";
 import { thisMachine } from "./root/machine.ts";
 
 const REPO = join(import.meta.dirname, "../../..");
 const MIB = 1024 * 1024;
 
-const { values } = parseArgs({ options: { out: { type: "string" }, only: { type: "string", multiple: true } } });
+/** What a tag may be (OCI distribution-spec 1.1). */
+const TAG = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+
+const { values } = parseArgs({ options: { out: { type: "string" }, only: { type: "string", multiple: true }, tag: { type: "string" }, sample: { type: "boolean" } } });
 const out = values.out;
-if (out === undefined) throw new Error("usage: pnpm images --out DIR [--only NAME]…");
-const unknown = (values.only ?? []).filter((name) => !COMPONENTS.some((c) => c.name === name));
-if (unknown.length > 0) throw new Error(`no image is called ${unknown.join(", ")}: there are ${COMPONENTS.map((c) => c.name).join(", ")}`);
-const { version } = JSON.parse(readFileSync(join(REPO, "package.json"), "utf8")) as { version: string };
+if (out === undefined) throw new Error("usage: pnpm images --out DIR [--only NAME]… [--tag TAG] [--sample]");
+const components = values.sample === true ? [SAMPLE] : COMPONENTS;
+const unknown = (values.only ?? []).filter((name) => !components.some((c) => c.name === name));
+if (unknown.length > 0) throw new Error(`no image is called ${unknown.join(", ")}: there are ${components.map((c) => c.name).join(", ")}`);
+const { version: own } = JSON.parse(readFileSync(join(REPO, "package.json"), "utf8")) as { version: string };
+const version = values.tag ?? own;
+if (!TAG.test(version)) throw new Error(`"${version}" cannot be the tag of an image`);
 
 mkdirSync(out, { recursive: true });
 const machine = thisMachine(REPO);
 const builder = new ImageBuilder({ repo: REPO, version, revision: revision(), machine });
-for (const component of COMPONENTS.filter((c) => values.only === undefined || values.only.includes(c.name))) {
+for (const component of components.filter((c) => values.only === undefined || values.only.includes(c.name))) {
   const image = await builder.build(component);
   const stem = `${component.name}-${version}-${machine.architecture}`;
   writeFileSync(join(out, `${stem}.tar`), image.archive);

@@ -108,7 +108,7 @@ describe("redirection in real namespaces", function () {
     });
     /** iptables leaves the tables that everybody shares, without a rule. The kernel gives the link its own address (fe80::) when it likes. */
     const state = () => `${by === "nft" ? inside(POD, "nft list ruleset") : inside(POD, "iptables-nft-save; ip6tables-nft-save; nft list tables inet").split("\n").filter((l) => /^-A|ISTIO|^table/.test(l)).join()
-      }${inside(POD, "ip rule; ip -6 rule; ip -4 route show table all; ip -6 route show table all | grep -v fe80; cat /proc/sys/net/netfilter/nf_conntrack_tcp_loose")}`;
+      }${inside(POD, "ip rule; ip -6 rule; ip -4 route show table all; ip -6 route show table all | grep -v fe80; cat /proc/sys/net/netfilter/nf_conntrack_tcp_loose /proc/sys/net/ipv4/tcp_migrate_req")}`;
 
     it("both directions are captured, loopback and the pod's own address are not", async () => {
       await podRedirection.apply(netns, RULES);
@@ -145,7 +145,7 @@ describe("redirection in real namespaces", function () {
 
     for (const [what, damage] of [
       ...DAMAGE[by], ["the routing rule", `ip ${name === "IPv4" ? "-4" : "-6"} rule del pref 32764`], ["the route", `ip ${name === "IPv4" ? "-4" : "-6"} route flush table 100`],
-      ["the word to conntrack", "echo 1 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose"],
+      ["the word to conntrack", "echo 1 > /proc/sys/net/netfilter/nf_conntrack_tcp_loose"], ["the word about waiting connections", "echo 0 > /proc/sys/net/ipv4/tcp_migrate_req"],
     ] as const) it(`${what} that somebody deletes is missed, and comes back`, async () => {
       const standing = await podRedirection.apply(netns, RULES);
       inside(POD, damage);

@@ -164,9 +164,14 @@ function perVersion(rules: Versions, lines: (version: string, all: string) => re
  * Where the kernel or a read-only /proc/sys does not allow it, guards reset such a connection.
  */
 const LOOSE = "/proc/sys/net/netfilter/nf_conntrack_tcp_loose";
-const setLoose = (value: 0 | 1): string => `[ ! -w ${LOOSE} ] || echo ${value} > ${LOOSE}`;
-export const renderTracking = (): string => setLoose(0);
-export const renderTrackingCleanup = (): string => setLoose(1);
+/**
+ * When one ztunnel ends after another has come, connections that nobody accepted yet move to the listeners of the other instead of
+ * being reset. ztunnel's own container may not write here.
+ */
+const MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req";
+const setKnob = (knob: string, value: 0 | 1): string => `[ ! -w ${knob} ] || echo ${value} > ${knob}`;
+export const renderTracking = (): string => `${setKnob(LOOSE, 0)}\n${setKnob(MIGRATE, 1)}`;
+export const renderTrackingCleanup = (): string => `${setKnob(LOOSE, 1)}\n${setKnob(MIGRATE, 0)}`;
 
 /**
  * Shell lines that route marked return traffic to ztunnel's sockets; run again they change nothing, not even for a moment: the kernel
@@ -188,5 +193,5 @@ export const renderInspection = (rules: PodRules): string => TABLES.filter((t) =
 /** The same for `renderRouting` and `renderTracking`. */
 export const renderRoutingInspection = (rules: Versions): string => [
   perVersion(rules, (v) => [`printf 'rule show pref ${RULE_PRIORITY}\\nroute show table ${ROUTE_TABLE}\\n' | ip ${v} -batch -`]),
-  `[ ! -r ${LOOSE} ] || { read -r loose < ${LOOSE} || :; echo "$loose"; }`,
+  ...[LOOSE, MIGRATE].map((knob) => `[ ! -r ${knob} ] || { read -r knob < ${knob} || :; echo "$knob"; }`),
 ].join("\n");

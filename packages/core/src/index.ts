@@ -2,6 +2,7 @@
 export { assertNever, describeProblems, err, invariant, ok, problem, type Problem, type Result } from "./result.ts";
 export { familyOf, ipBytes, ipFromBytes, isLoopback, LOOPBACK_V4, parseIp, UNSPECIFIED_V4, type Family, type Ip } from "./net/ip.ts";
 export { cidrContains, cidrFromBytes, formatCidr, parseCidr, type Cidr } from "./net/cidr.ts";
+export { proxyProtocolHeader } from "./net/proxy-protocol.ts";
 export { formatSocketAddress, networkAddressKey, parseSocketAddress, type NetworkAddress, type SocketAddress } from "./net/socket-address.ts";
 export { formatIdentity, parseIdentity, principalOf, sameIdentity, type Identity } from "./identity/spiffe.ts";
 export { serviceKey, type Endpoint, type GatewayAddress, type LoadBalancing, type Locality, type PolicyKey, type PortMap, type Service, type ServiceKey, type ServicePort, type Vip, type Workload, type WorkloadUid } from "./workload/workload.ts";

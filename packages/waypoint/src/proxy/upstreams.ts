@@ -1,10 +1,9 @@
 // Owns the way out: a byte stream to one chosen endpoint, through a tunnel to its ztunnel or plainly where the mesh says so.
-import { formatSocketAddress, type Identity, type Service, type SocketAddress, type TrafficSettings, type Workload } from "@ambit/core";
+import { formatSocketAddress, proxyProtocolHeader, type Identity, type Service, type SocketAddress, type TrafficSettings, type Workload } from "@ambit/core";
 import { createPool, formatBaggage, formatForwarded, type Pool } from "@ambit/hbone";
 import { verifyExpected, type TlsContexts } from "@ambit/proxy/identity";
 import type { Clock } from "@ambit/runtime";
 import { connectTls, dialTcp, fromSocket, originateTls, type ByteStream } from "@ambit/transport";
-import { proxyProtocolHeader } from "../plan/proxy-protocol.ts";
 import type { NextHop } from "../plan/upstream.ts";
 
 /** Whose connection it is: told to the next ztunnel for its logs, never for policy. */

@@ -1,5 +1,5 @@
 // Owns tunnels that peers open to a pod: the handshake with the pod's identity, then each CONNECT in named phases.
-import { decisivePolicy, faultRow, formatIdentity, formatSocketAddress, MeshError, type FaultCode } from "@ambit/core";
+import { decisivePolicy, faultRow, formatIdentity, formatSocketAddress, MeshError, proxyProtocolHeader, type FaultCode } from "@ambit/core";
 import {
   formatRefusal, parseBaggage, parseForwarded, parseTraceparent, REFUSAL_HEADER, serveTunnels, type PeerInfo, type Refusal, type TunnelRequest,
 } from "@ambit/hbone";
@@ -17,7 +17,6 @@ import { fingerprintOf, h2Limits, refuse, type Ends, type PodContext, type Verif
 import { verifyTrustDomain } from "@ambit/proxy/identity";
 import { admitWhenKnown } from "./policy-watch.ts";
 import { reportTrials } from "./trials.ts";
-import { proxyHeader } from "./proxy-header.ts";
 
 /** Handshakes under way in one pod: anybody may start one, and each costs a key exchange and up to ten seconds. */
 export const HANDSHAKES_MAX = 1024;
@@ -153,5 +152,5 @@ function sourceOf(pod: PodContext, request: TunnelRequest, ends: Ends): Pick<Rec
 }
 
 function writeProxyHeader(plan: ForwardPlan, upstream: ByteStream, ends: Ends, peer: PeerInfo): void {
-  if (plan.proxyHeader !== undefined) upstream.write(proxyHeader(ends.peer, plan.proxyHeader, peer.identity));
+  if (plan.proxyHeader !== undefined) upstream.write(proxyProtocolHeader("v2", ends.peer, plan.proxyHeader, peer.identity));
 }

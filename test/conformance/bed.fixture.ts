@@ -12,17 +12,17 @@ const CONSISTENCY_MS = 30_000;
 export const IN_A_ROW = 3;
 const POLL_MS = 100;
 
-export interface Seen { readonly server: string; readonly pod: string; readonly protocol: string; readonly method: string; readonly path: string; readonly host: string; readonly headers: Readonly<Record<string, string>>; readonly client: string }
+export interface Seen { readonly server: string; readonly pod: string; readonly protocol: string; readonly method: string; readonly path: string; readonly host: string; readonly headers: Readonly<Record<string, string>>; readonly client: string; readonly sni?: string }
 export interface Answer { readonly status: number; readonly headers: Readonly<Record<string, string>>; readonly body: string; readonly seen?: Seen; readonly grpcStatus?: number; readonly error?: string }
 export interface Ask { readonly method?: string; readonly headers?: Readonly<Record<string, string>>; readonly count?: number; readonly h2?: boolean; readonly body?: string; readonly from?: { readonly namespace: string; readonly pod: string } }
 
 export const podOf = (name: string): string => `${name}-pod`;
-export const echoPod = (lab: TestCluster, name: string, namespace: string, node: string, labels: Readonly<Record<string, string>> = {}): string => JSON.stringify({
+export const echoPod = (lab: TestCluster, name: string, namespace: string, node: string, labels: Readonly<Record<string, string>> = {}, env: Readonly<Record<string, string>> = {}): string => JSON.stringify({
   // Another name than its Service's: a pod finds its own host name in /etc/hosts.
   apiVersion: "v1", kind: "Pod", metadata: { name: podOf(name), namespace, labels: { app: "echo", version: name.replace("echo-", ""), instance: name, ...labels } },
   spec: {
     nodeSelector: { "kubernetes.io/hostname": node }, terminationGracePeriodSeconds: 0, serviceAccountName: name,
-    containers: [{ name: "echo", image: "ambit/sample:lab", command: lab.program("echo", "serve", name) }],
+    containers: [{ name: "echo", image: "ambit/sample:lab", command: lab.program("echo", "serve", name), env: Object.entries(env).map(([variable, value]) => ({ name: variable, value })) }],
   },
 });
 const echoService = (name: string, selector: object, grpcProtocol?: string): string => JSON.stringify({
@@ -111,9 +111,13 @@ export class MeshBed {
   }
 
   /** What a route says of its parents. */
-  async parentsOf(kind: "HTTPRoute" | "GRPCRoute", namespaceOfRoute: string, name: string): Promise<readonly Record<string, unknown>[]> {
+  parentsOf(kind: "HTTPRoute" | "GRPCRoute", namespaceOfRoute: string, name: string): Promise<readonly Record<string, unknown>[]> {
+    return this.statusList(kind, namespaceOfRoute, name, "parents");
+  }
+
+  async statusList(kind: string, namespaceOfRoute: string, name: string, list: "parents" | "ancestors"): Promise<readonly Record<string, unknown>[]> {
     const text = await this.lab.kubectl("-n", namespaceOfRoute, "get", kind, name, "-o", "json");
-    return ((JSON.parse(text) as KubeObject)["status"] as { parents?: Record<string, unknown>[] } | undefined)?.parents ?? [];
+    return ((JSON.parse(text) as KubeObject)["status"] as Partial<Record<typeof list, Record<string, unknown>[]>> | undefined)?.[list] ?? [];
   }
 
   async serviceIp(name: string): Promise<string> {

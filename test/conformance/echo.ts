@@ -1,8 +1,9 @@
 // The application of the conformance cases, both ends of it: `serve NAME` answers with what it was asked, on HTTP/1.1 and h2c (8080, 8090), gRPC (7070)
-// and TCP (9090); `ask URL [--method M] [-H name:value] [--count N] [--h2]` prints one JSON line per answer.
+// TCP (9090) and, with a certificate in TLS_CERT and its key in TLS_KEY, either HTTP in TLS (8443); `ask URL [--method M] [-H name:value] [--count N] [--h2]` prints one JSON line per answer.
 import http from "node:http";
 import http2 from "node:http2";
 import net from "node:net";
+import tls from "node:tls";
 import { hostname } from "node:os";
 import { parseArgs } from "node:util";
 
@@ -20,14 +21,16 @@ const { values, positionals } = parseArgs({
 });
 const [mode = "", subject = ""] = positionals;
 
-interface Seen { readonly server: string; readonly pod: string; readonly protocol: string; readonly method: string; readonly path: string; readonly host: string; readonly headers: Record<string, string>; readonly client: string }
+interface Seen { readonly server: string; readonly pod: string; readonly protocol: string; readonly method: string; readonly path: string; readonly host: string; readonly headers: Record<string, string>; readonly client: string; readonly sni: string | undefined }
 
 /** Answers: what came. `?status=N`, `?delay=MS`, `?fail-first=N` (of a key) and `?size=N` change it. */
 function serve(name: string): void {
   const failures = new Map<string, number>();
   const pod = hostname();
-  const seen = (protocol: string, method: string, path: string, host: string, headers: http.IncomingHttpHeaders, client: string | undefined): Seen => ({
-    server: name, pod, protocol, method, path, host, client: client?.replace("::ffff:", "") ?? "",
+  /** What clients of TLS asked for, by their port. */
+  const names = new Map<number, string>();
+  const seen = (protocol: string, method: string, path: string, host: string, headers: http.IncomingHttpHeaders, socket: net.Socket | undefined): Seen => ({
+    server: name, pod, protocol, method, path, host, client: socket?.remoteAddress?.replace("::ffff:", "") ?? "", sni: socket === undefined ? undefined : names.get(socket.remotePort ?? 0),
     headers: Object.fromEntries(Object.entries(headers).filter(([k]) => !k.startsWith(":")).map(([k, v]) => [k, Array.isArray(v) ? v.join(",") : (v ?? "")])),
   });
   const statusFor = (query: URLSearchParams): number => {
@@ -48,7 +51,7 @@ function serve(name: string): void {
   const h1 = http.createServer((req, res) => {
     const chunks: Buffer[] = [];
     req.on("data", (c: Buffer) => chunks.push(c));
-    req.on("end", () => respond(seen("HTTP/1.1", req.method ?? "", req.url ?? "", req.headers.host ?? "", req.headers, req.socket.remoteAddress), (status, body) => {
+    req.on("end", () => respond(seen("HTTP/1.1", req.method ?? "", req.url ?? "", req.headers.host ?? "", req.headers, req.socket), (status, body) => {
       res.writeHead(status, { "content-type": "application/json", "x-echo-server": name, "x-request-octets": String(Buffer.concat(chunks).length) }).end(body);
     }));
   });
@@ -56,7 +59,7 @@ function serve(name: string): void {
   h2.on("stream", (stream, headers) => {
     stream.on("error", () => undefined);
     const path = String(headers[":path"]);
-    const what = seen("HTTP/2", String(headers[":method"]), path, String(headers[":authority"] ?? headers.host ?? ""), headers, stream.session?.socket.remoteAddress);
+    const what = seen("HTTP/2", String(headers[":method"]), path, String(headers[":authority"] ?? headers.host ?? ""), headers, stream.session?.socket);
     const chunks: Buffer[] = [];
     stream.on("data", (c: Buffer) => chunks.push(c));
     stream.on("end", () => {
@@ -79,6 +82,13 @@ function serve(name: string): void {
   // Speaks first, as mail servers and databases do.
   const tcp = net.createServer({ noDelay: true }, (socket) => { socket.on("error", () => undefined); socket.write(`hello from ${name}\n`); socket.pipe(socket); });
   tcp.listen({ port: 9090, host: "::" });
+  const { TLS_CERT: cert, TLS_KEY: key } = process.env;
+  if (cert !== undefined && key !== undefined)
+    tls.createServer({ cert, key, ALPNProtocols: ["h2", "http/1.1"] }, (socket) => {
+      socket.on("error", () => undefined);
+      names.set(socket.remotePort ?? 0, String((socket as tls.TLSSocket & { servername?: string | false }).servername));
+      (socket.alpnProtocol === "h2" ? h2 : h1).emit("connection", socket);
+    }).on("tlsClientError", () => undefined).listen({ port: 8443, host: "::" });
   process.on("SIGTERM", () => process.exit(0));
   process.stdout.write(`${JSON.stringify({ serving: name })}\n`);
 }
@@ -110,13 +120,18 @@ function grpcStream(stream: http2.ServerHttp2Stream, seconds: number): void {
   stream.on("close", () => clearInterval(tick));
 }
 
-/** So many connections, each with one stream after the other; a connection that is asked to go is replaced between two streams. */
+/**
+ * So many connections, each with one stream after the other; a connection that is asked to go is replaced between two streams. A stream that crosses
+ * with that request comes back refused, unseen by any server: it goes again on the next connection, as gRPC clients do it (RFC 9113 §8.7).
+ */
 async function streams(text: string): Promise<void> {
   const url = new URL(text);
-  const end = Date.now() + Number(values.seconds) * 1000;
+  const begin = Date.now();
+  const end = begin + Number(values.seconds) * 1000;
   const length = Number(values.length);
   const wanted = Math.round((length * 1000) / MESSAGE_EVERY_MS);
   let done = 0;
+  let refused = 0;
   const errors: string[] = [];
   const worker = async (): Promise<void> => {
     let session: http2.ClientHttp2Session | undefined;
@@ -127,14 +142,15 @@ async function streams(text: string): Promise<void> {
         fresh.on("goaway", () => fresh.close());
         session = fresh;
       }
-      const why = await oneStream(session, url.host, length, wanted).catch((e: unknown) => (e as { code?: string }).code ?? String(e));
-      if (why !== undefined) { errors.push(why); session.destroy(); }
+      const why = await oneStream(session, url.host, length, wanted).catch((e: unknown) => String(e));
+      if (why?.includes("NGHTTP2_REFUSED_STREAM, answered false, after 0 messages") === true) { refused++; session.destroy(); continue; }
+      if (why !== undefined) { errors.push(`${Math.round((Date.now() - begin) / 1000)} s: ${why}`); session.destroy(); }
       done++;
     }
     session?.close();
   };
   await Promise.all(Array.from({ length: Number(values.count) }, worker));
-  process.stdout.write(`${JSON.stringify({ streams: done, failed: errors.length, errors: errors.slice(0, 5) })}\n`);
+  process.stdout.write(`${JSON.stringify({ streams: done, refused, failed: errors.length, errors: errors.slice(0, 5) })}\n`);
 }
 
 /** Resolves with what was wrong, if anything. */
@@ -145,7 +161,7 @@ const oneStream = (session: http2.ClientHttp2Session, authority: string, seconds
   stream.on("response", (h) => { status = h["grpc-status"]?.toString(); });
   stream.on("trailers", (h) => { status = h["grpc-status"]?.toString(); });
   stream.on("data", (c: Buffer) => { octets += c.length; });
-  stream.on("error", reject);
+  stream.on("error", (e) => reject(new Error(`${e.message}, answered ${stream.sentHeaders !== undefined && status !== undefined}, after ${octets / 7} messages`)));
   stream.on("close", () => resolve(status === "0" && octets === wanted * 7 ? undefined : `status ${status ?? "none"}, ${octets / 7} of ${wanted} messages`));
   stream.end(Buffer.from([0, 0, 0, 0, 0]));
 });

@@ -1,5 +1,6 @@
 // The mesh cases of the Gateway API's conformance suite for GRPCRoute, under their own names, and what a gRPC client sees of our own answers.
 import assert from "node:assert/strict";
+import { backendTlsCases } from "./backend-tls.fixture.ts";
 import { grpcRoute, MESH, MeshBed, serverOf, toService } from "./bed.fixture.ts";
 
 const grpcBackend = (name: string, more: object = {}): object => ({ name, port: 7070, ...more });
@@ -46,6 +47,8 @@ describe("Gateway API conformance: mesh, GRPCRoute", function () {
       assert.deepEqual([serverOf(all), all.seen?.headers["x-header-set"], all.seen?.headers["x-header-add"], all.seen?.headers["x-header-remove"]], ["echo-v2", "set", "add", undefined]);
     }));
   });
+
+  backendTlsCases(() => bed);
 
   it("a method that no rule names is UNIMPLEMENTED, one that a rule names is served", () => bed.with([grpcRoute("mesh-grpc-method", {
     parentRefs: [toService("echo", 7070)], rules: [{ matches: [{ method: { service: "proto.EchoTestService", method: "Echo" } }], backendRefs: [grpcBackend("echo-v1")] }],

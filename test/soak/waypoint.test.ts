@@ -12,6 +12,8 @@ const SECONDS = 240;
 /** The promise: replicas that came are at their share within two minutes. */
 const SETTLED_MS = 120_000;
 const SHARE_TOLERANCE = 0.2;
+/** Of streams that go again because they met the end of their connection. */
+const REFUSED_SHARE = 0.01;
 
 describe("long streams through waypoints that come and go", function () {
   this.timeout(900_000);
@@ -49,10 +51,11 @@ describe("long streams through waypoints that come and go", function () {
     }
     const settled = Date.now() - begin;
     await scale(2);
-    const summaries = (await Promise.all(loads)).map((text) => JSON.parse(text.trim().split("\n").at(-1) ?? "{}") as { streams: number; failed: number; errors: string[] });
+    const summaries = (await Promise.all(loads)).map((text) => JSON.parse(text.trim().split("\n").at(-1) ?? "{}") as { streams: number; refused: number; failed: number; errors: string[] });
     console.log(JSON.stringify({ summaries, shares, settled_s: settled / 1000 }));
     assert.deepEqual(summaries.flatMap((s) => s.errors), []);
     assert.ok(summaries.every((s) => s.streams > CONNECTIONS && s.failed === 0), "streams ran");
+    assert.ok(summaries.every((s) => s.refused < REFUSED_SHARE * s.streams), "streams crossed with the end of their connection, which ought to be rare");
     assert.ok(settled <= SETTLED_MS, `not spread after ${SETTLED_MS / 1000} s: ${shares.join(", ")}`);
   });
 

@@ -75,6 +75,7 @@ export const KINDS = {
   httpRoutes: kind("gateway.networking.k8s.io", "v1", "httproutes", "HTTPRoute"),
   grpcRoutes: kind("gateway.networking.k8s.io", "v1", "grpcroutes", "GRPCRoute"),
   tlsRoutes: kind("gateway.networking.k8s.io", "v1", "tlsroutes", "TLSRoute"),
+  backendTlsPolicies: kind("gateway.networking.k8s.io", "v1", "backendtlspolicies", "BackendTLSPolicy"),
   tcpRoutes: kind("gateway.networking.k8s.io", "v1alpha2", "tcproutes", "TCPRoute"),
 } as const satisfies Record<string, Kind>;
 

@@ -412,6 +412,36 @@ const GATEWAY = [
     versions: ["v1", "v1alpha3", "v1alpha2"],
     overlays: { ...PARENT_REFS, ...backendRefs("spec.rules.*.backendRefs") },
   }),
+  gateway("BackendTLSPolicy", "backendtlspolicies", {
+    shortNames: ["btlspolicy"],
+    versions: ["v1"],
+    overlays: {
+      "spec.targetRefs": rules(
+        rule(
+          "self.all(a, self.exists_one(b, a.group == b.group && a.kind == b.kind && a.name == b.name && " +
+            "(has(a.sectionName) ? a.sectionName : '') == (has(b.sectionName) ? b.sectionName : '')))",
+          "each target and sectionName may be given once",
+        ),
+      ),
+      "spec.validation": rules(
+        rule(
+          "!(has(self.caCertificateRefs) && size(self.caCertificateRefs) > 0 && has(self.wellKnownCACertificates) && self.wellKnownCACertificates != '')",
+          "must not contain both CACertificateRefs and WellKnownCACertificates",
+        ),
+        rule(
+          "(has(self.caCertificateRefs) && size(self.caCertificateRefs) > 0) || (has(self.wellKnownCACertificates) && self.wellKnownCACertificates != '')",
+          "must specify either CACertificateRefs or WellKnownCACertificates",
+        ),
+      ),
+      "spec.validation.subjectAltNames.*": rules(
+        rule("!(self.type == 'Hostname' && (!has(self.hostname) || self.hostname == ''))", "SubjectAltName element must contain Hostname, if Type is set to Hostname"),
+        rule("!(self.type != 'Hostname' && has(self.hostname) && self.hostname != '')", "SubjectAltName element must not contain Hostname, if Type is not set to Hostname"),
+        rule("!(self.type == 'URI' && (!has(self.uri) || self.uri == ''))", "SubjectAltName element must contain URI, if Type is set to URI"),
+        rule("!(self.type != 'URI' && has(self.uri) && self.uri != '')", "SubjectAltName element must not contain URI, if Type is not set to URI"),
+      ),
+      "status.ancestors.*.conditions": CONDITIONS,
+    },
+  }),
   gateway("TCPRoute", "tcproutes", {
     versions: ["v1alpha2"],
     overlays: { ...PARENT_REFS, ...backendRefs("spec.rules.*.backendRefs") },

@@ -73,7 +73,7 @@ function objects(): Objects {
     crds: ["httproutes.gateway.networking.k8s.io", "authorizationpolicies.security.istio.io"].map(crd),
     gateways: [object("Gateway", "shop/waypoint", { spec: { gatewayClassName: "istio-waypoint" }, status: { conditions: [{ type: "Programmed", status: "True" }] } })],
     httpRoutes: [object("HTTPRoute", "shop/web", { spec: { parentRefs: [{ group: "", kind: "Service", name: "web", port: 80 }] }, status: { parents: [{ conditions: [{ type: "Accepted", status: "True" }] }] } })],
-    grpcRoutes: [], tlsRoutes: [], tcpRoutes: [],
+    grpcRoutes: [], tlsRoutes: [], tcpRoutes: [], backendTlsPolicies: [],
     authorizationPolicies: [policy("shop/web", { selector: { matchLabels: { app: "web" } }, rules: [{ from: [{ source: { principals: ["cluster.local/ns/shop/sa/client"] } }] }] })],
     peerAuthentications: [object("PeerAuthentication", "shop/default", { spec: { mtls: { mode: "STRICT" } } })],
     requestAuthentications: [], virtualServices: [], destinationRules: [], telemetries: [],

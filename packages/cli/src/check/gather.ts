@@ -23,7 +23,7 @@ const READ: Readonly<Record<Exclude<ObjectKind, "configMaps" | "leases">, Kind>>
   validatingWebhooks: kind("admissionregistration.k8s.io", "v1", "validatingwebhookconfigurations", "ValidatingWebhookConfiguration", false),
   mutatingWebhooks: kind("admissionregistration.k8s.io", "v1", "mutatingwebhookconfigurations", "MutatingWebhookConfiguration", false),
   apiServices: kind("apiregistration.k8s.io", "v1", "apiservices", "APIService", false), felixConfigurations: kind("crd.projectcalico.org", "v1", "felixconfigurations", "FelixConfiguration", false),
-  gateways: KINDS.gateways, httpRoutes: KINDS.httpRoutes, grpcRoutes: KINDS.grpcRoutes, tlsRoutes: KINDS.tlsRoutes, tcpRoutes: KINDS.tcpRoutes, authorizationPolicies: KINDS.authorizationPolicies, peerAuthentications: KINDS.peerAuthentications,
+  gateways: KINDS.gateways, httpRoutes: KINDS.httpRoutes, grpcRoutes: KINDS.grpcRoutes, tlsRoutes: KINDS.tlsRoutes, tcpRoutes: KINDS.tcpRoutes, backendTlsPolicies: KINDS.backendTlsPolicies, authorizationPolicies: KINDS.authorizationPolicies, peerAuthentications: KINDS.peerAuthentications,
   requestAuthentications: KINDS.requestAuthentications, virtualServices: KINDS.virtualServices, destinationRules: KINDS.destinationRules, telemetries: KINDS.telemetries, serviceEntries: KINDS.serviceEntries, workloadEntries: KINDS.workloadEntries,
 };
 /** Read one by one: all others of their kind are nobody's business here. */
@@ -137,7 +137,7 @@ async function misunderstood(client: KubeClient, objects: Objects): Promise<Fact
   const known: Readonly<Record<string, readonly KubeObject[]>> = { ...objects };
   const names = Object.keys(SOURCE_KINDS) as (keyof typeof SOURCE_KINDS)[];
   const mesh = objects.configMaps.filter((c) => c.metadata.name === "istio").map((c) => ({ ...c, kind: "ConfigMap", apiVersion: "v1" }));
-  const all = await Promise.all(names.map(async (name) => (name === "meshConfigs" ? mesh : known[name] ?? await objectsOf(client, SOURCE_KINDS[name]).catch((): KubeObject[] => []))));
+  const all = await Promise.all(names.map(async (name) => (name === "configMaps" ? mesh : known[name] ?? await objectsOf(client, SOURCE_KINDS[name]).catch((): KubeObject[] => []))));
   const errors = analyzeObjects(all.flat(), DEFAULT_SETTINGS).filter((f) => f.code === "IST0106");
   return errors.map((f) => ({ object: f.object, message: f.message }));
 }

@@ -46,6 +46,8 @@ export interface UpstreamTls {
   /** PEM; undefined: the system's roots. */
   readonly rootsPem: string | undefined;
   readonly insecureSkipVerify: boolean;
+  /** Why no connection may be made: what should be checked cannot be, and plaintext was not asked for. */
+  readonly unusable?: string;
 }
 
 export interface RetryBudget { readonly percent: number; readonly minConcurrency: number }

@@ -61,7 +61,7 @@ const CONFIG_MAP: (o: Record_, out: Problem[]) => void = (o, out) => {
 };
 
 const SHAPES: Partial<Readonly<Record<SourceName, (o: Record_, out: Problem[]) => void>>> = {
-  meshConfigs: CONFIG_MAP,
+  configMaps: CONFIG_MAP,
   pods: (o, out) => {
     const spec = mapping(o["spec"], "spec", out, true);
     const status = mapping(o["status"], "status", out);

@@ -47,7 +47,7 @@ describe("the mesh under random objects", () => {
       live.batch(() => {
         for (let n = 1 + Math.floor(random() * 4); n > 0; n--) {
           if (random() < 0.2) { relabel(live, pick, random); continue; }
-          if (random() < 0.02) { put(live, "meshConfigs", meshConfig(pick(MESH_CONFIGS))); continue; }
+          if (random() < 0.02) { put(live, "configMaps", meshConfig(pick(MESH_CONFIGS))); continue; }
           const { source, object } = pick(corpus);
           const key = objectKey(object);
           if (random() < 0.25) live.sources[source].delete(key);

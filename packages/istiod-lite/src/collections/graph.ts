@@ -38,8 +38,9 @@ export interface Sources {
   readonly grpcRoutes: Source<KubeObject>;
   readonly tlsRoutes: Source<KubeObject>;
   readonly tcpRoutes: Source<KubeObject>;
-  /** ConfigMaps with mesh-wide settings; the one of our revision counts. */
-  readonly meshConfigs: Source<KubeObject>;
+  readonly backendTlsPolicies: Source<KubeObject>;
+  /** With mesh-wide settings, of which the one of our revision counts, or with certificates of authorities that a BackendTLSPolicy may name. */
+  readonly configMaps: Source<KubeObject>;
   readonly requestAuthentications: Source<KubeObject>;
   readonly virtualServices: Source<KubeObject>;
   readonly destinationRules: Source<KubeObject>;
@@ -88,7 +89,7 @@ export function buildMesh(settings: Settings, fill?: (sources: Sources) => void)
     authorizationPolicies: source("AuthorizationPolicy"), peerAuthentications: source("PeerAuthentication"),
     serviceEntries: source("ServiceEntry"), workloadEntries: source("WorkloadEntry"),
     httpRoutes: source("HTTPRoute"), grpcRoutes: source("GRPCRoute"), tlsRoutes: source("TLSRoute"), tcpRoutes: source("TCPRoute"),
-    meshConfigs: source("MeshConfig"),
+    backendTlsPolicies: source("BackendTLSPolicy"), configMaps: source("ConfigMap"),
     requestAuthentications: source("RequestAuthentication"), virtualServices: source("VirtualService"), destinationRules: source("DestinationRule"), telemetries: source("Telemetry"),
   };
   fill?.(sources);
@@ -99,7 +100,7 @@ export function buildMesh(settings: Settings, fill?: (sources: Sources) => void)
   const mesh = g.source<{ key: string }>("mesh", byKey);
   mesh.set({ key: "mesh" });
   const tagged = g.index("services that name a tag", sources.services, taggedRevision);
-  const scope = g.derive("mesh scope", mesh, byKey, scopeOf(settings, sources.meshConfigs, sources.services, tagged));
+  const scope = g.derive("mesh scope", mesh, byKey, scopeOf(settings, sources.configMaps, sources.services, tagged));
   const namespaces = g.derive("namespaces", sources.namespaces, byName, namespaceOf({ settings, scope }));
   const local = g.derive("local", mesh, byKey, localFrom(settings, namespaces, scope));
   const networkGateways = g.derive("network gateways", sources.gateways, byKey, networkGatewayOf(settings));

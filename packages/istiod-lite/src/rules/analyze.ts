@@ -3,7 +3,7 @@ import { objectKey, type KubeObject } from "@ambit/kube";
 import { admit, nameOf } from "../collections/admit.ts";
 import { buildMesh } from "../collections/graph.ts";
 import { groupOf, placed, SOURCE_KINDS, sourceOf } from "../collections/kinds.ts";
-import { decodeMeshConfig } from "../collections/mesh-config.ts";
+import { decodeMeshConfig, isMeshConfig } from "../collections/mesh-config.ts";
 import type { Settings } from "../collections/settings.ts";
 import { FINDINGS, type Finding, type FindingKind } from "./findings.ts";
 import { remarksOnKeys } from "./keys.ts";
@@ -35,7 +35,7 @@ export function analyzeObjects(objects: readonly KubeObject[], settings: Setting
     if (!admitted.ok) return admitted.error.forEach((p) => say(FINDINGS.invalid, p.path, `${p.path} ${p.message}`));
     for (const field of ["labels", "annotations"] as const)
       for (const r of remarksOnKeys(admitted.value.metadata[field] ?? {})) say(FINDINGS.unknownKey, `metadata.${field}.${r.key}`, r.message);
-    if (source === "meshConfigs") {
+    if (isMeshConfig(admitted.value)) {
       const config = decodeMeshConfig(admitted.value);
       for (const name of config.ok ? config.value.withoutEffect : []) say(FINDINGS.withoutEffect, "data.mesh", `${name} has no effect in this mesh`);
     }
@@ -48,7 +48,7 @@ export function analyzeObjects(objects: readonly KubeObject[], settings: Setting
     const object = nameOf(objects[index] ?? { metadata: { name: status.name } });
     for (const p of status.problems) out.push({ ...FINDINGS.invalid, index, object, path: p.path, message: `${p.path} ${p.message}` });
     if (status.problems.length > 0) continue;
-    for (const c of [...status.conditions, ...(status.parents ?? []).flatMap((p) => p.conditions)]) {
+    for (const c of [...status.conditions, ...[...(status.parents ?? []), ...(status.ancestors ?? [])].flatMap((p) => p.conditions)]) {
       if (c.status === "True" && c.reason !== "UnsupportedValue" && c.type !== "istio.io/WaypointMissing") continue;
       const unbound = c.reason === "WaypointIsNotReady" && c.message.includes("does not exist");
       const missing = unbound || NOT_FOUND.includes(c.reason);

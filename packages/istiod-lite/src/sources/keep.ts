@@ -1,5 +1,6 @@
 // Owns what is thrown away of objects on their way in: the bulk that no translation reads. Named, not guessed: what is not listed here is kept.
 import type { KubeObject } from "@ambit/kube";
+import { CA_KEY } from "../collections/waypoint/ca-bundle.ts";
 
 /** Who wrote which field when: often half of an object. */
 const METADATA: readonly string[] = ["managedFields"];
@@ -10,6 +11,9 @@ const POD_STATUS: readonly string[] = ["containerStatuses", "initContainerStatus
 const CONTAINER: readonly string[] = ["env", "envFrom", "resources", "volumeMounts", "volumeDevices", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "command", "args",
   "terminationMessagePath", "terminationMessagePolicy", "imagePullPolicy", "resizePolicy"];
 const NODE_STATUS: readonly string[] = ["images", "volumesInUse", "volumesAttached", "capacity", "allocatable", "nodeInfo", "config"];
+
+/** Of a ConfigMap: all that is ever read. */
+const CONFIG_MAP_KEYS: readonly string[] = ["mesh", "meshNetworks", CA_KEY];
 
 /** Changes the object in place: it has just come off the wire and nobody else has it. What has an unexpected shape stays for the check that names it. */
 export function keepNeeded(object: KubeObject): KubeObject {
@@ -22,6 +26,10 @@ export function keepNeeded(object: KubeObject): KubeObject {
     drop(object["status"], POD_STATUS);
   }
   if (object.kind === "Node" && object.apiVersion === "v1") drop(object["status"], NODE_STATUS);
+  if (object.kind === "ConfigMap" && object.apiVersion === "v1") {
+    drop(object, ["binaryData"]);
+    drop(object["data"], Object.keys(record(object["data"]) ?? {}).filter((key) => !CONFIG_MAP_KEYS.includes(key)));
+  }
   return object;
 }
 

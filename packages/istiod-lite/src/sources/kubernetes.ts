@@ -3,6 +3,7 @@ import { KINDS, objectKey, Reflector, type Kind, type KubeClient, type KubeObjec
 import type { Clock, Logger } from "@ambit/runtime";
 import type { SourceName } from "../collections/admit.ts";
 import { SOURCE_KINDS } from "../collections/kinds.ts";
+import { isCaBundle } from "../collections/waypoint/ca-bundle.ts";
 import type { Inbox } from "./inbox.ts";
 import { keepNeeded } from "./keep.ts";
 
@@ -36,10 +37,12 @@ export interface KubernetesSourcesOptions {
 export function watchKubernetes(o: KubernetesSourcesOptions): KubernetesSources {
   const options = { clock: o.clock, log: o.log, keep: keepNeeded };
   const running = new Map<SourceName, Reflector>();
+  let bundles: Reflector | undefined;
   const stopping = new Set<Promise<void>>();
   const definitions = new Reflector(o.client, KINDS.customResourceDefinitions, options);
   let waiters: (() => void)[] = [];
-  const pending = (): string[] => [...(definitions.synced ? [] : ["CustomResourceDefinition"]), ...[...running.values()].filter((r) => !r.synced).map((r) => r.kind.kind)];
+  const all = (): Reflector[] => [...running.values(), ...(bundles === undefined ? [] : [bundles])];
+  const pending = (): string[] => [...(definitions.synced ? [] : ["CustomResourceDefinition"]), ...all().filter((r) => !r.synced).map((r) => r.kind.kind)];
   const check = (): void => {
     if (pending().length > 0) return;
     const all = waiters;
@@ -53,7 +56,7 @@ export function watchKubernetes(o: KubernetesSourcesOptions): KubernetesSources 
   };
   /** `before`: the same kind in another version; its objects stay until the new list says otherwise, because policies must not flicker. */
   const start = (source: SourceName, kind: Kind, before?: Reflector): void => {
-    const reflector = new Reflector(o.client, kind, { ...options, ...(source === "meshConfigs" ? { namespace: o.meshConfig.namespace, fieldSelector: `metadata.name=${o.meshConfig.name}` } : {}) }).handle({
+    const reflector = new Reflector(o.client, kind, { ...options, ...(source === "configMaps" ? { namespace: o.meshConfig.namespace, fieldSelector: `metadata.name=${o.meshConfig.name}` } : {}) }).handle({
       onAdd: (object) => o.inbox.put(source, object),
       onUpdate: (object) => o.inbox.put(source, object),
       onDelete: (object) => o.inbox.remove(source, objectKey(object)),
@@ -66,11 +69,33 @@ export function watchKubernetes(o: KubernetesSourcesOptions): KubernetesSources 
     running.set(source, reflector);
     reflector.start();
   };
+  const isMeshs = ({ metadata: { namespace, name } }: KubeObject): boolean => namespace === o.meshConfig.namespace && name === o.meshConfig.name;
+  /** Certificates of authorities may be in any ConfigMap; nobody asks for them where there are no BackendTLSPolicies. */
+  const startBundles = (): void => {
+    const take = (object: KubeObject): void => {
+      if (isMeshs(object)) return;
+      if (isCaBundle(object)) o.inbox.put("configMaps", object);
+      else o.inbox.remove("configMaps", objectKey(object));
+    };
+    bundles = new Reflector(o.client, SOURCE_KINDS.configMaps, options).handle({
+      onAdd: (object) => { if (isCaBundle(object)) take(object); }, onUpdate: take, onSynced: () => queueMicrotask(check),
+      onDelete: (object) => { if (!isMeshs(object)) o.inbox.remove("configMaps", objectKey(object)); },
+    });
+    bundles.start();
+  };
+  const endBundles = (): void => {
+    const reflector = bundles;
+    bundles = undefined;
+    if (reflector === undefined) return;
+    quit(reflector);
+    for (const object of reflector.items()) if (isCaBundle(object) && !isMeshs(object)) o.inbox.remove("configMaps", objectKey(object));
+  };
   const end = (source: SourceName): void => {
     const reflector = running.get(source);
     if (reflector === undefined) return;
     running.delete(source);
     quit(reflector);
+    if (source === "backendTlsPolicies") endBundles();
     // The definition is gone and its objects with it; their own deletions may have been missed.
     for (const object of reflector.items()) o.inbox.remove(source, objectKey(object));
     check();
@@ -90,6 +115,7 @@ export function watchKubernetes(o: KubernetesSourcesOptions): KubernetesSources 
       o.log.info("watching a custom kind", { kind: kind.kind, version });
       if (now !== undefined) quit(now);
       start(source, { ...kind, version }, now);
+      if (source === "backendTlsPolicies" && bundles === undefined) startBundles();
     }
   };
   definitions.handle({
@@ -103,13 +129,13 @@ export function watchKubernetes(o: KubernetesSourcesOptions): KubernetesSources 
 
   return {
     pending,
-    fresh: () => [...running.values()].every((r) => r.current),
+    fresh: () => all().every((r) => r.current),
     whenSynced: () => new Promise((resolve) => {
       waiters.push(resolve);
       check();
     }),
     stop: async () => {
-      await Promise.all([definitions.stop(), ...[...running.values()].map((r) => r.stop()), ...stopping]);
+      await Promise.all([definitions.stop(), ...all().map((r) => r.stop()), ...stopping]);
     },
   };
 }

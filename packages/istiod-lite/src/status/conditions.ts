@@ -9,7 +9,7 @@ import type { Binding } from "../collections/waypoints.ts";
 
 export type RouteStatusKind = "httpRoutes" | "grpcRoutes" | "tlsRoutes" | "tcpRoutes";
 export type WaypointPolicyKind = "authorizationPolicies" | "requestAuthentications" | "virtualServices" | "destinationRules" | "telemetries";
-export type StatusKind = "services" | "peerAuthentications" | "serviceEntries" | "workloadEntries" | WaypointPolicyKind | RouteStatusKind;
+export type StatusKind = "services" | "backendTlsPolicies" | "peerAuthentications" | "serviceEntries" | "workloadEntries" | WaypointPolicyKind | RouteStatusKind;
 
 /** What one field manager wants to stand on one object. An empty list: whatever it wrote before should go. */
 export interface DesiredStatus {
@@ -26,11 +26,13 @@ export interface DesiredStatus {
   readonly problems: readonly Problem[];
   /** Of routes: our entries in `status.parents`, whole; conditions are empty then. */
   readonly parents?: readonly DesiredParent[];
+  /** Of policies of the Gateway API: our entries in `status.ancestors`, likewise. */
+  readonly ancestors?: readonly DesiredParent[];
 }
 
-/** One entry of ours in `status.parents`. */
+/** One entry of ours in `status.parents` or `status.ancestors`. */
 export interface DesiredParent {
-  /** As the user wrote it. */
+  /** Of a parent as the user wrote it. */
   readonly parentRef: Readonly<Record<string, unknown>>;
   readonly conditions: readonly DesiredCondition[];
 }
@@ -67,6 +69,9 @@ export const desiredForWaypoint = (kind: WaypointPolicyKind, namespace: string, 
 
 export const desiredParents = (kind: RouteStatusKind, namespace: string, name: string, parents: readonly DesiredParent[], problems: readonly Problem[]): DesiredStatus =>
   ({ ...desired(kind, namespace, name, MANAGERS.route, [], problems), parents: parents.map((p) => ({ ...p, conditions: p.conditions.map(shortened) })) });
+
+export const desiredAncestors = (namespace: string, name: string, ancestors: readonly DesiredParent[], problems: readonly Problem[]): DesiredStatus =>
+  ({ ...desired("backendTlsPolicies", namespace, name, MANAGERS.route, [], problems), ancestors: ancestors.map((a) => ({ ...a, conditions: a.conditions.map(shortened) })) });
 
 const split = (key: string): [string, string] => {
   const slash = key.indexOf("/");
@@ -159,7 +164,7 @@ const MANAGERS_OF: Readonly<Record<StatusKind, readonly { name: string; owns: re
   services: [MANAGERS.service], serviceEntries: [MANAGERS.service], workloadEntries: [MANAGERS.workloadEntry],
   authorizationPolicies: [MANAGERS.ztunnelPolicy, MANAGERS.waypointPolicy], peerAuthentications: [MANAGERS.ztunnelPolicy],
   requestAuthentications: [MANAGERS.waypointPolicy], virtualServices: [MANAGERS.waypointPolicy], destinationRules: [MANAGERS.waypointPolicy], telemetries: [MANAGERS.waypointPolicy],
-  httpRoutes: [MANAGERS.route], grpcRoutes: [MANAGERS.route], tlsRoutes: [MANAGERS.route], tcpRoutes: [MANAGERS.route],
+  httpRoutes: [MANAGERS.route], grpcRoutes: [MANAGERS.route], tlsRoutes: [MANAGERS.route], tcpRoutes: [MANAGERS.route], backendTlsPolicies: [MANAGERS.route],
 };
 export const STATUS_KINDS = Object.keys(MANAGERS_OF) as readonly StatusKind[];
 

@@ -4,7 +4,7 @@ import { isConflict, isNotFound, KINDS, type Kind, type KubeClient, type KubeObj
 import type { Clock, Logger } from "@ambit/runtime";
 import type { DesiredParent, DesiredStatus, StandingCondition, StatusKind } from "./conditions.ts";
 import { keysOf, STATUS_KINDS, statusToApply } from "./conditions.ts";
-import { parentsToApply } from "./parents.ts";
+import { parentsToApply, type StatusList } from "./parents.ts";
 import { createWorker, type Worker } from "./worker.ts";
 
 export interface StatusWriterOptions {
@@ -33,7 +33,8 @@ async function write(o: StatusWriterOptions, key: string): Promise<void> {
   const want = o.desired.get(key);
   const object = want === undefined ? undefined : o.objects[want.kind].get(`${want.namespace}/${want.name}`);
   if (want === undefined || object === undefined || object.metadata.deletionTimestamp !== undefined) return;
-  if (want.parents !== undefined) return writeParents(o, want, want.parents, object);
+  if (want.parents !== undefined) return writeEntries(o, want, "parents", want.parents, object);
+  if (want.ancestors !== undefined) return writeEntries(o, want, "ancestors", want.ancestors, object);
   const status = statusToApply(want, standingOn(object), object.metadata.generation, timestamp(o.clock));
   if (status === undefined) return;
   const kind: Kind = KINDS[want.kind];
@@ -53,17 +54,17 @@ async function write(o: StatusWriterOptions, key: string): Promise<void> {
 }
 
 /** A list that belongs to many: written whole, on the version that was read, or not at all (then again later). */
-async function writeParents(o: StatusWriterOptions, want: DesiredStatus, wanted: readonly DesiredParent[], object: KubeObject): Promise<void> {
+async function writeEntries(o: StatusWriterOptions, want: DesiredStatus, list: StatusList, wanted: readonly DesiredParent[], object: KubeObject): Promise<void> {
   const status = record(object["status"]);
-  const standing = Array.isArray(status["parents"]) ? status["parents"].map(record) : [];
-  const parents = parentsToApply(wanted, standing, object.metadata.generation, timestamp(o.clock));
-  if (parents === undefined) return;
+  const standing = Array.isArray(status[list]) ? status[list].map(record) : [];
+  const entries = parentsToApply(wanted, standing, object.metadata.generation, timestamp(o.clock), list);
+  if (entries === undefined) return;
   const version = (object.apiVersion ?? "").split("/").at(-1) ?? KINDS[want.kind].version;
   const { uid, resourceVersion } = object.metadata;
   const metadata = { ...(uid === undefined ? {} : { uid }), ...(resourceVersion === undefined ? {} : { resourceVersion }) };
   try {
-    await o.client.patch({ ...KINDS[want.kind], version }, want.namespace, want.name, { metadata, status: { parents } }, { type: "merge", subresource: "status", fieldManager: want.manager });
-    o.log.debug("parents written", { key: want.key, parents: parents.length });
+    await o.client.patch({ ...KINDS[want.kind], version }, want.namespace, want.name, { metadata, status: { [list]: entries } }, { type: "merge", subresource: "status", fieldManager: want.manager });
+    o.log.debug("parents written", { key: want.key, entries: entries.length });
   } catch (error) {
     // Somebody wrote in between: the new object is on its way here, and brings this key along.
     if (!isNotFound(error) && !isConflict(error)) throw error;

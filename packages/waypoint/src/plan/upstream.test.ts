@@ -93,8 +93,11 @@ describe("planUpstream: balancing (l7-traffic 4.2)", () => {
   });
   it("Kubernetes' own affinity, where no rule says otherwise", () => {
     const sticky = { ...view, service: (key: string) => { const s = view.service(key); return s && { ...s, clientAffinityMs: 1 }; }, endpoints: view.endpoints.bind(view), members: view.members.bind(view) };
-    const choose = (ip: string) => outcome(planUpstream(sticky, config(), BACKEND, hints({ sourceIp: ip as Ip }), () => { throw new Error("no chance"); }));
+    const choose = (ip: string, c = config()) => outcome(planUpstream(sticky, c, BACKEND, hints({ sourceIp: ip as Ip }), () => { throw new Error("no chance"); }));
     assert.equal(choose("10.9.0.1"), choose("10.9.0.1"));
+    // A BackendTLSPolicy says nothing of balancing; a DestinationRule does, be it by saying nothing.
+    assert.equal(choose("10.9.0.1", traffic({}, { origin: undefined })), choose("10.9.0.1"));
+    assert.throws(() => choose("10.9.0.1", traffic({})), /no chance/);
     assert.equal(new Set(Array.from({ length: 50 }, (_, i) => choose(`10.9.0.${i}`))).size, 4);
   });
 });

@@ -1,6 +1,6 @@
 // Owns the choice where a request goes once its backend is known: one endpoint, and the hop to it. The facts that change by the moment are hints.
 import {
-  cookieValue, DEFAULT_TRAFFIC, eligible, fieldValue, firstParameter, pickForClient, pickWeighted, sameIdentity, parseIdentity, trafficSettings,
+  cookieValue, eligible, fieldValue, firstParameter, pickForClient, pickWeighted, sameIdentity, parseIdentity, trafficSettings,
   type Backend, type Candidate, type HashKey, type Identity, type Ip, type Service, type SessionPersistence, type SocketAddress, type TrafficSettings, type WaypointConfig, type Workload,
 } from "@ambit/core";
 import type { StateView } from "@ambit/proxy/state";
@@ -69,7 +69,7 @@ export function planUpstream(view: Pick<StateView, "service" | "endpoints" | "me
   const well = withoutEjected(near, settings, hints);
   because.push({ step: "endpoints", saw: `${view.members(backend.service).length} in all, ${able.length} able, ${near.length} near enough`, chose: `${well.length} to choose from` });
 
-  const chosen = chosenBySession(well, backend, hints) ?? chosenByBalancer(well, service, backend, settings, hints, random);
+  const chosen = chosenBySession(well, backend, hints) ?? chosenByBalancer(well, service, backend, { settings, ruled: policy?.origin !== undefined }, hints, random);
   if (chosen === undefined) return { kind: "none", reply: noHealthyUpstream, because };
   because.push({ step: "endpoint", saw: settings.balancer.kind, chose: `${chosen.candidate.workload.uid} port ${chosen.candidate.port}` });
   return finish(chosen, service, settings, hints, because);
@@ -121,12 +121,11 @@ function chosenBySession(candidates: readonly Candidate[], backend: Backend, { s
   return candidate && { candidate, answerFields: [] };
 }
 
-function chosenByBalancer(candidates: readonly Candidate[], service: Service, backend: Backend, settings: TrafficSettings, hints: UpstreamHints, random: () => number): Choice | undefined {
-  const { balancer, warmup } = settings;
+function chosenByBalancer(candidates: readonly Candidate[], service: Service, backend: Backend, { settings: { balancer, warmup }, ruled }: { readonly settings: TrafficSettings; readonly ruled: boolean }, hints: UpstreamHints, random: () => number): Choice | undefined {
   const weightOf = ({ workload }: Candidate): number => workload.capacity * warmShare(warmup, hints.memberSince(workload.uid), hints.now);
   const capacityOf = ({ workload }: Candidate): number => workload.capacity;
   // Kubernetes' own affinity, where no rule for traffic says otherwise.
-  const affinity = settings === DEFAULT_TRAFFIC && service.clientAffinityMs !== undefined;
+  const affinity = !ruled && service.clientAffinityMs !== undefined;
   if (affinity) return withSession(pickForClient(candidates, capacityOf, (c) => c.workload.uid, hints.sourceIp), [], backend, hints);
   let candidate: Candidate | undefined;
   let answerFields: readonly string[] = [];

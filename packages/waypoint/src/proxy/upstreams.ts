@@ -1,5 +1,5 @@
 // Owns the way out: a byte stream to one chosen endpoint, through a tunnel to its ztunnel or plainly where the mesh says so.
-import { formatSocketAddress, proxyProtocolHeader, type Identity, type Service, type SocketAddress, type TrafficSettings, type Workload } from "@ambit/core";
+import { formatSocketAddress, MeshError, proxyProtocolHeader, type Identity, type Service, type SocketAddress, type TrafficSettings, type Workload } from "@ambit/core";
 import { createPool, formatBaggage, formatForwarded, type Pool } from "@ambit/hbone";
 import { verifyExpected, type TlsContexts } from "@ambit/proxy/identity";
 import type { Clock } from "@ambit/runtime";
@@ -52,6 +52,7 @@ export function createUpstreams(o: UpstreamOptions): Upstreams {
   };
   return {
     async open(hop, by, settings, signal) {
+      if (settings.tls?.unusable !== undefined) throw new MeshError("tls-handshake", settings.tls.unusable);
       const stream = await openPlain(hop, by, signal);
       if (settings.proxyProtocol !== undefined && by.source !== undefined)
         stream.write(proxyProtocolHeader(settings.proxyProtocol, by.source, hop.kind === "tunnel" ? hop.target : hop.at));

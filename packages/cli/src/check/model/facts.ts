@@ -31,6 +31,7 @@ export interface Objects {
   readonly grpcRoutes: readonly KubeObject[];
   readonly tlsRoutes: readonly KubeObject[];
   readonly tcpRoutes: readonly KubeObject[];
+  readonly backendTlsPolicies: readonly KubeObject[];
   readonly authorizationPolicies: readonly KubeObject[];
   readonly peerAuthentications: readonly KubeObject[];
   readonly requestAuthentications: readonly KubeObject[];

@@ -14,10 +14,10 @@ export const judgePolicies = (f: Facts): Finding[] => [...conditions(f), ...unen
 function conditions(f: Facts): Finding[] {
   const o = f.objects;
   const all = [...o.authorizationPolicies, ...o.peerAuthentications, ...o.requestAuthentications, ...o.virtualServices, ...o.destinationRules, ...o.telemetries, ...o.serviceEntries, ...o.workloadEntries,
-    ...o.services, ...o.httpRoutes, ...o.grpcRoutes, ...o.tlsRoutes, ...o.tcpRoutes];
+    ...o.services, ...o.httpRoutes, ...o.grpcRoutes, ...o.tlsRoutes, ...o.tcpRoutes, ...o.backendTlsPolicies];
   return all.filter((x) => !isGoing(x)).flatMap((x) => {
     const status = record(x["status"]);
-    const said = [...conditionsOf(status), ...list(status["parents"]).flatMap((p) => conditionsOf(p))].filter((c) => isNegative(c) && (x.kind !== "Service" || OF_SERVICES.test(c.type)) && !ELSEWHERE.includes(c.reason ?? ""));
+    const said = [...conditionsOf(status), ...[...list(status["parents"]), ...list(status["ancestors"])].flatMap((p) => conditionsOf(p))].filter((c) => isNegative(c) && (x.kind !== "Service" || OF_SERVICES.test(c.type)) && !ELSEWHERE.includes(c.reason ?? ""));
     return said.map((c) => finding("AMB0701", `${x.kind} ${keyOf(x)}`, `${c.type}=${c.status} ${c.reason ?? ""}: ${c.message ?? ""}`,
       `change what the message names (kubectl -n ${x.metadata.namespace} edit ${x.kind?.toLowerCase()} ${x.metadata.name}); ambit analyze -f FILE says beforehand what will be understood`));
   });

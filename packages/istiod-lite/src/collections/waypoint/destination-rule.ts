@@ -21,6 +21,8 @@ export interface DestinationRuleInfo {
   readonly traffic: {
     /** It has a trafficPolicy of its own; without one another rule of the host may speak for all. */
     readonly says: boolean;
+    /** Somewhere in it something is said of TLS, be it that there is none. */
+    readonly saysTls: boolean;
     readonly settings: TrafficSettings;
     readonly ports: ReadonlyMap<number, TrafficSettings>;
     readonly subsets: ReadonlyMap<string, Subset>;
@@ -51,6 +53,7 @@ export function destinationRuleOf(settings: Settings) {
     const ports = portSettings(rule, own, hostname);
     const subsets = new Map<string, Subset>();
     const inheriting = new Set<string>();
+    let saysTls = speaksOfTls(rule);
     const list = reader.list(spec["subsets"], "spec.subsets") ?? [];
     if (list.length > SUBSETS_MAX) reader.refuse("spec.subsets", `has more than ${SUBSETS_MAX} entries`);
     for (const [i, s] of list.slice(0, SUBSETS_MAX).entries()) {
@@ -60,6 +63,7 @@ export function destinationRuleOf(settings: Settings) {
       if (subset === "" || subsets.has(subset)) { reader.refuse(`${path}.name`, subset === "" ? "is missing" : `${subset}: is there twice`); continue; }
       const policy = policyOf(reader, fields["trafficPolicy"], `${path}.trafficPolicy`, remarks);
       const merged = withBlocks(own, policy.blocks, hostname);
+      saysTls ||= speaksOfTls(policy);
       if (fields["trafficPolicy"] === undefined) inheriting.add(subset);
       subsets.set(subset, {
         name: subset, labels: reader.labels(fields["labels"], `${path}.labels`) ?? {}, settings: merged,
@@ -71,10 +75,12 @@ export function destinationRuleOf(settings: Settings) {
     const usable = reader.problems.length === 0 && spec["workloadSelector"] === undefined;
     return {
       key: `${namespace}/${name}`, namespace, name, createdAt: Date.parse(o.metadata.creationTimestamp ?? "") || 0, hosts: host === "" ? [] : [hostname],
-      exportTo: exportsOf(reader, spec["exportTo"]), traffic: usable ? { says: spec["trafficPolicy"] !== undefined, settings: own, ports, subsets, inheriting } : undefined, problems: reader.problems, remarks,
+      exportTo: exportsOf(reader, spec["exportTo"]), traffic: usable ? { says: spec["trafficPolicy"] !== undefined, saysTls, settings: own, ports, subsets, inheriting } : undefined, problems: reader.problems, remarks,
     };
   };
 }
+
+const speaksOfTls = (policy: PolicySpec): boolean => [policy.blocks, ...policy.ports.values()].some((b) => b.tls !== undefined);
 
 interface PolicySpec { readonly blocks: Blocks; readonly ports: ReadonlyMap<number, Blocks> }
 

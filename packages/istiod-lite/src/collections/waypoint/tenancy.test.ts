@@ -16,7 +16,7 @@ const FOLDER = join(import.meta.dirname, "testdata");
 const ROUNDS = 600;
 const SEED = 11;
 /** Objects of the mesh's owner, or of the cluster's. */
-const NOT_A_TENANTS: readonly SourceName[] = ["namespaces", "nodes", "gatewayClasses", "meshConfigs"];
+const NOT_A_TENANTS: readonly SourceName[] = ["namespaces", "nodes", "gatewayClasses", "configMaps"];
 const GROUPS: Readonly<Record<string, string>> = {
   Gateway: "gateway.networking.k8s.io/v1", HTTPRoute: "gateway.networking.k8s.io/v1", GRPCRoute: "gateway.networking.k8s.io/v1", TLSRoute: "gateway.networking.k8s.io/v1", TCPRoute: "gateway.networking.k8s.io/v1alpha2",
   AuthorizationPolicy: "security.istio.io/v1", RequestAuthentication: "security.istio.io/v1", VirtualService: "networking.istio.io/v1", DestinationRule: "networking.istio.io/v1",

@@ -33,7 +33,7 @@ function translate(input: GoldenInput): unknown {
     configs: Object.fromEntries(mesh.waypointConfigs.list().map((c) => [`${c.key} for ${c.serviceAccount}`,
       Object.fromEntries(Object.entries(shown(encodeWaypointConfig(c.config))).filter(([k, v]) => k === "services" || JSON.stringify(v) !== JSON.stringify(USUAL[k])))])),
     conditions: Object.fromEntries(mesh.statuses.list().filter((s) => !s.key.startsWith("services/")).flatMap((s): [string, unknown][] =>
-      s.parents !== undefined ? [[s.key, s.parents]] : s.conditions.length > 0 ? [[s.key, s.conditions]] : [])),
+      s.parents !== undefined || s.ancestors !== undefined ? [[s.key, s.parents ?? s.ancestors]] : s.conditions.length > 0 ? [[s.key, s.conditions]] : [])),
     ...(mesh.keys.wantedKeys.size === 0 ? {} : { wantedKeys: mesh.keys.wantedKeys.list() }),
     ...(Object.keys(refused).length === 0 ? {} : { refused }),
   };

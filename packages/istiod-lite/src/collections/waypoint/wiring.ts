@@ -8,6 +8,7 @@ import type { ServiceInfo } from "../services.ts";
 import type { Settings } from "../settings.ts";
 import type { Waypoint } from "../waypoints.ts";
 import { attachmentsOf } from "./attach.ts";
+import { backendTlsOf } from "./backend-tls.ts";
 import { configOf, type WaypointResource } from "./config.ts";
 import { destinationRuleOf, type DestinationRuleInfo } from "./destination-rule.ts";
 import { hostKeys } from "./istio-hosts.ts";
@@ -22,6 +23,7 @@ import { waypointGatewayOf } from "./scope.ts";
 import { namespaceWide, telemetryOf, telemetryTargets } from "./telemetry.ts";
 import { withDelegates } from "./vs-delegate.ts";
 import { virtualServiceOf, type VirtualServiceInfo } from "./virtual-service.ts";
+import { backendTlsStatus } from "../../status/backend-tls.ts";
 import { destinationRuleStatus, virtualServiceStatus } from "../../status/istio-traffic.ts";
 import { routeStatus } from "../../status/routes.ts";
 import { telemetryStatus, untargetedStatus, waypointPolicyStatus } from "../../status/waypoint-policies.ts";
@@ -34,6 +36,8 @@ export interface WaypointSources {
   readonly grpcRoutes: Collection<KubeObject>;
   readonly tlsRoutes: Collection<KubeObject>;
   readonly tcpRoutes: Collection<KubeObject>;
+  readonly backendTlsPolicies: Collection<KubeObject>;
+  readonly configMaps: Collection<KubeObject>;
   readonly requestAuthentications: Collection<KubeObject>;
   readonly virtualServices: Collection<KubeObject>;
   readonly destinationRules: Collection<KubeObject>;
@@ -98,7 +102,9 @@ export function wireWaypoints(o: WaypointInputs): WaypointOutputs {
   const written = g.derive("virtual services as written", sources.virtualServices, byKey, ours(virtualServiceOf(backends)));
   const virtualServices = g.derive("virtual services", written, byKey, withDelegates(written));
   const destinationRules = g.derive("destination rules", sources.destinationRules, byKey, ours(destinationRuleOf(settings)));
+  const backendTls = g.derive("backend TLS policies", sources.backendTlsPolicies, byKey, ours(backendTlsOf(sources.configMaps)));
   const traffic = {
+    backendTls, backendTlsByTarget: g.index("backend TLS policies by target", backendTls, (p) => [...new Set(p.targets.flatMap((t) => t.owner ?? []))]),
     settings, virtualServices, virtualServicesByHost: g.index("virtual services by host", virtualServices, (v) => hostKeys(v.hosts)),
     destinationRules, destinationRulesByHost: g.index("destination rules by host", destinationRules, (r) => hostKeys(r.hosts)),
   };
@@ -122,6 +128,7 @@ export function wireWaypoints(o: WaypointInputs): WaypointOutputs {
       g.derive("statuses of untargeted request authentications", sources.requestAuthentications, byKey, ours((_ctx, r) => untargetedStatus("requestAuthentications", r))),
       g.derive("telemetry statuses", telemetries, byKey, (_ctx, t) => telemetryStatus(t)),
       g.derive("virtual service statuses", virtualServices, byKey, virtualServiceStatus(trafficStatus)),
+      g.derive("backend TLS policy statuses", backendTls, byKey, backendTlsStatus({ ...traffic, servicesByOwner, services, gateways })),
       g.derive("destination rule statuses", destinationRules, byKey, destinationRuleStatus(trafficStatus)),
     ],
   };

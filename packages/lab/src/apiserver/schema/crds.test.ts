@@ -26,7 +26,7 @@ function check(kind: string, spec: JsonObject): { problems: string[]; dropped: s
 describe("the CRDs of the lab", () => {
   it("are all there", () => {
     assert.deepEqual([...compiled.keys()].toSorted(), [
-      "AuthorizationPolicy/v1", "AuthorizationPolicy/v1beta1", "DestinationRule/v1", "DestinationRule/v1alpha3",
+      "AuthorizationPolicy/v1", "AuthorizationPolicy/v1beta1", "BackendTLSPolicy/v1", "DestinationRule/v1", "DestinationRule/v1alpha3",
       "DestinationRule/v1beta1", "GRPCRoute/v1", "Gateway/v1", "Gateway/v1beta1", "GatewayClass/v1",
       "GatewayClass/v1beta1", "HTTPRoute/v1", "HTTPRoute/v1beta1", "PeerAuthentication/v1", "PeerAuthentication/v1beta1",
       "ReferenceGrant/v1", "ReferenceGrant/v1beta1", "RequestAuthentication/v1", "RequestAuthentication/v1beta1",
@@ -57,6 +57,10 @@ describe("the CRDs of the lab", () => {
     ["a workload entry", "WorkloadEntry/v1", { address: "10.0.0.1", labels: { a: "b" }, serviceAccount: "x", ports: { http: 80 } }],
     ["a waypoint", "Gateway/v1", { gatewayClassName: "istio-waypoint", listeners: [{ name: "mesh", port: 15008, protocol: "HBONE" }] }],
     ["a route", "HTTPRoute/v1", { parentRefs: [{ group: "", kind: "Service", name: "r", port: 80 }], rules: [{ backendRefs: [{ name: "r", port: 80, weight: 90 }] }] }],
+    ["TLS to a backend", "BackendTLSPolicy/v1", {
+      targetRefs: [{ group: "", kind: "Service", name: "a" }, { group: "", kind: "Service", name: "a", sectionName: "b" }],
+      validation: { hostname: "a.example.com", caCertificateRefs: [{ group: "", kind: "ConfigMap", name: "x" }], subjectAltNames: [{ type: "URI", uri: "spiffe://a/b" }, { type: "Hostname", hostname: "b.example.com" }] },
+    }],
   ];
   for (const [name, kind, spec] of good) {
     it(`accepts ${name}`, () => {
@@ -82,6 +86,10 @@ describe("the CRDs of the lab", () => {
     ["a relative path", "HTTPRoute/v1", { rules: [{ matches: [{ path: { value: "x" } }] }] }, /absolute path/],
     ["a filter that lacks its body", "HTTPRoute/v1", { rules: [{ filters: [{ type: "RequestRedirect" }] }] }, /filter.requestRedirect must be specified/],
     ["a backend without port", "HTTPRoute/v1", { rules: [{ backendRefs: [{ name: "x" }] }] }, /Must have port/],
+    ["two sorts of authorities", "BackendTLSPolicy/v1", { targetRefs: [{ group: "", kind: "Service", name: "a" }], validation: { hostname: "a.b", wellKnownCACertificates: "System", caCertificateRefs: [{ group: "", kind: "ConfigMap", name: "x" }] } }, /must not contain both/],
+    ["no authorities", "BackendTLSPolicy/v1", { targetRefs: [{ group: "", kind: "Service", name: "a" }], validation: { hostname: "a.b" } }, /must specify either/],
+    ["a target twice", "BackendTLSPolicy/v1", { targetRefs: [{ group: "", kind: "Service", name: "a" }, { group: "", kind: "Service", name: "a" }], validation: { hostname: "a.b", wellKnownCACertificates: "System" } }, /may be given once/],
+    ["a name of another type", "BackendTLSPolicy/v1", { targetRefs: [{ group: "", kind: "Service", name: "a" }], validation: { hostname: "a.b", wellKnownCACertificates: "System", subjectAltNames: [{ type: "URI", hostname: "a.b" }] } }, /must contain URI/],
   ];
   for (const [name, kind, spec, want] of bad) {
     it(`refuses ${name}`, () => assert.match(check(kind, spec).problems.join("\n"), want));

@@ -8,7 +8,7 @@ import { check } from "./check.ts";
 const ROOT = join(import.meta.dirname, "..");
 
 // test/soak takes minutes and has its own verb.
-const SPECS = ["packages/*/src/**/*.test.ts", "test/{e2e,tidy,sim,fuzz,conformance,netns}/**/*.test.ts"];
+const SPECS = ["packages/*/src/**/*.test.ts", "test/{contract,e2e,tidy,sim,fuzz,conformance,netns}/**/*.test.ts"];
 
 const checks = check();
 const failedChecks = checks.filter((c) => !c.ok).length;

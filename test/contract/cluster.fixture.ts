@@ -18,8 +18,8 @@ export interface Cluster {
 let users = 0;
 let opened: Promise<Cluster> | undefined;
 
-/** One cluster for all suites of a run, from the first that needs it to the last that lets it go. */
-export function useCluster(): () => Cluster {
+/** One cluster for all suites of a run, from the first that needs it to the last that lets it go in its own last hook. */
+export function useCluster(): { get(): Cluster; release(): Promise<void> } {
   let cluster: Cluster | undefined;
   users += 1;
   before(async function () {
@@ -27,13 +27,15 @@ export function useCluster(): () => Cluster {
     opened ??= open();
     cluster = await opened;
   });
-  after(async () => {
-    users -= 1;
-    if (users === 0) await close();
-  });
-  return () => {
-    if (cluster === undefined) throw new Error("the cluster is there from the first hook on");
-    return cluster;
+  return {
+    get() {
+      if (cluster === undefined) throw new Error("the cluster is there from the first hook on");
+      return cluster;
+    },
+    async release() {
+      users -= 1;
+      if (users === 0) await close();
+    },
   };
 }
 

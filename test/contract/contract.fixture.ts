@@ -207,12 +207,13 @@ export function contract(name: string, define: (suite: Suite) => void): void {
 
     before(async () => {
       if (RECORD) assert.ok(REAL, "expectations are what a real API server answers: CONTRACT=kubernetes");
-      wire = new Wire(cluster().config);
+      wire = new Wire(cluster.get().config);
       ns = await makeNamespace(wire, name, {}, made);
     });
     after(async () => {
       for (const each of made) await wire.ask("DELETE", `/api/v1/namespaces/${each}`);
       wire.close();
+      await cluster.release();
       if (RECORD) write(file, titles, { ...expected, ...recorded });
     });
 
@@ -220,7 +221,7 @@ export function contract(name: string, define: (suite: Suite) => void): void {
       it(title, run) {
         titles.push(title);
         it(title, async () => {
-          const talk = new Talk(cluster(), wire, ns, made);
+          const talk = new Talk(cluster.get(), wire, ns, made);
           try {
             await run(talk);
           } finally {

@@ -142,9 +142,11 @@ contract("objects", ({ it }) => {
     ["a cron job without a schedule", "POST", "~batch/v1/cronjobs", { metadata: { name: "x" }, spec: { schedule: "often", jobTemplate: { spec: { template: { spec: { restartPolicy: "Never", containers: [{ name: "a", image: "a" }] } } } } } }],
     ["a job that always restarts", "POST", "~batch/v1/jobs", { metadata: { name: "x" }, spec: { template: { spec: { containers: [{ name: "a", image: "a" }] } } } }],
   ];
+  // Their words are those of Go's decoders and of its table of types.
+  const foreignWords = /another (kind|apiVersion|type)|unknown kind|number in a map|text where|not JSON|a list$|a text$|an empty body/;
   for (const [what, method, path, body] of refusals) {
     it(`refuses ${what}`, async (t) => {
-      await t.ask(method, path, body, method === "PATCH" ? MERGE : {});
+      await t.ask(method, path, body, { ...(method === "PATCH" ? MERGE : {}), loose: foreignWords.test(what) && !what.startsWith("a method") });
     });
   }
 
@@ -157,7 +159,7 @@ contract("objects", ({ it }) => {
     await t.quiet("POST", "~rbac.authorization.k8s.io/v1/rolebindings", { metadata: { name: "fixed" }, roleRef: { kind: "Role", name: "r", apiGroup: "rbac.authorization.k8s.io" } });
     await t.ask("PATCH", "~/services/fixed", { spec: { clusterIP: "10.0.0.9" } }, MERGE);
     await t.ask("PATCH", "~apps/v1/deployments/fixed", { spec: { selector: { matchLabels: { x: "y" } }, template: { metadata: { labels: { x: "y" } } } } }, MERGE);
-    await t.ask("PATCH", "~/pods/fixed", { spec: { schedulerName: "other" } }, { ...MERGE, show: "code" });
+    await t.ask("PATCH", "~/pods/fixed", { spec: { schedulerName: "other" } }, { ...MERGE, loose: true });
     await t.ask("PATCH", "~/configmaps/fixed", { data: { a: "b" } }, MERGE);
     await t.ask("PATCH", "~/configmaps/fixed", { immutable: false }, MERGE);
     await t.ask("PATCH", "~/secrets/fixed", { type: "other" }, MERGE);

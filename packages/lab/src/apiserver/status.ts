@@ -17,11 +17,12 @@ export interface FieldProblem {
 export class ApiError extends Error {
   readonly code: number;
   readonly reason: string;
-  readonly details: JsonObject;
+  /** Null leaves details out; an empty object is shown as such. */
+  readonly details: JsonObject | null;
   /** Seconds for a Retry-After header, if waiting helps. */
   readonly retryAfter: number | undefined;
 
-  constructor(code: number, reason: string, message: string, details: JsonObject = {}, retryAfter?: number) {
+  constructor(code: number, reason: string, message: string, details: JsonObject | null = null, retryAfter?: number) {
     super(message);
     this.name = "ApiError";
     this.code = code;
@@ -39,7 +40,7 @@ export class ApiError extends Error {
       message: this.message,
     };
     if (this.reason !== "") status["reason"] = this.reason;
-    if (Object.keys(this.details).length > 0) status["details"] = this.details;
+    if (this.details !== null) status["details"] = this.details;
     status["code"] = this.code;
     return status;
   }
@@ -76,7 +77,8 @@ export const MODIFIED =
   "the object has been modified; please apply your changes to the latest version and try again";
 
 export function invalid(subject: Subject, name: string, problems: readonly FieldProblem[]): ApiError {
-  const texts = problems.map((p) => (p.field === "" ? p.message : `${p.field}: ${p.message}`));
+  // What is said twice is a cause twice, and one text.
+  const texts = [...new Set(problems.map((p) => (p.field === "" ? p.message : `${p.field}: ${p.message}`)))];
   const kind = subject.group === "" ? subject.kind : `${subject.kind}.${subject.group}`;
   const text = texts.length === 1 ? texts[0] : `[${texts.join(", ")}]`;
   const details = about(subject, name, subject.kind);
@@ -98,11 +100,18 @@ export function unauthorized(): ApiError {
 }
 
 export function noSuchResource(): ApiError {
-  return new ApiError(404, "NotFound", "the server could not find the requested resource");
+  return new ApiError(404, "NotFound", "the server could not find the requested resource", {});
+}
+
+/** No API at all is served there: the answer is a line of text, not a Status. */
+export class PageNotFound extends ApiError {
+  constructor() {
+    super(404, "NotFound", "404 page not found");
+  }
 }
 
 export function methodNotAllowed(): ApiError {
-  return new ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource");
+  return new ApiError(405, "MethodNotAllowed", "the server does not allow this method on the requested resource", {});
 }
 
 export function expired(message: string): ApiError {
@@ -118,7 +127,7 @@ export function notAcceptable(types: string): ApiError {
   return new ApiError(406, "NotAcceptable", message);
 }
 
-export function tooManyRequests(message: string, retryAfter: number, details: JsonObject = {}): ApiError {
+export function tooManyRequests(message: string, retryAfter: number, details: JsonObject | null = null): ApiError {
   return new ApiError(429, "TooManyRequests", message, details, retryAfter);
 }
 

@@ -15,7 +15,7 @@ import type { User } from "./user.ts";
 export async function serveReview(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Promise<void> {
   const body = await readBody(exchange.request);
   if (target.verb !== "create") throw methodNotAllowed();
-  const options = readWriteOptions(exchange.query, exchange.userAgent);
+  const options = readWriteOptions(exchange);
   const review = takeIn(exchange, row, target, decodeObject(body, mediaType(exchange.request)), options.fieldValidation);
   review["status"] = answer(api, exchange, row, target, asObject(review["spec"]));
   exchange.reply(201, review);

@@ -2,7 +2,7 @@
 import { asObject, asObjects, asString, asStrings, isObject, type JsonObject } from "../json.ts";
 import { compileSchema, SchemaError } from "../schema/structural.ts";
 import { duplicateValue, forbiddenField, invalidValue, required, unsupportedValue, type FieldProblem } from "../status.ts";
-import { validateName } from "../verbs/metadata.ts";
+import { validateName } from "../verbs/names.ts";
 
 export function validateCrd(object: JsonObject, before: JsonObject | null): FieldProblem[] {
   const spec = asObject(object["spec"]);

@@ -4,7 +4,7 @@ import { ANONYMOUS } from "../auth/user.ts";
 import type { Api } from "../context.ts";
 import { serveReview } from "../auth/reviews.ts";
 import type { Row } from "../registry/row.ts";
-import { ApiError, badRequest, forbidden, internal, methodNotAllowed, noSuchResource } from "../status.ts";
+import { ApiError, badRequest, forbidden, internal, methodNotAllowed, noSuchResource, PageNotFound } from "../status.ts";
 import { serveResource } from "../verbs/resource.ts";
 import { serveSubresource } from "../verbs/subresources.ts";
 import type { ApiRequest } from "./body.ts";
@@ -64,7 +64,7 @@ export function asApiError(api: Api, exchange: Exchange, error: unknown): ApiErr
 
 export function findRow(api: Api, target: ResourceRequest): Row {
   const row = api.registry.find(target.group, target.version, target.resource);
-  if (row === undefined) throw noSuchResource();
+  if (row === undefined) throw api.registry.hasGroup(target.group) ? noSuchResource() : new PageNotFound();
   const inNamespace = target.namespace !== "" && target.resource !== "namespaces";
   if (!row.namespaced && inNamespace) throw noSuchResource();
   if (row.namespaced && target.name !== "" && target.namespace === "") throw noSuchResource();

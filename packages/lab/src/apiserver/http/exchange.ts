@@ -4,7 +4,7 @@ import type { ServerResponse } from "node:http";
 import { dump } from "js-yaml";
 import type { User } from "../auth/user.ts";
 import type { Json, JsonObject } from "../json.ts";
-import type { ApiError } from "../status.ts";
+import { PageNotFound, type ApiError } from "../status.ts";
 import type { ApiRequest } from "./body.ts";
 import type { Negotiated } from "./negotiate.ts";
 import type { Target } from "./route.ts";
@@ -92,7 +92,8 @@ export class Exchange {
     }
     if (error.retryAfter !== undefined) this.response.setHeader("retry-after", String(error.retryAfter));
     this.negotiated = { ...this.negotiated, encoding: "json" };
-    this.reply(error.code, error.toStatus());
+    if (error instanceof PageNotFound) this.send(404, "text/plain; charset=utf-8", `${error.message}\n`);
+    else this.reply(error.code, error.toStatus());
   }
 }
 

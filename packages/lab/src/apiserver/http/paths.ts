@@ -3,7 +3,7 @@ import { ISSUER } from "../auth/tokens.ts";
 import type { Api } from "../context.ts";
 import { aggregated, coreVersions, groupDocument, groupList, resourceList } from "../discovery.ts";
 import type { JsonObject } from "../json.ts";
-import { methodNotAllowed, noSuchResource } from "../status.ts";
+import { methodNotAllowed, noSuchResource, PageNotFound } from "../status.ts";
 import type { Exchange } from "./exchange.ts";
 import { negotiateDiscovery } from "./negotiate.ts";
 import { serveOpenApi } from "./openapi.ts";
@@ -54,7 +54,7 @@ function documentAt(api: Api, path: string, parts: readonly string[]): JsonObjec
   if (root === "api" && parts.length === 2) return versionDocument(api, "", group);
   if (root === "apis" && parts.length === 3) return versionDocument(api, group, version);
   const document = root === "apis" && parts.length === 2 ? groupDocument(api.registry, group) : null;
-  if (document === null) throw noSuchResource();
+  if (document === null) throw new PageNotFound();
   return document;
 }
 

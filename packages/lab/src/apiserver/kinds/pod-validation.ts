@@ -1,10 +1,10 @@
 // Owns what the published schema cannot say about pods: names, references between parts, and what may change later.
-import { asObject, asObjects, asString, equalJson, isObject, type JsonObject } from "../json.ts";
+import { asObject, asObjects, asString, equalJson, isObject, type Json, type JsonObject } from "../json.ts";
 import { duplicateValue, forbiddenField, invalidValue, required, unsupportedValue, type FieldProblem } from "../status.ts";
-import { validateName } from "../verbs/metadata.ts";
+import { validateName } from "../verbs/names.ts";
 
 const RESTART = ["Always", "OnFailure", "Never"];
-const DNS = ["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
+const DNS = ["ClusterFirst", "ClusterFirstWithHostNet", "Default", "None"];
 const PULL = ["Always", "IfNotPresent", "Never"];
 const PROTOCOLS = ["SCTP", "TCP", "UDP"];
 
@@ -54,7 +54,7 @@ function validateVolumes(spec: JsonObject, at: string): FieldProblem[] {
 }
 
 function oneOf(value: unknown, allowed: readonly string[], field: string): FieldProblem[] {
-  return typeof value === "string" && !allowed.includes(value) ? [unsupportedValue(field, value, [...allowed].sort())] : [];
+  return typeof value === "string" && !allowed.includes(value) ? [unsupportedValue(field, value, allowed)] : [];
 }
 
 function validateContainer(container: JsonObject, at: string, volumes: ReadonlySet<string>): FieldProblem[] {
@@ -66,7 +66,11 @@ function validateContainer(container: JsonObject, at: string, volumes: ReadonlyS
   if (image.trim() === "") problems.push(required(`${at}.image`));
   else if (image !== image.trim()) problems.push(invalidValue(`${at}.image`, image, "must not have leading or trailing whitespace"));
   problems.push(...oneOf(container["imagePullPolicy"], PULL, `${at}.imagePullPolicy`));
+  const ports = new Set<string>();
   for (const [i, port] of asObjects(container["ports"]).entries()) {
+    const portName = asString(port["name"]);
+    if (portName !== "" && ports.has(portName)) problems.push(duplicateValue(`${at}.ports[${i}].name`, portName));
+    ports.add(portName);
     problems.push(...validatePort(port["containerPort"], `${at}.ports[${i}].containerPort`));
     problems.push(...oneOf(port["protocol"], PROTOCOLS, `${at}.ports[${i}].protocol`));
   }
@@ -83,10 +87,25 @@ function validateContainer(container: JsonObject, at: string, volumes: ReadonlyS
       problems.push(invalidValue(`${at}.env[${i}].valueFrom`, "", "may not be specified when `value` is not empty"));
     }
   }
+  problems.push(...validateResources(asObject(container["resources"]), `${at}.resources`));
   for (const probe of ["livenessProbe", "readinessProbe", "startupProbe"]) {
     if (isObject(container[probe])) problems.push(...validateProbe(container[probe], `${at}.${probe}`));
   }
   return problems;
+}
+
+function validateResources(resources: JsonObject, at: string): FieldProblem[] {
+  const limits = asObject(resources["limits"]);
+  const over = Object.entries(asObject(resources["requests"])).filter(([name, asked]) => limits[name] !== undefined && amount(asked) > amount(limits[name]));
+  return over.map(([name, asked]) => invalidValue(`${at}.requests`, String(asked), `must be less than or equal to ${name} limit of ${String(limits[name])}`));
+}
+
+const SUFFIXES: Record<string, number> = { n: 1e-9, u: 1e-6, m: 1e-3, "": 1, k: 1e3, M: 1e6, G: 1e9, T: 1e12, P: 1e15, E: 1e18, Ki: 2 ** 10, Mi: 2 ** 20, Gi: 2 ** 30, Ti: 2 ** 40, Pi: 2 ** 50, Ei: 2 ** 60 };
+
+/** A quantity as a number, precise enough to compare two of them. */
+function amount(quantity: Json | undefined): number {
+  const [, digits = "", suffix = ""] = /^([+-]?[\d.]+)([a-zA-Z]*)$/.exec(String(quantity)) ?? [];
+  return SUFFIXES[suffix] === undefined ? Number(quantity) : Number(digits) * SUFFIXES[suffix];
 }
 
 function validateProbe(probe: JsonObject, at: string): FieldProblem[] {

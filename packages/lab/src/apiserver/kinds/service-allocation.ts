@@ -115,11 +115,11 @@ function assignAddress(pool: Allocators, key: string, before: JsonObject | null,
   }
   if (asArray(spec["clusterIPs"]).length > 1) return [invalidValue("spec.clusterIPs", spec["clusterIPs"], "this cluster has IPv4 only")];
   if (was !== "" && wanted !== "" && wanted !== was) {
-    return [invalidValue("spec.clusterIPs[0]", wanted, "may not change once set")];
+    return [invalidValue("spec.clusterIPs[0]", [wanted], "may not change once set")];
   }
   const ip = wanted || was || pool.freeIp();
   if (ip !== "None") {
-    if (!pool.contains(ip)) return [invalidValue("spec.clusterIPs", [ip], "failed to allocate IP: the provided IP is not in the valid range of Services")];
+    if (!pool.contains(ip)) return [invalidValue("spec.clusterIPs", [ip], `failed to allocate IP ${ip}: the provided network does not match the current range`)];
     const owner = pool.ownerOf(ip);
     if (owner !== undefined && owner !== key) return [invalidValue("spec.clusterIPs", [ip], `failed to allocate IP ${ip}: provided IP is already allocated`)];
   }

@@ -2,7 +2,7 @@
 import { asObject, asObjects, asString, asStringMap, equalJson, isObject, type JsonObject } from "../json.ts";
 import { labelSelectorOf, matchesLabels } from "../selectors.ts";
 import { duplicateValue, invalidValue, required, unsupportedValue, type FieldProblem } from "../status.ts";
-import { validateName } from "../verbs/metadata.ts";
+import { validateName } from "../verbs/names.ts";
 import { validatePodSpec, validatePort } from "./pod-validation.ts";
 
 /** Deployments, ReplicaSets, StatefulSets, DaemonSets: the selector is fixed and fits the template. */
@@ -16,15 +16,12 @@ export function validateWorkload(object: JsonObject, before: JsonObject | null):
     problems.push(unsupportedValue("spec.template.spec.restartPolicy", restart, ["Always"]));
   }
   const selector = labelSelectorOf(spec["selector"]);
-  if (!isObject(spec["selector"])) problems.push(required("spec.selector"));
+  const labels = asStringMap(asObject(template["metadata"])["labels"]);
+  const misfit = invalidValue("spec.template.metadata.labels", labels, "`selector` does not match template `labels`");
+  if (!isObject(spec["selector"])) problems.push(required("spec.selector"), misfit);
   else if (selector === null || selector.length === 0) {
     problems.push(invalidValue("spec.selector", spec["selector"], "empty selector is invalid for this kind"));
-  } else {
-    const labels = asStringMap(asObject(template["metadata"])["labels"]);
-    if (!matchesLabels(selector, labels)) {
-      problems.push(invalidValue("spec.template.metadata.labels", labels, "`selector` does not match template `labels`"));
-    }
-  }
+  } else if (!matchesLabels(selector, labels)) problems.push(misfit);
   const fixed = asObject(before?.["spec"])["selector"];
   if (before !== null && !equalJson(spec["selector"], fixed)) {
     problems.push(invalidValue("spec.selector", spec["selector"], "field is immutable"));
@@ -69,7 +66,7 @@ export function validateCronJob(object: JsonObject): FieldProblem[] {
   const schedule = asString(spec["schedule"]);
   if (schedule === "") problems.push(required("spec.schedule"));
   else if (!schedule.startsWith("@") && schedule.trim().split(/\s+/).length !== 5) {
-    problems.push(invalidValue("spec.schedule", schedule, "expected exactly 5 fields or a descriptor such as @hourly"));
+    problems.push(invalidValue("spec.schedule", schedule, `expected exactly 5 fields, found ${schedule.trim().split(/\s+/).length}: [${schedule.trim().split(/\s+/).join(" ")}]`));
   }
   if (!["Allow", "Forbid", "Replace"].includes(asString(spec["concurrencyPolicy"]))) {
     problems.push(unsupportedValue("spec.concurrencyPolicy", spec["concurrencyPolicy"], ["Allow", "Forbid", "Replace"]));
@@ -123,7 +120,8 @@ export function requiresRoleRef(object: JsonObject, before: JsonObject | null): 
     problems.push(unsupportedValue("roleRef.kind", reference["kind"] ?? "", ["ClusterRole", "Role"]));
   }
   if (before !== null && !equalJson(reference, asObject(before["roleRef"]))) {
-    problems.push(invalidValue("roleRef", reference, "cannot change roleRef"));
+    const shown = { APIGroup: reference["apiGroup"] ?? "", Kind: reference["kind"] ?? "", Name: reference["name"] ?? "" };
+    problems.push(invalidValue("roleRef", shown, "cannot change roleRef"));
   }
   for (const [i, subject] of asObjects(object["subjects"]).entries()) {
     if (asString(subject["name"]) === "") problems.push(required(`subjects[${i}].name`));
@@ -131,5 +129,33 @@ export function requiresRoleRef(object: JsonObject, before: JsonObject | null): 
       problems.push(unsupportedValue(`subjects[${i}].kind`, subject["kind"] ?? "", ["Group", "ServiceAccount", "User"]));
     }
   }
+  return problems;
+}
+
+/** Roles: a rule names verbs, and either addresses or groups with resources. */
+export function validateRole(object: JsonObject): FieldProblem[] {
+  const cluster = object["kind"] === "ClusterRole";
+  return asObjects(object["rules"]).flatMap((rule, i) => {
+    const at = `rules[${i}]`;
+    const size = (field: string) => (Array.isArray(rule[field]) ? rule[field].length : 0);
+    const problems = size("verbs") === 0 ? [required(`${at}.verbs`, "verbs must contain at least one value")] : [];
+    if (size("nonResourceURLs") > 0) {
+      if (!cluster) problems.push(invalidValue(`${at}.nonResourceURLs`, rule["nonResourceURLs"], "namespaced rules cannot apply to non-resource URLs"));
+      if (size("apiGroups") + size("resources") + size("resourceNames") === 0) return problems;
+      return [...problems, invalidValue(`${at}.nonResourceURLs`, rule["nonResourceURLs"], "rules cannot apply to both regular resources and non-resource URLs")];
+    }
+    if (size("apiGroups") === 0) problems.push(required(`${at}.apiGroups`, "resource rules must supply at least one api group"));
+    if (size("resources") === 0) problems.push(required(`${at}.resources`, "resource rules must supply at least one resource"));
+    return problems;
+  });
+}
+
+export function validateLease(object: JsonObject): FieldProblem[] {
+  const spec = asObject(object["spec"]);
+  const seconds = spec["leaseDurationSeconds"];
+  const moves = spec["leaseTransitions"];
+  const problems: FieldProblem[] = [];
+  if (typeof seconds === "number" && seconds <= 0) problems.push(invalidValue("spec.leaseDurationSeconds", seconds, "must be greater than 0"));
+  if (typeof moves === "number" && moves < 0) problems.push(invalidValue("spec.leaseTransitions", moves, "must be greater than or equal to 0"));
   return problems;
 }

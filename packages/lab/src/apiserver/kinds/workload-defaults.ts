@@ -1,5 +1,5 @@
 // Owns the defaults of Deployments, ReplicaSets, StatefulSets, DaemonSets, Jobs and CronJobs.
-import { asObject, asObjects, asString, cloneJson, ensureObject, setDefault, type JsonObject } from "../json.ts";
+import { asObject, asObjects, asString, cloneJson, ensureObject, equalJson, setDefault, type JsonObject } from "../json.ts";
 import { defaultPodSpec } from "./pod-defaults.ts";
 
 function template(spec: JsonObject): JsonObject {
@@ -87,7 +87,24 @@ export function prepareJob(object: JsonObject, before: JsonObject | null): void 
   const labels = ensureObject(ensureObject(asObject(spec["template"]), "metadata"), "labels");
   for (const key of ["controller-uid", CONTROLLER_UID]) setDefault(labels, key, uid);
   for (const key of ["job-name", JOB_NAME]) setDefault(labels, key, metadata["name"] ?? "");
+  if (Object.keys(asObject(metadata["labels"])).length === 0) metadata["labels"] = cloneJson(labels);
   if (spec["selector"] === undefined) spec["selector"] = { matchLabels: { [CONTROLLER_UID]: cloneJson(uid) } };
+}
+
+const TEMPLATE_GENERATION = "deprecated.daemonset.template.generation";
+
+/** Counts the versions of a DaemonSet's template, as its annotation has done since before generations. */
+export function prepareDaemonSet(object: JsonObject, before: JsonObject | null): void {
+  const annotations = ensureObject(ensureObject(object, "metadata"), "annotations");
+  const was = Number(asString(asObject(asObject(before?.["metadata"])["annotations"])[TEMPLATE_GENERATION]) || "0");
+  const changed = before === null || !equalJson(asObject(object["spec"])["template"] ?? null, asObject(before["spec"])["template"] ?? null);
+  annotations[TEMPLATE_GENERATION] = String(changed ? was + 1 : was);
+}
+
+export function defaultAutoscaler(object: JsonObject): void {
+  const spec = ensureObject(object, "spec");
+  setDefault(spec, "minReplicas", 1);
+  setDefault(spec, "metrics", [{ type: "Resource", resource: { name: "cpu", target: { type: "Utilization", averageUtilization: 80 } } }]);
 }
 
 export function defaultCronJob(object: JsonObject): void {
@@ -133,4 +150,16 @@ export function defaultSecret(object: JsonObject): void {
     for (const [key, value] of Object.entries(plain)) data[key] = Buffer.from(asString(value)).toString("base64");
   }
   delete object["stringData"];
+}
+
+export function defaultEndpointSlice(object: JsonObject): void {
+  for (const endpoint of asObjects(object["endpoints"])) ensureObject(endpoint, "conditions");
+  for (const port of asObjects(object["ports"])) {
+    setDefault(port, "name", "");
+    setDefault(port, "protocol", "TCP");
+  }
+}
+
+export function defaultEndpoints(object: JsonObject): void {
+  for (const port of asObjects(object["subsets"]).flatMap((subset) => asObjects(subset["ports"]))) setDefault(port, "protocol", "TCP");
 }

@@ -44,7 +44,8 @@ function link(): ReadonlyMap<string, Schema> {
 
 function shell(name: string, definition: Definition): Building {
   if (name === INT_OR_STRING) return { "x-kubernetes-int-or-string": true, nullable: true };
-  if (name === QUANTITY || FREE_FORM.test(name)) return { "x-kubernetes-preserve-unknown-fields": true, nullable: true };
+  if (name === QUANTITY) return { "x-kubernetes-preserve-unknown-fields": true, nullable: true, format: "quantity" };
+  if (FREE_FORM.test(name)) return { "x-kubernetes-preserve-unknown-fields": true, nullable: true };
   const copy: Building = { ...definition, nullable: true };
   // What "required" means in a status is that servers always write it; writers may leave counts of zero out.
   if (name.endsWith("Status")) delete copy["required"];

@@ -1,10 +1,11 @@
 // Owns the rows of the core group, events.k8s.io and discovery.k8s.io.
 import { asObject, asString, dig, ensureObject, setDefault, type JsonObject } from "../json.ts";
-import { eventFromCore, eventToCore } from "../kinds/events.ts";
+import { defaultEvent, defaultNewEvent, eventFromCore, eventToCore, validateEvent, validateNewEvent } from "../kinds/events.ts";
 import { defaultPod, podGrace, preparePod } from "../kinds/pod-defaults.ts";
+import { validateConfigMap, validateSecret } from "../kinds/data-validation.ts";
 import { validatePod } from "../kinds/pod-validation.ts";
 import { validateService } from "../kinds/validation.ts";
-import { defaultSecret, defaultService } from "../kinds/workload-defaults.ts";
+import { defaultEndpoints, defaultEndpointSlice, defaultSecret, defaultService } from "../kinds/workload-defaults.ts";
 import * as printers from "../table/core.ts";
 import { row, type Row } from "./row.ts";
 
@@ -73,6 +74,7 @@ export const coreRows: readonly Row[] = [
     shortNames: ["ns"],
     status: STATUS,
     subresources: ["finalize"],
+    deletesCollection: false,
     returnsDeleted: true,
     nameRule: "label",
     defaults: defaultNamespace,
@@ -120,14 +122,15 @@ export const coreRows: readonly Row[] = [
     fieldNames: ["spec.clusterIP", "spec.type"],
     printer: printers.services,
   }),
-  row({ ...CORE, resource: "endpoints", kind: "Endpoints", singular: "endpoints", namespaced: true, shortNames: ["ep"], createOnUpdate: true, printer: printers.endpoints }),
-  row({ ...CORE, resource: "configmaps", kind: "ConfigMap", namespaced: true, shortNames: ["cm"], printer: printers.configMaps }),
+  row({ ...CORE, resource: "endpoints", kind: "Endpoints", singular: "endpoints", namespaced: true, shortNames: ["ep"], createOnUpdate: true, defaults: defaultEndpoints, printer: printers.endpoints }),
+  row({ ...CORE, resource: "configmaps", kind: "ConfigMap", namespaced: true, shortNames: ["cm"], validate: validateConfigMap, printer: printers.configMaps }),
   row({
     ...CORE,
     resource: "secrets",
     kind: "Secret",
     namespaced: true,
     defaults: defaultSecret,
+    validate: validateSecret,
     fields: (object) => ({ type: asString(object["type"]) }),
     fieldNames: ["type"],
     printer: printers.secrets,
@@ -161,6 +164,8 @@ export const coreRows: readonly Row[] = [
     shortNames: ["ev"],
     bucket: "/events",
     createOnUpdate: true,
+    defaults: defaultEvent,
+    validate: validateEvent,
     fields: eventFields("involvedObject"),
     fieldNames: CORE_EVENT_FIELDS,
     printer: printers.events,
@@ -174,6 +179,8 @@ export const coreRows: readonly Row[] = [
     shortNames: ["ev"],
     bucket: "/events",
     createOnUpdate: true,
+    defaults: defaultNewEvent,
+    validate: validateNewEvent,
     fields: eventFields("regarding"),
     fieldNames: NEW_EVENT_FIELDS,
     toStored: eventToCore,
@@ -187,6 +194,7 @@ export const coreRows: readonly Row[] = [
     kind: "EndpointSlice",
     namespaced: true,
     generation: true,
+    defaults: defaultEndpointSlice,
     printer: printers.endpointSlices,
   }),
 ];

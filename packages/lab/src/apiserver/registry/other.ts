@@ -1,8 +1,8 @@
 // Owns the rows of coordination, RBAC, networking, scheduling, storage and apiextensions.
-import { dig, ensureObject, setDefault, type JsonObject } from "../json.ts";
+import { asObjects, dig, ensureObject, setDefault, type JsonObject } from "../json.ts";
 import { addCleanup, defaultCrd, prepareCrd } from "../crd/defaults.ts";
 import { validateCrd } from "../crd/validation.ts";
-import { requiresRoleRef } from "../kinds/validation.ts";
+import { requiresRoleRef, validateLease, validateRole } from "../kinds/validation.ts";
 import * as printers from "../table/other.ts";
 import { row, type Row } from "./row.ts";
 
@@ -27,10 +27,11 @@ export const otherRows: readonly Row[] = [
     namespaced: true,
     createOnUpdate: true,
     unconditionalUpdate: false,
+    validate: validateLease,
     printer: printers.leases,
   }),
-  row({ ...RBAC, resource: "roles", kind: "Role", namespaced: true, printer: printers.roles }),
-  row({ ...RBAC, resource: "clusterroles", kind: "ClusterRole", namespaced: false, printer: printers.roles }),
+  row({ ...RBAC, resource: "roles", kind: "Role", namespaced: true, validate: validateRole, printer: printers.roles }),
+  row({ ...RBAC, resource: "clusterroles", kind: "ClusterRole", namespaced: false, validate: validateRole, printer: printers.roles }),
   row({ ...RBAC, resource: "rolebindings", kind: "RoleBinding", namespaced: true, defaults: defaultBinding, validate: requiresRoleRef, printer: printers.bindings }),
   row({ ...RBAC, resource: "clusterrolebindings", kind: "ClusterRoleBinding", namespaced: false, defaults: defaultBinding, validate: requiresRoleRef, printer: printers.bindings }),
   row({
@@ -45,9 +46,12 @@ export const otherRows: readonly Row[] = [
       const spec = ensureObject(object, "spec");
       if (spec["policyTypes"] === undefined) spec["policyTypes"] = spec["egress"] === undefined ? ["Ingress"] : ["Ingress", "Egress"];
       ensureObject(spec, "podSelector");
+      for (const rule of [...asObjects(spec["ingress"]), ...asObjects(spec["egress"])]) {
+        for (const port of asObjects(rule["ports"])) setDefault(port, "protocol", "TCP");
+      }
     },
   }),
-  row({ ...NETWORKING, resource: "ingresses", kind: "Ingress", singular: "ingress", namespaced: true, shortNames: ["ing"], status: STATUS, generation: true, printer: printers.ingresses }),
+  row({ ...NETWORKING, resource: "ingresses", kind: "Ingress", singular: "ingress", namespaced: true, shortNames: ["ing"], status: STATUS, newStatus: { loadBalancer: {} }, generation: true, printer: printers.ingresses }),
   row({ ...NETWORKING, resource: "ingressclasses", kind: "IngressClass", singular: "ingressclass", namespaced: false, generation: true, printer: printers.ingressClasses }),
   row({
     group: "scheduling.k8s.io",

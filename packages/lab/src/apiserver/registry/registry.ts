@@ -44,6 +44,10 @@ export class Registry {
     return this.#groups;
   }
 
+  hasGroup(group: string): boolean {
+    return this.#groups.some((g) => g.group === group);
+  }
+
   hasVersion(group: string, version: string): boolean {
     return this.#groups.some((g) => g.group === group && g.versions.some((v) => v.version === version));
   }

@@ -44,6 +44,8 @@ export interface Row {
   readonly bucket: string;
   readonly status: StatusRule | null;
   readonly scale: ScalePaths | null;
+  /** What a status shows that nobody has written: counters at zero. */
+  readonly newStatus: JsonObject;
   /** Further subresource names, served by handlers of their own. */
   readonly subresources: readonly string[];
   /** A change of anything but metadata and status raises metadata.generation. */
@@ -52,6 +54,8 @@ export interface Row {
   readonly createOnUpdate: boolean;
   /** PUT without resourceVersion overwrites. */
   readonly unconditionalUpdate: boolean;
+  /** DELETE of the whole list is served. */
+  readonly deletesCollection: boolean;
   /** DELETE answers with the object instead of a Status. */
   readonly returnsDeleted: boolean;
   /** Kubelet-style deletion: seconds until the object goes, 0 for at once; absent when there is no grace. */
@@ -97,7 +101,7 @@ export function apiVersionOf(row: { group: string; version: string }): string {
 
 export function verbsOf(row: Row): string[] {
   if (row.virtual) return ["create"];
-  return ["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
+  return ["create", "delete", ...(row.deletesCollection ? ["deletecollection"] : []), "get", "list", "patch", "update", "watch"];
 }
 
 /** Key of an object in its bucket. */
@@ -131,11 +135,13 @@ export function row(input: RowInput): Row {
     categories: [],
     bucket: `${input.group}/${input.resource}`,
     status: null,
+    newStatus: {},
     scale: null,
     subresources: [],
     generation: false,
     createOnUpdate: false,
     unconditionalUpdate: true,
+    deletesCollection: true,
     returnsDeleted: false,
     beforeDelete: () => undefined,
     virtual: false,

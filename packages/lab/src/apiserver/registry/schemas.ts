@@ -1,10 +1,10 @@
 // Owns the schemas behind rows: pruning and type checks of built-in kinds, and who manages which field.
 import type { JsonObject } from "../json.ts";
-import { isObject } from "../json.ts";
 import { builtinSchema } from "../openapi/builtin.ts";
 import { trackUpdate } from "../patch/apply.ts";
 import { compileSchema, type CompiledSchema, type Schema } from "../schema/structural.ts";
 import { badRequest, type FieldProblem } from "../status.ts";
+import { goShape } from "./go-shape.ts";
 import { apiVersionOf, type Row } from "./row.ts";
 
 const compiled = new Map<string, CompiledSchema | null>();
@@ -35,13 +35,25 @@ export function pruneUnknown(row: Row, object: JsonObject): { value: JsonObject;
   const schema = compiledOf(row);
   if (schema === null) return { value: object, dropped: [] };
   const pruned = schema.prune(object);
-  const value = KEEPS_NULLS.has(row.kind) ? pruned.value : (withoutNulls(pruned.value) as JsonObject);
-  const mistyped = schema.validate(value).filter((problem) => problem.type === "FieldValueTypeInvalid");
+  const value = KEEPS_NULLS.has(row.kind) ? pruned.value : goShape(pruned.value, schemaOf(row));
+  const found = schema.validate(value);
+  const unreadable = found.map(decoderText).find((text) => text !== "");
+  if (unreadable !== undefined) throw badRequest(`${row.kind} in version "${row.version}" cannot be handled as a ${row.kind}: ${unreadable}`);
+  const mistyped = found.filter((problem) => problem.type === "FieldValueTypeInvalid");
   if (mistyped.length > 0) {
     const texts = mistyped.map((problem) => `${problem.field}: ${problem.message}`);
     throw badRequest(`${row.kind} in version "${row.version}" cannot be handled as a ${row.kind}: ${texts.join(", ")}`);
   }
   return { value, dropped: pruned.dropped };
+}
+
+/** What a typed decoder says of texts that stand for something else; "" for other problems. */
+function decoderText({ message }: FieldProblem): string {
+  if (/must be of type quantity: /.test(message)) return "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'";
+  const bytes = /^Invalid value: "(.*)": .* must be of type byte: /.exec(message);
+  if (bytes?.[1] === undefined) return "";
+  const at = bytes[1].search(/[^A-Za-z0-9+/]/);
+  return `illegal base64 data at input byte ${at < 0 ? bytes[1].length : at}`;
 }
 
 /** Problems the published schema of a built-in kind finds (required members and the like). */
@@ -50,16 +62,6 @@ export function schemaProblems(row: Row, object: JsonObject, before: JsonObject 
   const problems = compiledOf(row)?.validate(object, before ?? undefined) ?? [];
   // Go's types fill the counters of a status with zero, so nobody has to send them.
   return problems.filter((problem) => problem.type !== "FieldValueRequired" || !problem.field.startsWith("status"));
-}
-
-function withoutNulls(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(withoutNulls);
-  if (!isObject(value)) return value;
-  const kept: Record<string, unknown> = {};
-  for (const [key, item] of Object.entries(value)) {
-    if (item !== null) kept[key] = withoutNulls(item);
-  }
-  return kept;
 }
 
 interface ManagerInput {

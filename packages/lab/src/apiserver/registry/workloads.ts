@@ -1,5 +1,5 @@
 // Owns the rows of apps, batch, autoscaling and policy.
-import { asString, ensureObject, setDefault, type JsonObject } from "../json.ts";
+import { asString, type JsonObject } from "../json.ts";
 import { validateCronJob, validateJob, validateWorkload } from "../kinds/validation.ts";
 import * as defaults from "../kinds/workload-defaults.ts";
 import * as printers from "../table/workloads.ts";
@@ -31,6 +31,7 @@ export const workloadRows: readonly Row[] = [
     categories: ALL,
     status: STATUS,
     scale: SCALE,
+    newStatus: { replicas: 0 },
     defaults: defaults.defaultReplicaSet,
     validate: validateWorkload,
     fields: (object) => ({ "status.replicas": String((object["status"] as JsonObject | undefined)?.["replicas"] ?? 0) }),
@@ -45,6 +46,7 @@ export const workloadRows: readonly Row[] = [
     categories: ALL,
     status: STATUS,
     scale: SCALE,
+    newStatus: { replicas: 0, availableReplicas: 0 },
     defaults: defaults.defaultStatefulSet,
     validate: validateWorkload,
     printer: printers.statefulSets,
@@ -56,7 +58,9 @@ export const workloadRows: readonly Row[] = [
     shortNames: ["ds"],
     categories: ALL,
     status: STATUS,
+    newStatus: { currentNumberScheduled: 0, numberMisscheduled: 0, desiredNumberScheduled: 0, numberReady: 0 },
     defaults: defaults.defaultDaemonSet,
+    prepare: defaults.prepareDaemonSet,
     validate: validateWorkload,
     printer: printers.daemonSets,
   }),
@@ -100,7 +104,8 @@ export const workloadRows: readonly Row[] = [
     shortNames: ["hpa"],
     categories: ALL,
     status: STATUS,
-    defaults: (object) => setDefault(ensureObject(object, "spec"), "minReplicas", 1),
+    newStatus: { desiredReplicas: 0, currentMetrics: null },
+    defaults: defaults.defaultAutoscaler,
     printer: printers.autoscalers,
   }),
   row({
@@ -111,6 +116,7 @@ export const workloadRows: readonly Row[] = [
     namespaced: true,
     shortNames: ["pdb"],
     status: STATUS,
+    newStatus: { disruptionsAllowed: 0, currentHealthy: 0, desiredHealthy: 0, expectedPods: 0 },
     generation: true,
     printer: printers.disruptionBudgets,
     validate: (object) => {

@@ -10,6 +10,8 @@ const DURATION = /^[+-]?(\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h)((\d+(\.\d*)?
 const WORDY_DURATION = /^\d+(\.\d+)? ?(ns|nano|us|µs|micro|ms|milli|s|sec|m|min|h|hr|hour|d|day|w|wk|week)s?$/;
 const LABEL = /^[a-zA-Z0-9]([-a-zA-Z0-9]{0,61}[a-zA-Z0-9])?$/;
 const UUID = /^[0-9a-fA-F]{8}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{4}-?[0-9a-fA-F]{12}$/;
+/** Kubernetes' own: a number with a binary, decimal or exponent suffix. */
+const QUANTITY = /^[+-]?(\d+(\.\d*)?|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?$/;
 const BASE64 = /^(?:[A-Za-z0-9+/\r\n]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/;
 
 function isDate(text: string): boolean {
@@ -91,6 +93,7 @@ const STRING_FORMATS: ReadonlyMap<string, (text: string) => boolean> = new Map([
   ["email", (text) => /^[^\s@<>]+@[^\s@<>]+$/.test(text)],
   ["uri", (text) => URL.canParse(text) || /^\/[^\s]*$/.test(text)],
   ["regex", isRegex],
+  ["quantity", (text) => QUANTITY.test(text)],
 ]);
 
 /** The name of the format that `text` fails, or null. */

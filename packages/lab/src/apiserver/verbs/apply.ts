@@ -16,7 +16,7 @@ import { create, requireCreate, update, type Write } from "./write.ts";
 
 export async function apply(request: PatchRequest, subresource: string): Promise<{ entry: Entry; created: boolean }> {
   const { api, exchange, row, target } = request;
-  const options = readWriteOptions(exchange.query, exchange.userAgent);
+  const options = readWriteOptions(exchange);
   if ((exchange.query.get("fieldManager") ?? "") === "") {
     const subject = { group: "meta.k8s.io", resource: "patchoptions", kind: "PatchOptions" };
     throw invalid(subject, "", [required("fieldManager", "is required for apply patch")]);

@@ -5,7 +5,7 @@ import type { Row } from "../registry/row.ts";
 import { ApiError, badRequest, conflict, invalidValue, unsupportedValue, type FieldProblem } from "../status.ts";
 import { Entry } from "../storage/store.ts";
 import { metadataOf } from "./metadata.ts";
-import { readDryRun } from "./options.ts";
+import { dryRunProblems, refuseOptions } from "./options.ts";
 import { commit, isGone } from "./write.ts";
 
 export const FOREGROUND = "foregroundDeletion";
@@ -27,22 +27,32 @@ export function readDeleteOptions(body: JsonObject | null, query: URLSearchParam
   }
   const grace = body?.["gracePeriodSeconds"] ?? fromQuery(query.get("gracePeriodSeconds"));
   if (grace !== undefined && !Number.isSafeInteger(grace)) throw refuse([invalidValue("gracePeriodSeconds", grace, "must be an integer")]);
-  const orphans = body?.["orphanDependents"] ?? query.get("orphanDependents");
-  const legacy = orphans === true || orphans === "true" ? "Orphan" : "Background";
-  const policy = body?.["propagationPolicy"] ?? query.get("propagationPolicy") ?? legacy;
-  if (typeof policy !== "string" || !POLICIES.includes(policy)) throw refuse([unsupportedValue("propagationPolicy", policy, POLICIES)]);
+  const policy = readPolicy(body, query);
   const preconditions = body?.["preconditions"];
   if (preconditions !== undefined && preconditions !== null && !isObject(preconditions)) {
     throw refuse([invalidValue("preconditions", preconditions, "must be an object")]);
   }
   const dryRun = body === null || body["dryRun"] === undefined ? query.getAll("dryRun") : asStrings(body["dryRun"]);
+  const unknown = dryRunProblems(dryRun);
+  if (unknown.length > 0) throw refuse(unknown);
   return {
     graceS: grace === undefined ? undefined : Math.max(0, grace as number),
     policy,
-    dryRun: readDryRun(dryRun),
+    dryRun: dryRun.length > 0,
     uid: asString(dig(body ?? {}, "preconditions", "uid")),
     resourceVersion: asString(dig(body ?? {}, "preconditions", "resourceVersion")),
   };
+}
+
+function readPolicy(body: JsonObject | null, query: URLSearchParams): string {
+  const orphans = body?.["orphanDependents"] ?? query.get("orphanDependents");
+  const policy = body?.["propagationPolicy"] ?? query.get("propagationPolicy");
+  if (policy === null || policy === undefined) return orphans === true || orphans === "true" ? "Orphan" : "Background";
+  if (typeof policy !== "string" || !POLICIES.includes(policy)) throw refuse([unsupportedValue("propagationPolicy", policy, [...POLICIES, "nil"])]);
+  if (orphans !== null && orphans !== undefined) {
+    throw refuse([invalidValue("propagationPolicy", policy, "orphanDependents and deletionPropagation cannot be both set")]);
+  }
+  return policy;
 }
 
 function fromQuery(text: string | null): number | undefined {
@@ -50,9 +60,7 @@ function fromQuery(text: string | null): number | undefined {
 }
 
 function refuse(problems: readonly FieldProblem[]): ApiError {
-  const text = problems.map((p) => `${p.field}: ${p.message}`).join(", ");
-  const causes = problems.map((p) => ({ reason: p.type, message: p.message, field: p.field }));
-  return new ApiError(422, "Invalid", `DeleteOptions.meta.k8s.io "" is invalid: ${text}`, { kind: "DeleteOptions", causes });
+  return refuseOptions("DeleteOptions", problems);
 }
 
 export interface Deleted {
@@ -95,11 +103,11 @@ function checkPreconditions(row: Row, object: JsonObject, options: DeleteOptions
   const { uid, resourceVersion } = metadata;
   if (options.uid !== "" && options.uid !== uid) {
     const why = `the UID in the precondition (${options.uid}) does not match the UID in record (${asString(uid)}). The object might have been deleted and then recreated`;
-    throw conflict(row, name, why);
+    throw conflict({ ...row, resource: row.kind }, name, why);
   }
   if (options.resourceVersion !== "" && options.resourceVersion !== resourceVersion) {
     const why = `the ResourceVersion in the precondition (${options.resourceVersion}) does not match the ResourceVersion in record (${asString(resourceVersion)}). The object might have been modified`;
-    throw conflict(row, name, why);
+    throw conflict({ ...row, resource: row.kind }, name, why);
   }
 }
 

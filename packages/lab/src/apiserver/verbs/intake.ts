@@ -4,22 +4,45 @@ import type { ResourceRequest } from "../http/route.ts";
 import { asString, type JsonObject } from "../json.ts";
 import { pruneUnknown } from "../registry/schemas.ts";
 import { apiVersionOf, type Row } from "../registry/row.ts";
-import { badRequest } from "../status.ts";
+import { ApiError, badRequest, invalidValue } from "../status.ts";
 import { metadataOf, shapeMetadata } from "./metadata.ts";
 import type { Validation } from "./options.ts";
 
 /**
  * Checks type and shape of a whole object sent for `row`; fills apiVersion, kind and namespace in.
- * Unknown fields are dropped; as `validation` says they also warn or refuse.
+ * Unknown fields are dropped; as `validation` says they, and `twice` (fields given twice), also warn or refuse.
  */
-export function takeIn(exchange: Exchange, row: Row, target: ResourceRequest, given: JsonObject, validation: Validation): JsonObject {
+export function takeIn(exchange: Exchange, row: Row, target: ResourceRequest, given: JsonObject, validation: Validation, twice: readonly string[] = []): JsonObject {
+  const object = shape(exchange, row, given, validation, twice);
+  placeIn(row, target, object);
+  return object;
+}
+
+/** What a patch makes is read like an object that was sent, but refused as a bad patch. */
+export function takeInPatched(exchange: Exchange, row: Row, target: ResourceRequest, patched: JsonObject, validation: Validation): JsonObject {
+  let object: JsonObject;
+  try {
+    object = shape(exchange, row, patched, validation, []);
+  } catch (error) {
+    if (!(error instanceof ApiError) || error.code !== 400 || row.custom !== null) throw error;
+    const problem = invalidValue("patch", JSON.stringify(patched).slice(0, SHOWN_CHARS), error.message);
+    throw new ApiError(422, "Invalid", ` "" is invalid: patch: ${problem.message}`, { causes: [{ reason: problem.type, message: problem.message, field: problem.field }] });
+  }
+  placeIn(row, target, object);
+  return object;
+}
+
+/** A refused patch shows what came of it, up to here. */
+const SHOWN_CHARS = 2048;
+
+function shape(exchange: Exchange, row: Row, given: JsonObject, validation: Validation, twice: readonly string[]): JsonObject {
   checkType(row, given);
   given["apiVersion"] = apiVersionOf(row);
   given["kind"] = row.kind;
   const droppedMetadata = shapeMetadata(given);
   const { value: object, dropped } = pruneUnknown(row, given);
-  report(exchange, [...droppedMetadata, ...dropped], validation);
-  placeIn(row, target, object);
+  const texts = [...twice.map((path) => `duplicate field ${JSON.stringify(path)}`), ...[...droppedMetadata, ...dropped].map((path) => `unknown field ${JSON.stringify(path)}`)];
+  report(exchange, row, texts, validation);
   return object;
 }
 
@@ -39,11 +62,12 @@ function checkType(row: Row, object: JsonObject): void {
   }
 }
 
-/** Refuses (Strict) or names in warnings (Warn) the fields that no schema knows. */
-export function report(exchange: Exchange, dropped: readonly string[], validation: Validation): void {
-  if (dropped.length === 0 || validation === "Ignore") return;
-  const texts = dropped.map((path) => `unknown field ${JSON.stringify(path)}`);
-  if (validation === "Strict") throw badRequest(`strict decoding error: ${texts.join(", ")}`);
+/** Refuses (Strict) or warns of (Warn) the fields that no schema knows, or that were given twice. */
+function report(exchange: Exchange, row: Row, texts: readonly string[], validation: Validation): void {
+  if (texts.length === 0 || validation === "Ignore") return;
+  if (validation === "Strict") {
+    throw badRequest(`${row.kind} in version ${JSON.stringify(row.version)} cannot be handled as a ${row.kind}: strict decoding error: ${texts.join(", ")}`);
+  }
   for (const text of texts) exchange.warn(text);
 }
 

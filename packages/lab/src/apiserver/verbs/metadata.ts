@@ -3,19 +3,13 @@ import { randomInt } from "node:crypto";
 import { asArray, asObject, asString, asStrings, isObject, type JsonObject } from "../json.ts";
 import type { Row } from "../registry/row.ts";
 import { badRequest, forbiddenField, invalidValue, required, type FieldProblem } from "../status.ts";
+import { MAX_LABEL_CHARS, validateKey, validateLabelValue, validateName } from "./names.ts";
 
 /** Upstream's bound on all annotations of an object together. */
 const MAX_ANNOTATION_BYTES = 256 * 1024;
-const MAX_SUBDOMAIN_CHARS = 253;
-const MAX_LABEL_CHARS = 63;
 /** Letters and digits that do not form words or look alike, as upstream's generated names use. */
 const SUFFIX_ALPHABET = "bcdfghjklmnpqrstvwxz2456789";
 const SUFFIX_CHARS = 5;
-
-const LABEL = /^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?$/;
-const LABEL_1035 = /^[a-z](?:[-a-z0-9]*[a-z0-9])?$/;
-const SUBDOMAIN = /^[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*$/;
-const NAME_PART = /^[A-Za-z0-9](?:[-A-Za-z0-9_.]*[A-Za-z0-9])?$/;
 
 const STRING_FIELDS = ["name", "generateName", "namespace", "uid", "resourceVersion", "selfLink", "creationTimestamp", "deletionTimestamp"];
 const KNOWN = new Set([...STRING_FIELDS, "generation", "deletionGracePeriodSeconds", "labels", "annotations", "ownerReferences", "finalizers", "managedFields"]);
@@ -101,72 +95,38 @@ export function validateMetadata(row: Row, metadata: JsonObject, before: JsonObj
   return problems;
 }
 
-export function validateName(rule: Row["nameRule"], name: string, field: string): FieldProblem[] {
-  if (rule === "path") {
-    const bad = name === "." || name === ".." || /[/%]/.test(name);
-    return bad ? [invalidValue(field, name, "may not be '.' or '..' or contain '/' or '%'")] : [];
-  }
-  if (rule === "subdomain") {
-    if (name.length <= MAX_SUBDOMAIN_CHARS && SUBDOMAIN.test(name)) return [];
-    const text =
-      "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an " +
-      "alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')";
-    return [invalidValue(field, name, text)];
-  }
-  const pattern = rule === "label" ? LABEL : LABEL_1035;
-  if (name.length <= MAX_LABEL_CHARS && pattern.test(name)) return [];
-  const which = rule === "label" ? "a lowercase RFC 1123 label" : "a DNS-1035 label";
-  const start = rule === "label" ? "start and end with an alphanumeric character" : "start with a letter and end with an alphanumeric character";
-  return [invalidValue(field, name, `${which} must consist of at most 63 lower case alphanumeric characters or '-', and must ${start}`)];
-}
-
-/** A qualified name: optional DNS prefix, slash, name part. */
-function validateKey(key: string, field: string): FieldProblem[] {
-  const parts = key.split("/");
-  const name = parts[parts.length - 1] as string;
-  const prefix = parts.length === 2 ? (parts[0] as string) : null;
-  const fits =
-    parts.length <= 2 &&
-    name.length <= MAX_LABEL_CHARS &&
-    NAME_PART.test(name) &&
-    (prefix === null || (prefix.length <= MAX_SUBDOMAIN_CHARS && SUBDOMAIN.test(prefix)));
-  if (fits) return [];
-  const text =
-    "name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character " +
-    "(e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')";
-  return [invalidValue(field, key, text)];
-}
-
-function validateLabelValue(value: unknown, field: string): FieldProblem[] {
-  const text = typeof value === "string" ? value : "";
-  if (text.length > MAX_LABEL_CHARS) return [invalidValue(field, value, `must be no more than ${MAX_LABEL_CHARS} characters`)];
-  if (text === "" || NAME_PART.test(text)) return [];
-  const rule =
-    "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric " +
-    "character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')";
-  return [invalidValue(field, value, rule)];
-}
-
 function validateOwners(metadata: JsonObject): FieldProblem[] {
   const problems: FieldProblem[] = [];
-  let controllers = 0;
-  for (const [i, owner] of asArray(metadata["ownerReferences"]).entries()) {
+  const controllers: string[] = [];
+  const owners = asArray(metadata["ownerReferences"]);
+  for (const owner of owners) {
     const reference = asObject(owner);
     for (const key of ["apiVersion", "kind", "name", "uid"]) {
-      if (asString(reference[key]) === "") problems.push(invalidValue(`metadata.ownerReferences[${i}].${key}`, "", `${key} must not be empty`));
+      const what = key === "apiVersion" ? "version must not be empty" : "must not be empty";
+      if (asString(reference[key]) === "") problems.push(invalidValue(`metadata.ownerReferences.${key}`, "", what));
     }
-    if (reference["controller"] === true) controllers += 1;
+    if (reference["controller"] === true) controllers.push(`${asString(reference["kind"])}/${asString(reference["name"])}`);
   }
-  if (controllers > 1) {
-    problems.push(invalidValue("metadata.ownerReferences", controllers, "Only one reference can have Controller set to true"));
+  const [first, second] = controllers;
+  if (second !== undefined) {
+    const text = `Only one reference can have Controller set to true. Found "true" in references for ${first ?? ""} and ${second}`;
+    problems.push(invalidValue("metadata.ownerReferences", owners, text));
   }
   return problems;
 }
 
+/** What a finalizer may be called without a domain of its own. */
+const STANDARD_FINALIZERS = ["kubernetes", "orphan", "foregroundDeletion"];
+
 function validateFinalizers(metadata: JsonObject, before: JsonObject | null): FieldProblem[] {
   const problems: FieldProblem[] = [];
   const finalizers = asStrings(metadata["finalizers"]);
-  for (const finalizer of finalizers) problems.push(...validateKey(finalizer, "metadata.finalizers"));
+  for (const [i, finalizer] of finalizers.entries()) {
+    const field = `metadata.finalizers[${i}]`;
+    problems.push(...validateKey(finalizer, field));
+    if (finalizer.includes("/") || STANDARD_FINALIZERS.includes(finalizer)) continue;
+    problems.push(invalidValue(field, finalizer, "name is neither a standard finalizer name nor is it fully qualified"));
+  }
   if (before === null || before["deletionTimestamp"] === undefined) return problems;
   const known = asStrings(before["finalizers"]);
   const added = finalizers.filter((finalizer) => !known.includes(finalizer));

@@ -1,6 +1,7 @@
 // Owns the query parameters of reads and writes: each is parsed or refused, none is silently dropped.
+import type { Exchange } from "../http/exchange.ts";
 import { isTrue } from "../http/route.ts";
-import { badRequest, invalidValue, unsupportedValue, ApiError, type FieldProblem } from "../status.ts";
+import { badRequest, invalid, invalidValue, unsupportedValue, type ApiError, type FieldProblem } from "../status.ts";
 
 /** Upstream's bound for names of field managers. */
 const MAX_MANAGER_CHARS = 128;
@@ -14,38 +15,43 @@ export interface WriteOptions {
   readonly force: boolean;
 }
 
+const KINDS: Record<string, string> = { create: "CreateOptions", update: "UpdateOptions", patch: "PatchOptions" };
+
 /** The manager of a write without fieldManager is the program name of the user agent, as upstream has it. */
-export function readWriteOptions(query: URLSearchParams, userAgent: string): WriteOptions {
+export function readWriteOptions({ query, userAgent, target }: Pick<Exchange, "query" | "userAgent" | "target">): WriteOptions {
   const manager = query.get("fieldManager") ?? "";
-  if (manager.length > MAX_MANAGER_CHARS || /[^\x20-\x7e]/.test(manager)) {
-    throw refuse([invalidValue("fieldManager", manager, `may not be more than ${MAX_MANAGER_CHARS} printable characters`)]);
-  }
+  const validation = query.get("fieldValidation") ?? "";
+  const problems = [...managerProblems(manager), ...dryRunProblems(query.getAll("dryRun"))];
+  if (!isValidation(validation)) problems.push(unsupportedValue("fieldValidation", validation, ["", "Ignore", "Strict", "Warn"]));
+  if (problems.length > 0) throw refuseOptions(KINDS[target.verb] ?? "CreateOptions", problems);
   const fallback = (userAgent.split("/")[0] ?? "").replace(/[^\x20-\x7e]/g, "").slice(0, MAX_MANAGER_CHARS);
   return {
-    dryRun: readDryRun(query.getAll("dryRun")),
+    dryRun: query.getAll("dryRun").length > 0,
     fieldManager: manager === "" ? fallback || "unknown" : manager,
-    fieldValidation: readValidation(query.get("fieldValidation") ?? ""),
+    fieldValidation: isValidation(validation) && validation !== "" ? validation : "Warn",
     force: query.has("force") && isTrue(query.get("force")),
   };
 }
 
-export function readDryRun(values: readonly string[]): boolean {
-  for (const value of values) {
-    if (value !== "All") throw refuse([unsupportedValue("dryRun", value, ["All"])]);
+function managerProblems(manager: string): FieldProblem[] {
+  if (manager.length > MAX_MANAGER_CHARS) {
+    return [{ field: "fieldManager", type: "FieldValueTooLong", message: `Too long: may not be more than ${MAX_MANAGER_CHARS} bytes` }];
   }
-  return values.length > 0;
+  return /[^\x20-\x7e]/.test(manager) ? [invalidValue("fieldManager", manager, "should only contain printable characters")] : [];
 }
 
-function readValidation(value: string): Validation {
-  if (value === "") return "Warn";
-  if (value === "Strict" || value === "Warn" || value === "Ignore") return value;
-  throw refuse([unsupportedValue("fieldValidation", value, ["Ignore", "Warn", "Strict"])]);
+/** Every value that is not `All`. */
+export function dryRunProblems(values: readonly string[]): FieldProblem[] {
+  return values.every((value) => value === "All") ? [] : [unsupportedValue("dryRun", values, ["All"])];
 }
 
-function refuse(problems: readonly FieldProblem[]): ApiError {
-  const text = problems.map((problem) => `${problem.field}: ${problem.message}`).join(", ");
-  const details = { causes: problems.map((p) => ({ reason: p.type, message: p.message, field: p.field })) };
-  return new ApiError(422, "Invalid", `options is invalid: ${text}`, details);
+function isValidation(value: string): value is Validation | "" {
+  return ["", "Strict", "Warn", "Ignore"].includes(value);
+}
+
+/** The refusal of a request's options of a kind of meta.k8s.io. */
+export function refuseOptions(kind: string, problems: readonly FieldProblem[]): ApiError {
+  return invalid({ group: "meta.k8s.io", resource: "", kind }, "", problems);
 }
 
 export interface ListOptions {
@@ -62,12 +68,12 @@ export interface ListOptions {
 export function readListOptions(query: URLSearchParams): ListOptions {
   const match = query.get("resourceVersionMatch") ?? "";
   if (match !== "" && match !== "Exact" && match !== "NotOlderThan") {
-    throw refuse([unsupportedValue("resourceVersionMatch", match, ["Exact", "NotOlderThan"])]);
+    throw refuseOptions("ListOptions", [unsupportedValue("resourceVersionMatch", match, ["Exact", "NotOlderThan"])]);
   }
   const resourceVersion = readVersion(query.get("resourceVersion"));
   const initial = query.get("sendInitialEvents");
   if (match !== "" && resourceVersion === null && initial === null) {
-    throw refuse([{ field: "resourceVersionMatch", type: "FieldValueForbidden", message: "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided" }]);
+    throw refuseOptions("ListOptions", [{ field: "resourceVersionMatch", type: "FieldValueForbidden", message: "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided" }]);
   }
   return {
     limit: readCount(query.get("limit"), "limit") ?? 0,
@@ -84,7 +90,7 @@ export function readListOptions(query: URLSearchParams): ListOptions {
 export function readVersion(text: string | null): number | null {
   if (text === null || text === "") return null;
   const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-  if (Number.isNaN(value)) throw refuse([invalidValue("resourceVersion", text, "must be an unsigned integer of this server")]);
+  if (Number.isNaN(value)) throw refuseOptions("ListOptions", [invalidValue("resourceVersion", text, "must be an unsigned integer of this server")]);
   return value;
 }
 

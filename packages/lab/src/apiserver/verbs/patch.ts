@@ -8,11 +8,11 @@ import { applyJsonPatch } from "../patch/json-patch.ts";
 import { applyMergePatch } from "../patch/merge-patch.ts";
 import type { Patched } from "../patch/patched.ts";
 import { applyStrategicMergePatch } from "../patch/strategic.ts";
-import { apiVersionOf, type Row } from "../registry/row.ts";
+import type { Row } from "../registry/row.ts";
 import { schemaOf } from "../registry/schemas.ts";
 import { ApiError, badRequest, unsupportedMediaType } from "../status.ts";
 import type { Entry } from "../storage/store.ts";
-import { takeIn } from "./intake.ts";
+import { takeInPatched } from "./intake.ts";
 import { readWriteOptions } from "./options.ts";
 import { apply } from "./apply.ts";
 import { update, type Write } from "./write.ts";
@@ -63,17 +63,13 @@ function runEngine(type: string, document: JsonObject, patch: unknown, schema: R
 export async function patch(request: PatchRequest, subresource: string): Promise<{ entry: Entry; created: boolean }> {
   const { api, exchange, row, target } = request;
   if (mediaType(exchange.request) === APPLY_PATCH) return apply(request, subresource);
-  const options = readWriteOptions(exchange.query, exchange.userAgent);
+  const options = readWriteOptions(exchange);
   const change = patchDocument(request, schemaOf(row));
   const warn = (text: string) => exchange.warn(text);
-  const write: Write = { api, row, namespace: target.namespace, name: target.name, user: exchange.user, options, warn };
+  const write: Write = { api, row, namespace: target.namespace, name: target.name, user: exchange.user, options, warn, patching: true };
   const entry = await update(write, subresource, (live) => {
     const patched = change(live);
-    const expected = apiVersionOf(row);
-    if (patched["apiVersion"] !== expected || patched["kind"] !== row.kind) {
-      throw badRequest(`a patch may not change apiVersion or kind: the result must be ${row.kind} of ${expected}`);
-    }
-    return takeIn(exchange, row, target, patched, options.fieldValidation);
+    return takeInPatched(exchange, row, target, patched, options.fieldValidation);
   });
   return { entry, created: false };
 }

@@ -1,6 +1,7 @@
 // Owns the generic verbs of one resource: from a routed request to the matching operation and its answer.
 import type { Api } from "../context.ts";
 import { decodeObject, mediaType, readBody } from "../http/body.ts";
+import { duplicateMembers } from "../http/duplicates.ts";
 import type { Exchange } from "../http/exchange.ts";
 import type { ResourceRequest } from "../http/route.ts";
 import type { JsonObject } from "../json.ts";
@@ -11,7 +12,7 @@ import type { Entry } from "../storage/store.ts";
 import { readDeleteOptions, remove, type DeleteOptions } from "./delete.ts";
 import { checkName, takeIn } from "./intake.ts";
 import { metadataOf } from "./metadata.ts";
-import { readListOptions, readWriteOptions } from "./options.ts";
+import { readListOptions, readWriteOptions, type Validation } from "./options.ts";
 import { patch } from "./patch.ts";
 import { get, list, readSelection, replyEntry, requireEntry, selected } from "./read.ts";
 import { listText, present } from "./render.ts";
@@ -33,6 +34,7 @@ export async function serveResource(api: Api, exchange: Exchange, row: Row, targ
     case "update":
       return serveUpdate(api, exchange, row, target);
     case "patch": {
+      if (target.name === "") throw methodNotAllowed();
       const body = await readBody(exchange.request);
       const { entry, created } = await patch({ api, exchange, row, target, body }, target.subresource);
       return replyEntry(api, exchange, row, created ? 201 : 200, entry);
@@ -49,19 +51,25 @@ export async function serveResource(api: Api, exchange: Exchange, row: Row, targ
 async function serveCreate(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Promise<void> {
   const body = await readBody(exchange.request);
   if (target.name !== "" || (row.namespaced && target.namespace === "")) throw methodNotAllowed();
-  const options = readWriteOptions(exchange.query, exchange.userAgent);
-  const given = decodeObject(body, mediaType(exchange.request));
-  const object = takeIn(exchange, row, target, given, options.fieldValidation);
+  const options = readWriteOptions(exchange);
+  const object = takeIn(exchange, row, target, ...decoded(exchange, body, options.fieldValidation));
   const entry = await create(writeOf(api, exchange, row, target), object);
   replyEntry(api, exchange, row, 201, entry);
+}
+
+/** The object of a body, how strictly it is to be read, and which of its members were given twice. */
+function decoded(exchange: Exchange, body: Buffer, validation: Validation): [JsonObject, Validation, string[]] {
+  const type = mediaType(exchange.request);
+  const object = decodeObject(body, type);
+  const isJson = type === "" || type === "application/json";
+  return [object, validation, isJson && validation !== "Ignore" ? duplicateMembers(body.toString("utf8")) : []];
 }
 
 async function serveUpdate(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Promise<void> {
   const body = await readBody(exchange.request);
   if (target.name === "") throw methodNotAllowed();
-  const options = readWriteOptions(exchange.query, exchange.userAgent);
-  const given = decodeObject(body, mediaType(exchange.request));
-  const object = takeIn(exchange, row, target, given, options.fieldValidation);
+  const options = readWriteOptions(exchange);
+  const object = takeIn(exchange, row, target, ...decoded(exchange, body, options.fieldValidation));
   const write = writeOf(api, exchange, row, target);
   const missing = api.store.get(row.bucket, keyOf(row, target.namespace, target.name)) === undefined;
   if (missing && row.createOnUpdate && target.subresource === "") {
@@ -74,7 +82,7 @@ async function serveUpdate(api: Api, exchange: Exchange, row: Row, target: Resou
 }
 
 export function writeOf(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Write {
-  const options = readWriteOptions(exchange.query, exchange.userAgent);
+  const options = readWriteOptions(exchange);
   const warn = (text: string) => exchange.warn(text);
   return { api, row, namespace: target.namespace, name: target.name, user: exchange.user, options, warn };
 }
@@ -109,7 +117,7 @@ export async function deleteOptions(exchange: Exchange): Promise<DeleteOptions> 
 async function serveDeleteCollection(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Promise<void> {
   const options = await deleteOptions(exchange);
   readListOptions(exchange.query);
-  if (row.namespaced && target.namespace === "") throw methodNotAllowed();
+  if (!row.deletesCollection || (row.namespaced && target.namespace === "")) throw methodNotAllowed();
   const chosen = selected(api, row, target.namespace, readSelection(row, exchange.query, ""));
   const entries: Entry[] = [];
   for (const entry of chosen) {

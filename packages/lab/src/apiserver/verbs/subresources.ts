@@ -76,7 +76,7 @@ async function serveFinalize(api: Api, exchange: Exchange, row: Row, target: Res
   const body = await readBody(exchange.request);
   if (target.verb !== "update") throw methodNotAllowed();
   exchange.negotiated = negotiate(exchange.request.headers.accept);
-  const options = readWriteOptions(exchange.query, exchange.userAgent);
+  const options = readWriteOptions(exchange);
   const given = takeIn(exchange, row, target, decodeObject(body, mediaType(exchange.request)), options.fieldValidation);
   const finalizers = asStrings(asObject(given["spec"])["finalizers"]);
   // Rows keep spec fixed on updates; this is the one that sets it.

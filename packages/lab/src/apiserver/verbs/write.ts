@@ -3,10 +3,10 @@ import { randomUUID } from "node:crypto";
 import { admitCreate, admitUpdate, afterValidation, type Admission } from "../admission/admit.ts";
 import type { User } from "../auth/user.ts";
 import { timestamp, type Api } from "../context.ts";
-import { asNumber, asString, asStrings, cloneJson, dig, equalJson, type JsonObject } from "../json.ts";
+import { asNumber, asString, asStrings, cloneJson, dig, equalJson, isObject, type JsonObject } from "../json.ts";
 import { pruneUnknown, schemaProblems, trackManager } from "../registry/schemas.ts";
 import { keyOf, type Row } from "../registry/row.ts";
-import { alreadyExists, ApiError, badRequest, conflict, forbidden, invalid, invalidValue, MODIFIED, notFound } from "../status.ts";
+import { alreadyExists, ApiError, conflict, forbidden, invalid, invalidValue, MODIFIED, notFound } from "../status.ts";
 import { Entry } from "../storage/store.ts";
 import { hasHooks, mutate, validate, type Passage } from "../webhooks/admission.ts";
 import { checkName } from "./intake.ts";
@@ -27,6 +27,8 @@ export interface Write {
   readonly user: User;
   readonly options: WriteOptions;
   readonly warn: (text: string) => void;
+  /** What changes the object is a patch, which is refused in its own words. */
+  readonly patching?: boolean;
   /** managedFields are already worked out (server-side apply). */
   readonly managed?: boolean;
 }
@@ -36,7 +38,8 @@ export async function create(write: Write, object: JsonObject): Promise<Entry> {
   const { api, row } = write;
   const metadata = metadataOf(object);
   if (asString(metadata["resourceVersion"]) !== "") {
-    throw badRequest("resourceVersion should not be set on objects to be created");
+    // Upstream finds it in its storage, which has no better words for it.
+    throw new ApiError(500, "", "resourceVersion should not be set on objects to be created");
   }
   if (write.name !== "") checkName(object, write.name);
   const base = asString(metadata["name"]) === "" ? asString(metadata["generateName"]) : "";
@@ -47,7 +50,7 @@ export async function create(write: Write, object: JsonObject): Promise<Entry> {
   if (row.generation) metadata["generation"] = 1;
   else delete metadata["generation"];
   if (row.status !== null && !row.status.atCreate) {
-    if (row.custom === null) object["status"] = {};
+    if (row.custom === null) object["status"] = cloneJson(row.newStatus);
     else delete object["status"];
   }
   const settling = settle(write, object, null, "");
@@ -94,7 +97,7 @@ async function tryUpdate(write: Write, subresource: string, change: (live: JsonO
   const live = editable(row, entry.object);
   const changed = change(cloneJson(live));
   checkName(changed, name);
-  checkPreconditions(row, name, live, changed);
+  checkPreconditions(write, live, changed);
   const merged = mergeInto(row, subresource, live, changed);
   const settling = settle(write, merged, entry.object, subresource);
   const stored = settling instanceof Promise ? await settling : settling;
@@ -107,17 +110,24 @@ async function tryUpdate(write: Write, subresource: string, change: (live: JsonO
   return commit(write, key, stored);
 }
 
-function checkPreconditions(row: Row, name: string, live: JsonObject, changed: JsonObject): void {
+function checkPreconditions({ row, namespace, name, patching }: Write, live: JsonObject, changed: JsonObject): void {
   const was = metadataOf(live);
   const wants = metadataOf(changed);
   const uid = asString(wants["uid"]);
   if (uid !== "" && uid !== was["uid"]) {
-    throw conflict(row, name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${asString(was["uid"])}`);
+    if (patching === true) {
+      // Said by the generic rules of updates and by those of metadata.
+      const problem = invalidValue("metadata.uid", uid, "field is immutable");
+      throw invalid(row, name, row.custom === null ? [problem, problem] : [problem]);
+    }
+    const key = `/registry/${row.bucket.replace(/^\//, "")}/${keyOf(row, namespace, name)}`;
+    const found = `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${asString(was["uid"])}`;
+    throw conflict(row, name, `StorageError: invalid object, Code: 4, Key: ${key}, ResourceVersion: 0, AdditionalErrorMsg: ${found}`);
   }
   const version = asString(wants["resourceVersion"]);
   if (version === "" || version === "0") {
     if (row.unconditionalUpdate) return;
-    throw invalid(row, name, [invalidValue("metadata.resourceVersion", 0, "must be specified for an update")]);
+    throw invalid({ ...row, kind: row.resource }, name, [invalidValue("metadata.resourceVersion", 0, "must be specified for an update")]);
   }
   if (version !== was["resourceVersion"]) throw conflict(row, name, MODIFIED);
 }
@@ -195,6 +205,7 @@ function complete(row: Row, given: JsonObject, live: JsonObject | null): JsonObj
   const object = row.custom === null ? given : row.custom.applyDefaults(given);
   row.defaults(object);
   row.prepare(object, live);
+  if (isObject(object["status"])) for (const [field, zero] of Object.entries(row.newStatus)) object["status"][field] ??= cloneJson(zero);
   return object;
 }
 
@@ -224,7 +235,9 @@ function check(write: Write, object: JsonObject, live: JsonObject | null, subres
   const problems = validateMetadata(row, metadata, live === null ? null : metadataOf(live));
   // Binding is the one way to change what is otherwise fixed.
   if (subresource !== "binding") problems.push(...row.validate(object, live));
-  problems.push(...schemaProblems(row, object, live));
+  // The published schema asks for the same in other words: what upstream says of a place is enough.
+  const said = (field: string): boolean => problems.some((own) => own.field === field || own.field.startsWith(`${field}.`));
+  problems.push(...schemaProblems(row, object, live).filter((problem) => row.custom !== null || !(problem.field.startsWith("metadata.") || said(problem.field))));
   if (problems.length > 0) throw invalid(row, asString(metadata["name"]), problems);
 }
 

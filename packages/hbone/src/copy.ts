@@ -1,5 +1,5 @@
 // Owns copying between two byte streams: back-pressure, half-close, resets, counters, and how it all ends.
-import { systemClock, type Clock, type StopSignal } from "@ambit/runtime";
+import { systemClock, type Clock, type StopSignal, type Timer } from "@ambit/runtime";
 import { StreamFault, type ByteStream, type ByteStreamHandler } from "@ambit/transport";
 
 /** When one side is gone and all it sent is delivered, the other has so long to close. */
@@ -29,32 +29,47 @@ export function copyBidirectional(a: ByteStream, b: ByteStream, options: CopyOpt
   return new Promise((resolve) => new Copy(a, b, options, resolve));
 }
 
-interface Side extends ByteStreamHandler {
+/** One of the two streams. Thousands of copies idle at once, so it is an object with methods and not a bundle of closures. */
+class Side implements ByteStreamHandler {
+  readonly name: "a" | "b";
   readonly stream: ByteStream;
-  octets: number;
+  octets = 0;
   /** The stream's peer ended its half. */
-  ended: boolean;
-  closed: boolean;
+  ended = false;
+  closed = false;
   /** Everything for it went to its transport. */
-  finished: boolean;
+  finished = false;
+  readonly #copy: Copy;
+
+  constructor(name: "a" | "b", stream: ByteStream, copy: Copy) {
+    this.name = name;
+    this.stream = stream;
+    this.#copy = copy;
+  }
+
+  onData(bytes: Uint8Array): void { this.#copy.onData(this, bytes); }
+  onEnd(): void { this.#copy.onEnd(this); }
+  onDrain(): void { this.#copy.other(this).stream.resume(); }
+  onFinish(): void { this.#copy.onFinish(this); }
+  onClose(error?: Error): void { this.#copy.onClose(this, error); }
 }
 
 class Copy {
   readonly #options: CopyOptions;
-  readonly #clock: Clock;
   readonly #resolve: (result: CopyResult) => void;
   readonly #a: Side;
   readonly #b: Side;
   #endedBy: CopyResult["endedBy"] | undefined;
   #error: Error | undefined;
-  #stopWaiting: () => void = () => {};
+  #waiting: Timer | undefined;
+  /** Both were told to end: nothing is carried any more. */
+  #cutting = false;
 
   constructor(a: ByteStream, b: ByteStream, options: CopyOptions, resolve: (result: CopyResult) => void) {
     this.#options = options;
-    this.#clock = options.clock ?? systemClock;
     this.#resolve = resolve;
-    this.#a = this.#side("a", a, () => this.#b);
-    this.#b = this.#side("b", b, () => this.#a);
+    this.#a = new Side("a", a, this);
+    this.#b = new Side("b", b, this);
     const { signal } = options;
     if (signal?.aborted === true) queueMicrotask(this.#onAbort);
     else signal?.addEventListener("abort", this.#onAbort, { once: true });
@@ -62,39 +77,34 @@ class Copy {
     b.attach(this.#b);
   }
 
-  #side(name: "a" | "b", stream: ByteStream, other: () => Side): Side {
-    const direction = name === "a" ? "ab" : "ba";
-    const side: Side = {
-      stream,
-      octets: 0,
-      ended: false,
-      closed: false,
-      finished: false,
-      onData: (bytes) => {
-        const to = other();
-        if (to.closed) return this.#onOrphanData(side);
-        side.octets += bytes.length;
-        this.#options.onBytes?.(direction, bytes.length);
-        if (!to.stream.write(bytes)) stream.pause();
-      },
-      onEnd: () => {
-        side.ended = true;
-        this.#endedBy ??= name;
-        other().stream.end();
-      },
-      onDrain: () => other().stream.resume(),
-      onFinish: () => {
-        side.finished = true;
-        if (other().closed && !side.ended) this.#linger(side);
-      },
-      onClose: (error) => this.#onClose(name, side, other(), error),
-    };
-    return side;
+  other(side: Side): Side {
+    return side === this.#a ? this.#b : this.#a;
   }
 
-  #onClose(name: "a" | "b", side: Side, other: Side, error: Error | undefined): void {
+  onData(side: Side, bytes: Uint8Array): void {
+    if (this.#cutting) return this.#cut();
+    const to = this.other(side);
+    if (to.closed) return this.#onOrphanData(side);
+    side.octets += bytes.length;
+    this.#options.onBytes?.(side.name === "a" ? "ab" : "ba", bytes.length);
+    if (!to.stream.write(bytes)) side.stream.pause();
+  }
+
+  onEnd(side: Side): void {
+    side.ended = true;
+    this.#endedBy ??= side.name;
+    this.other(side).stream.end();
+  }
+
+  onFinish(side: Side): void {
+    side.finished = true;
+    if (this.other(side).closed && !side.ended) this.#linger(side);
+  }
+
+  onClose(side: Side, error: Error | undefined): void {
+    const other = this.other(side);
     side.closed = true;
-    this.#endedBy ??= name;
+    this.#endedBy ??= side.name;
     this.#error ??= error;
     if (other.closed) return this.#settle();
     if (error !== undefined) return other.stream.destroy(error);
@@ -110,9 +120,12 @@ class Copy {
   }
 
   #linger(side: Side): void {
-    this.#stopWaiting();
-    const timer = this.#clock.after(LINGER_MS, () => side.stream.destroy(new StreamFault("reset", "the other side of the copy is closed")), { hold: true });
-    this.#stopWaiting = () => timer.cancel();
+    this.#wait(() => side.stream.destroy(new StreamFault("reset", "the other side of the copy is closed")));
+  }
+
+  #wait(then: () => void): void {
+    this.#waiting?.cancel();
+    this.#waiting = (this.#options.clock ?? systemClock).after(LINGER_MS, then, { hold: true });
   }
 
   readonly #onAbort = (): void => {
@@ -125,22 +138,21 @@ class Copy {
   };
 
   #endBoth(): void {
-    const error = this.#error;
-    const both = [this.#a, this.#b];
-    const cut = (): void => { for (const side of both) if (!side.closed) side.stream.destroy(error); };
-    for (const side of both) {
-      side.onData = cut;
+    this.#cutting = true;
+    for (const side of [this.#a, this.#b]) {
       if (side.closed) continue;
       side.stream.end();
       side.stream.resume();
     }
-    this.#stopWaiting();
-    const timer = this.#clock.after(LINGER_MS, cut, { hold: true });
-    this.#stopWaiting = () => timer.cancel();
+    this.#wait(() => this.#cut());
+  }
+
+  #cut(): void {
+    for (const side of [this.#a, this.#b]) if (!side.closed) side.stream.destroy(this.#error);
   }
 
   #settle(): void {
-    this.#stopWaiting();
+    this.#waiting?.cancel();
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
     this.#resolve({ aToB: this.#a.octets, bToA: this.#b.octets, endedBy: this.#endedBy ?? "a", error: this.#error });
   }

@@ -220,6 +220,7 @@ export class TunnelStream implements ByteStream, StreamOwner {
   #close(error: Error | undefined): void {
     this.#state = "closed";
     this.#error = error;
+    this.#stream.context = undefined; // tables of the connection may hold on to the stream for a while
     this.#inbox = [];
     this.#gather = undefined;
     this.#outbox = [];

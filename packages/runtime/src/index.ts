@@ -4,6 +4,7 @@ export { backoffDelay, newUuid, randomHex, seededRandom, systemRandom, type Back
 export { createLogger, errorText, LogLevels, Secret, type Fields, type Level, type Logger } from "./log.ts";
 export { writeLine } from "./line-writer.ts";
 export { LOG_FORMATS, type LogFormat } from "./log-format.ts";
+export { Roster, type Seated } from "./roster.ts";
 export { Scope, type Hold } from "./scope.ts";
 export { Readiness } from "./readiness.ts";
 export { env, parseDuration, readEnv, type EnvSchema, type EnvVar, type Parsed } from "./config.ts";

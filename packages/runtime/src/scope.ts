@@ -1,5 +1,6 @@
 // Owns lifetimes: a scope counts the holds that keep it open, drains gracefully, then aborts.
 import type { Clock } from "./clock.ts";
+import { Roster } from "./roster.ts";
 
 export interface Hold extends Disposable {
   readonly name: string;
@@ -10,7 +11,7 @@ export class Scope {
   readonly #clock: Clock;
   readonly #abort = new AbortController();
   readonly #draining = new AbortController();
-  readonly #holds = new Set<Hold>();
+  readonly #holds = new Roster<SeatedHold>();
   #idle: (() => void)[] = [];
 
   constructor(name: string, clock: Clock) {
@@ -34,18 +35,17 @@ export class Scope {
   }
 
   hold(name: string): Hold {
-    const hold: Hold = {
-      name,
-      [Symbol.dispose]: () => {
-        if (!this.#holds.delete(hold) || this.#holds.size > 0) return;
-        const waiters = this.#idle;
-        this.#idle = [];
-        for (const wake of waiters) wake();
-      },
-    };
+    const hold = new SeatedHold(name, this.#release);
     this.#holds.add(hold);
     return hold;
   }
+
+  readonly #release = (hold: SeatedHold): void => {
+    if (!this.#holds.delete(hold) || this.#holds.size > 0) return;
+    const waiters = this.#idle;
+    this.#idle = [];
+    for (const wake of waiters) wake();
+  };
 
   /** Waits for every hold, at most `deadlineMs`, then aborts the scope. Returns the holds that were cut. */
   async drain(deadlineMs: number): Promise<string[]> {
@@ -68,5 +68,20 @@ export class Scope {
   end(): void {
     if (!this.#draining.signal.aborted) this.#draining.abort(new Error(`${this.name} ended`));
     if (!this.#abort.signal.aborted) this.#abort.abort(new Error(`${this.name} ended`));
+  }
+}
+
+class SeatedHold implements Hold {
+  readonly name: string;
+  readonly #release: (hold: SeatedHold) => void;
+  seat = -1;
+
+  constructor(name: string, release: (hold: SeatedHold) => void) {
+    this.name = name;
+    this.#release = release;
+  }
+
+  [Symbol.dispose](): void {
+    this.#release(this);
   }
 }

@@ -11,7 +11,9 @@ export interface StopSignal {
 
 /** Both the signal and the hand on it. */
 export class Stop implements StopSignal {
-  #listeners: (() => void)[] = [];
+  /** One listener is the rule, and needs no list. */
+  #listener: (() => void) | undefined;
+  #more: (() => void)[] | undefined;
   #aborted = false;
   #reason: unknown;
 
@@ -25,12 +27,18 @@ export class Stop implements StopSignal {
 
   /** Heard at most once. One that is added afterwards is never called, as with AbortSignal. */
   addEventListener(_type: "abort", listener: () => void): void {
-    if (!this.#aborted) this.#listeners.push(listener);
+    if (this.#aborted) return;
+    if (this.#listener === undefined) this.#listener = listener;
+    else (this.#more ??= []).push(listener);
   }
 
   removeEventListener(_type: "abort", listener: () => void): void {
-    const at = this.#listeners.indexOf(listener);
-    if (at >= 0) this.#listeners.splice(at, 1);
+    if (this.#listener === listener) {
+      this.#listener = this.#more?.shift();
+      return;
+    }
+    const at = this.#more?.indexOf(listener) ?? -1;
+    if (at >= 0) this.#more?.splice(at, 1);
   }
 
   /** Only the first call counts. Listeners run at once, in the order in which they came. */
@@ -38,9 +46,10 @@ export class Stop implements StopSignal {
     if (this.#aborted) return;
     this.#aborted = true;
     this.#reason = reason;
-    const listeners = this.#listeners;
-    this.#listeners = [];
-    for (const listener of listeners) listener();
+    const [first, more] = [this.#listener, this.#more];
+    this.#listener = this.#more = undefined;
+    first?.();
+    for (const listener of more ?? []) listener();
   }
 
   /** Stops with another signal too, until the returned function is called. */

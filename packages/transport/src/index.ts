@@ -2,7 +2,7 @@
 export type { ByteStream, ByteStreamHandler } from "./byte-stream.ts";
 export { connectFault, StreamFault, type StreamFaultCode } from "./fault.ts";
 export { atEndOfTurn } from "./turn.ts";
-export { fromSocket, KEEPALIVE_IDLE_MS, type SocketStreamOptions } from "./node/socket-stream.ts";
+export { fromSocket, type SocketStreamOptions } from "./node/socket-stream.ts";
 export { originateTls, type OriginationOptions } from "./node/tls-origination.ts";
 export { toDuplex } from "./node/stream-duplex.ts";
 export { CONNECT_MS, dialTcp, listenTcp, type TcpListener } from "./node/tcp.ts";

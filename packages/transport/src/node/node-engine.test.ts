@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { randomUUID } from "node:crypto";
 import { once } from "node:events";
+import { readFileSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -90,3 +91,18 @@ byteStreamCompliance("a TCP handle", handles, { resets: true, stalledMax: KERNEL
 byteStreamCompliance("a Unix socket", unixSockets, { resets: false, stalledMax: KERNEL_BUFFERS });
 byteStreamCompliance("a TLS connection", secured, { resets: false, stalledMax: KERNEL_BUFFERS });
 byteStreamCompliance("TLS inside another stream", securedInside, { resets: false, stalledMax: KERNEL_BUFFERS });
+
+describe("accepted by a handle", () => {
+  it("has keep-alive probes from its listener", async () => {
+    const pair = await handles();
+    try {
+      const port = (pair.right as TcpConnection).peer?.port ?? assert.fail();
+      // The second of the two numbers is the remote end; timer 2 of proc(5)'s /proc/net/tcp is the keep-alive.
+      const hex = port.toString(16).toUpperCase().padStart(4, "0");
+      const entry = readFileSync("/proc/self/net/tcp", "utf8").split("\n").map((l) => l.trim().split(/\s+/)).find((f) => f[2]?.endsWith(`:${hex}`) === true && f[3] === "01");
+      assert.equal(entry?.[5]?.split(":")[0], "02", entry?.join(" "));
+    } finally {
+      await pair.close();
+    }
+  });
+});

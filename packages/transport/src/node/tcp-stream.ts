@@ -58,10 +58,6 @@ export class TcpStream implements TcpConnection {
     return this.#address("getsockname");
   }
 
-  keepAlive(idleMs: number): void {
-    if (!this.#closed) this.#handle.setKeepAlive(true, Math.ceil(idleMs / 1000));
-  }
-
   noDelay(): void {
     this.#handle.setNoDelay(true);
   }

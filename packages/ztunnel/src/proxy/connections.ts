@@ -1,12 +1,13 @@
 // Owns the list of live connections: each is on it before its policy is checked, and its end can be ordered from outside.
 import { authorize, decisivePolicy, denialText, MeshError, type AuthzFacts, type Denial, type DryRunResult, type SocketAddress, type Workload } from "@ambit/core";
 import type { StateView } from "@ambit/proxy/state";
-import { Stop, systemClock, type Clock, type StopSignal } from "@ambit/runtime";
+import { Roster, Stop, systemClock, type Clock, type StopSignal } from "@ambit/runtime";
 
 const PERMIT = Symbol("permit");
 
 /** Proof that policy allowed a connection. Only this file can make one; forwarding inbound bytes needs it. */
 export interface Permit { readonly [PERMIT]: true }
+const PERMITTED: Permit = { [PERMIT]: true };
 
 export interface LiveConnection {
   readonly pod: string;
@@ -38,10 +39,11 @@ export interface Live extends Disposable {
   retarget(actualDst: SocketAddress, protocol: LiveConnection["protocol"]): void;
   /** Bytes that were forwarded so far, both directions together. */
   moved(): number;
-  /** Bytes flow now: from now on this says how many. */
-  measure(bytes: () => Flow): void;
+  /** Bytes flow now: from now on the meter says how many. */
+  measure(meter: Meter): void;
 }
 
+export interface Meter { readonly bytes: Flow }
 /** From the client towards the server, and back. */
 export interface Flow { readonly received: number; readonly sent: number }
 export interface ListedConnection extends LiveConnection { readonly ageMs: number; readonly bytes: Flow }
@@ -50,17 +52,52 @@ export type Admission =
   | { readonly live: Live; readonly permit: Permit; /** What policies on trial would have done. */ readonly dryRun: readonly DryRunResult[] }
   | { readonly denied: Denial };
 
-interface Entry { readonly live: Live; readonly begunMs: number; bytes: () => Flow; readonly abort: Stop; readonly check: { readonly workload: Workload; readonly facts: AuthzFacts } | undefined }
-
 const DRAINED = "connection closed due to connection drain";
 export const POLICY_CHANGE = "connection closed due to policy change";
 export const REJECTION = "connection closed due to policy rejection";
 
-const NO_BYTES = (): Flow => ({ received: 0, sent: 0 });
+const NOTHING_MOVED: Meter = { bytes: { received: 0, sent: 0 } };
+
+class Entry implements Live {
+  connection: LiveConnection;
+  readonly begunMs: number;
+  readonly ended = new Stop();
+  /** What is judged again when something changes; nothing for an outbound connection. */
+  readonly workload: Workload | undefined;
+  readonly facts: AuthzFacts | undefined;
+  meter = NOTHING_MOVED;
+  seat = -1;
+  readonly #remove: (entry: Entry) => void;
+
+  constructor(connection: LiveConnection, begunMs: number, remove: (entry: Entry) => void, workload?: Workload, facts?: AuthzFacts) {
+    this.connection = connection;
+    this.begunMs = begunMs;
+    this.#remove = remove;
+    this.workload = workload;
+    this.facts = facts;
+  }
+
+  retarget(actualDst: SocketAddress, protocol: LiveConnection["protocol"]): void {
+    this.connection = { ...this.connection, actualDst, protocol };
+  }
+
+  moved(): number {
+    const { received, sent } = this.meter.bytes;
+    return received + sent;
+  }
+
+  measure(meter: Meter): void {
+    this.meter = meter;
+  }
+
+  [Symbol.dispose](): void {
+    this.#remove(this);
+  }
+}
 
 export class Connections {
   readonly #clock: Clock;
-  readonly #entries = new Set<Entry>();
+  readonly #entries = new Roster<Entry>();
   #idle: (() => void)[] = [];
 
   constructor(clock: Clock = systemClock) {
@@ -69,16 +106,16 @@ export class Connections {
 
   /** On the list and allowed, or refused. Registering and checking are one synchronous step: no policy change fits between. */
   admit(view: StateView, connection: LiveConnection, workload: Workload, facts: AuthzFacts): Admission {
-    const live = this.#register(connection, { workload, facts });
+    const live = this.#register(new Entry(connection, this.#clock.monotonic(), this.#remove, workload, facts));
     const verdict = authorize(view.policiesFor(workload), facts);
-    if (verdict.kind === "allow") return { live, permit: { [PERMIT]: true }, dryRun: verdict.dryRun };
+    if (verdict.kind === "allow") return { live, permit: PERMITTED, dryRun: verdict.dryRun };
     live[Symbol.dispose]();
     return { denied: verdict };
   }
 
   /** An outbound connection: listed, never checked by policy here. */
   track(connection: LiveConnection): Live {
-    return this.#register(connection, undefined);
+    return this.#register(new Entry(connection, this.#clock.monotonic(), this.#remove));
   }
 
   /**
@@ -89,10 +126,10 @@ export class Connections {
     let ended = 0;
     let spared = 0;
     for (const entry of this.#entries) {
-      if (entry.check === undefined || !concerns(entry.check.workload)) continue;
+      if (entry.workload === undefined || entry.facts === undefined || !concerns(entry.workload)) continue;
       // A pod may lose its workload while it still serves: the last known one then stands.
-      const workload = view.workload(entry.check.workload.uid) ?? entry.check.workload;
-      const verdict = authorize(view.policiesFor(workload), entry.check.facts);
+      const workload = view.workload(entry.workload.uid) ?? entry.workload;
+      const verdict = authorize(view.policiesFor(workload), entry.facts);
       if (verdict.kind === "allow") continue;
       if (patient && mayComeYet(verdict)) { spared++; continue; }
       ended++;
@@ -102,12 +139,12 @@ export class Connections {
   }
 
   endPod(pod: string): void {
-    for (const entry of this.#entries) if (entry.live.connection.pod === pod) this.#end(entry);
+    for (const entry of this.#entries) if (entry.connection.pod === pod) this.#end(entry);
   }
 
   /** Connections that nobody has told to end. One that is told stays on the list until its last bytes are through. */
   open(): { readonly live: Live; endGently(): void }[] {
-    return [...this.#entries].filter((e) => !e.abort.aborted).map((e) => ({ live: e.live, endGently: () => e.abort.abort(new Ended(undefined, true)) }));
+    return [...this.#entries].filter((e) => !e.ended.aborted).map((e) => ({ live: e, endGently: () => e.ended.abort(new Ended(undefined, true)) }));
   }
 
   endAll(): void {
@@ -115,8 +152,8 @@ export class Connections {
   }
 
   list(pod?: string): ListedConnection[] {
-    const of = [...this.#entries].filter((e) => pod === undefined || e.live.connection.pod === pod);
-    return of.map((e) => ({ ...e.live.connection, ageMs: Math.round(this.#clock.monotonic() - e.begunMs), bytes: e.bytes() }));
+    const of = [...this.#entries].filter((e) => pod === undefined || e.connection.pod === pod).sort((a, b) => a.begunMs - b.begunMs);
+    return of.map((e) => ({ ...e.connection, ageMs: Math.round(this.#clock.monotonic() - e.begunMs), bytes: e.meter.bytes }));
   }
 
   /** Resolves when no connection is live. */
@@ -128,28 +165,20 @@ export class Connections {
     return this.#entries.size;
   }
 
-  #register(connection: LiveConnection, check: Entry["check"]): Live {
-    const abort = new Stop();
-    let now = connection;
-    const live: Live = {
-      get connection() { return now; }, ended: abort, [Symbol.dispose]: () => this.#remove(entry),
-      retarget: (actualDst, protocol) => { now = { ...now, actualDst, protocol }; },
-      moved: () => { const { received, sent } = entry.bytes(); return received + sent; }, measure: (bytes) => { entry.bytes = bytes; },
-    };
-    const entry: Entry = { live, begunMs: this.#clock.monotonic(), bytes: NO_BYTES, abort, check };
+  #register(entry: Entry): Live {
     this.#entries.add(entry);
-    return live;
+    return entry;
   }
 
   #end(entry: Entry, verdict?: Denial): void {
     this.#remove(entry);
-    entry.abort.abort(new Ended(verdict));
+    entry.ended.abort(new Ended(verdict));
   }
 
-  #remove(entry: Entry): void {
+  readonly #remove = (entry: Entry): void => {
     if (!this.#entries.delete(entry) || this.#entries.size > 0) return;
     for (const wake of this.#idle.splice(0)) wake();
-  }
+  };
 }
 
 /** The control plane may push a workload before the policy that it names: such a denial is worth a moment's patience. */

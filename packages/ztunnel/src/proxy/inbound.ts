@@ -11,7 +11,7 @@ import { baggageText } from "../telemetry/baggage-of.ts";
 import { ConnectionRecord, earlyDenial, failureText, type RecordFacts } from "../telemetry/connection-record.ts";
 import { describeDenial, describeDryRun } from "./connections.ts";
 import { dialApplication } from "./dial-application.ts";
-import { forward, recordEnding } from "./forward.ts";
+import { forward, recordEnding, type Opened } from "./forward.ts";
 import { ownWorkload } from "./needs.ts";
 import { fingerprintOf, h2Limits, refuse, type Ends, type PodContext, type VerifiedPeer } from "./pod-context.ts";
 import { verifyTrustDomain } from "@ambit/proxy/identity";
@@ -82,12 +82,16 @@ async function handshake(pod: PodContext, socket: Parameters<typeof acceptTls>[0
   });
 }
 
-/** One CONNECT. Every way out before `accept` answers a status; after it, failures can only cut the stream. */
 async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends): Promise<void> {
+  const opened = await open(pod, request, ends);
+  if (opened !== undefined) await forward(opened);
+}
+
+/** One CONNECT. Every way out before `accept` answers a status; after it, failures can only cut the stream. undefined: refused, and said so. */
+async function open(pod: PodContext, request: TunnelRequest, ends: Ends): Promise<Opened | undefined> {
   const { peer } = request;
   const forwarded = parseForwarded(request.headers.get("forwarded") ?? "");
   const traceparent = parseTraceparent(request.headers.get("traceparent") ?? "");
-  const refuseWith = (code: FaultCode, more: Partial<Refusal> = {}): void => request.refuse(faultRow(code).hbone ?? 503, { [REFUSAL_HEADER]: formatRefusal({ code, ...more }) });
 
   // Plan: does it belong here, and where does it go?
   const plan = await pod.needs.decide<InboundPlan>(pod.info, (gathered) => planInbound(pod.state.view(), {
@@ -96,12 +100,13 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
   }));
   if (pod.log.enabled("trace")) pod.log.trace("inbound plan", { kind: plan.kind, because: plan.because });
   if (plan.kind === "deny") {
-    refuseWith(plan.code);
-    return earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(ends.local), "inbound", { code: plan.code, error: plan.message });
+    refuseWith(request, plan.code);
+    earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(ends.local), "inbound", { code: plan.code, error: plan.message });
+    return undefined;
   }
 
   // Permit: on the list first, then judged, so that a policy change always finds it.
-  using record = new ConnectionRecord(pod.telemetry, {
+  const record = new ConnectionRecord(pod.telemetry, {
     reporter: "destination", src: ends.peer, dst: ends.local, hboneAddr: request.authority, traceId: traceparent.ok ? traceparent.value.traceId : undefined,
     ...sourceOf(pod, request, ends), sourceIdentity: peer.identity,
     destination: plan.workload, destinationIdentity: plan.workload.identity, service: plan.service, mutualTls: true,
@@ -109,33 +114,40 @@ async function serveConnect(pod: PodContext, request: TunnelRequest, ends: Ends)
   const admitted = await admitWhenKnown(pod, {
     pod: pod.uid, direction: "inbound", src: ends.peer, originalDst: request.authority, actualDst: plan.nextHop, protocol: "HBONE",
   }, plan.workload, { ...plan.authz, peer: peer.identity });
-  reportTrials(pod.trials, "denied" in admitted ? admitted.denied.dryRun : admitted.dryRun, { src: formatSocketAddress(ends.peer), dst: formatSocketAddress(ends.local), identity: formatIdentity(peer.identity) });
+  const dryRun = "denied" in admitted ? admitted.denied.dryRun : admitted.dryRun;
+  if (dryRun.length > 0) reportTrials(pod.trials, dryRun, { src: formatSocketAddress(ends.peer), dst: formatSocketAddress(ends.local), identity: formatIdentity(peer.identity) });
   if ("denied" in admitted) {
     const policy = decisivePolicy(admitted.denied);
-    refuseWith("policy-denied", { reason: admitted.denied.reason, ...(policy === undefined ? {} : { policy }) });
-    return record.finish({ code: "policy-denied", ...describeDenial(admitted.denied) });
+    refuseWith(request, "policy-denied", { reason: admitted.denied.reason, ...(policy === undefined ? {} : { policy }) });
+    record.end({ code: "policy-denied", ...describeDenial(admitted.denied) });
+    return undefined;
   }
-  using live = admitted.live;
+  const { live, permit } = admitted;
   record.note(describeDryRun(admitted.dryRun));
 
   // Dial: 200 promises that the application is there.
-  let upstream: TcpConnection;
+  const given = new Stop();
+  const [unlive, unasked] = [given.follow(live.ended), given.follow(request.signal)];
   try {
-    const given = new Stop();
-    const [unlive, unasked] = [given.follow(live.ended), given.follow(request.signal)];
-    upstream = await dialApplication(pod, plan, given);
+    const upstream = await dialApplication(pod, plan, given);
+    // The promise, then bytes.
+    writeProxyHeader(plan, upstream, ends, peer);
+    const downstream = request.accept(pod.config.responseBaggage ? { baggage: baggageText(plan.workload) } : {});
+    return { downstream, upstream, live, record, clock: pod.clock, permit };
+  } catch (error) {
+    refuseWith(request, error instanceof MeshError ? error.code : "connect-refused");
+    live[Symbol.dispose]();
+    recordEnding(record, error);
+    record[Symbol.dispose]();
+    return undefined;
+  } finally {
     unlive();
     unasked();
-  } catch (error) {
-    const code = error instanceof MeshError ? error.code : "connect-refused";
-    refuseWith(code);
-    return recordEnding(record, error);
   }
+}
 
-  // The promise, then bytes.
-  writeProxyHeader(plan, upstream, ends, peer);
-  const downstream = request.accept(pod.config.responseBaggage ? { baggage: baggageText(plan.workload) } : {});
-  await forward({ downstream, upstream, live, record, clock: pod.clock, permit: admitted.permit });
+function refuseWith(request: TunnelRequest, code: FaultCode, more: Partial<Refusal> = {}): void {
+  request.refuse(faultRow(code).hbone ?? 503, { [REFUSAL_HEADER]: formatRefusal({ code, ...more }) });
 }
 
 /**

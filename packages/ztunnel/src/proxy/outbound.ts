@@ -1,7 +1,7 @@
 // Owns a connection that a pod opened: facts, plan, upstream, bytes.
 import { formatSocketAddress, MeshError, type Identity, type SocketAddress, type WorkloadUid } from "@ambit/core";
 import { formatAuthority, formatTraceparent, newTraceparent, TunnelRefused } from "@ambit/hbone";
-import { KEEPALIVE_IDLE_MS, type ByteStream, type TcpConnection } from "@ambit/transport";
+import type { ByteStream, TcpConnection } from "@ambit/transport";
 import type { OutboundFacts } from "../facts.ts";
 import type { DenyPlan } from "../plan/need.ts";
 import { planOutbound, type OutboundPlan } from "../plan/outbound.ts";
@@ -10,40 +10,61 @@ import { mayTryAnother } from "../plan/retry.ts";
 import { ConnectionRecord, earlyDenial, type RecordFacts } from "../telemetry/connection-record.ts";
 import { endsOf, originalDestination } from "../pod/pod-proxy.ts";
 import type { Live } from "./connections.ts";
-import { forward, recordEnding } from "./forward.ts";
+import { forward, recordEnding, type Opened } from "./forward.ts";
 import { refuse, type PodContext } from "./pod-context.ts";
 
 export async function serveOutbound(pod: PodContext, client: TcpConnection): Promise<void> {
-  using arriving = pod.arrivals.hold("outbound");
   using _counted = pod.telemetry.metrics.socket("source");
+  // Two functions: what it took to open the upstream is not kept while bytes flow.
+  const opened = await open(pod, client);
+  if (opened !== undefined) await forward(opened);
+}
+
+/** undefined: refused, and said so. */
+async function open(pod: PodContext, client: TcpConnection): Promise<Opened | undefined> {
+  using _arriving = pod.arrivals.hold("outbound");
   // Facts. A failure here has too little context for more than a short line.
   const ends = endsOf(client);
   const original = originalDestination(pod.kernel, client);
   if (ends === undefined || original === undefined) {
     earlyDenial(pod.telemetry.access, "?", "?", "outbound", { code: "unknown-source", error: "the client left before its destination was known" });
-    return client.destroy();
+    client.destroy();
+    return undefined;
   }
   const facts: Omit<OutboundFacts, "gathered"> = { pod: pod.info, source: ends.peer, listener: ends.local, original, network: pod.config.network };
 
   // Plan. Nothing was dialled yet.
-  const failed = new Set<WorkloadUid>();
-  const first = await decide(pod, facts, failed);
-  if (first.kind === "deny") return deny(pod, client, facts.source, original, first);
+  const first = await decide(pod, facts, NONE_FAILED);
+  if (first.kind === "deny") {
+    deny(pod, client, facts.source, original, first);
+    return undefined;
+  }
 
   // Upstream, then bytes. From here on there is one full access line.
   const trace = newTraceparent();
-  using record = new ConnectionRecord(pod.telemetry, {
+  const record = new ConnectionRecord(pod.telemetry, {
     reporter: "source", src: facts.source, traceId: trace.traceId, source: first.source, sourceIdentity: first.source.identity, ...facingOf(first),
   });
-  using live = pod.connections.track({
+  const live = pod.connections.track({
     pod: pod.uid, direction: "outbound", src: facts.source, originalDst: formatSocketAddress(original), actualDst: first.nextHop, protocol: PROTOCOL[first.kind],
   });
-  const upstream = await openOneOf(pod, { facts, first, failed, record, live, traceparent: formatTraceparent(trace) });
-  if (upstream === undefined) return refuse(client);
-  client.keepAlive(KEEPALIVE_IDLE_MS);
-  arriving[Symbol.dispose]();
-  await forward({ downstream: client, upstream, live, record, clock: pod.clock, permit: "outbound" });
+  let upstream: ByteStream | undefined;
+  try {
+    upstream = await openOneOf(pod, { facts, first, record, live, traceparent: formatTraceparent(trace) });
+  } finally {
+    if (upstream === undefined) {
+      live[Symbol.dispose]();
+      record[Symbol.dispose]();
+    }
+  }
+  if (upstream === undefined) {
+    refuse(client);
+    return undefined;
+  }
+  return { downstream: client, upstream, live, record, clock: pod.clock, permit: "outbound" };
 }
+
+const NONE_FAILED: ReadonlySet<WorkloadUid> = new Set();
 
 async function decide(pod: PodContext, facts: Omit<OutboundFacts, "gathered">, failed: ReadonlySet<WorkloadUid>): Promise<Forwarding | DenyPlan> {
   const lately = pod.affinity.of(facts.source.ip);
@@ -55,7 +76,6 @@ async function decide(pod: PodContext, facts: Omit<OutboundFacts, "gathered">, f
 interface Opening {
   readonly facts: Omit<OutboundFacts, "gathered">;
   readonly first: Forwarding;
-  readonly failed: Set<WorkloadUid>;
   readonly record: ConnectionRecord;
   readonly live: Live;
   readonly traceparent: string;
@@ -65,6 +85,7 @@ interface Opening {
 async function openOneOf(pod: PodContext, o: Opening): Promise<ByteStream | undefined> {
   const began = pod.clock.monotonic();
   let plan = o.first;
+  let failed: Set<WorkloadUid> | undefined;
   for (let tries = 1; ; tries++) {
     try {
       const upstream = await openUpstream(pod, plan, { client: o.facts.source, traceparent: o.traceparent, signal: o.live.ended, record: o.record });
@@ -72,7 +93,7 @@ async function openOneOf(pod: PodContext, o: Opening): Promise<ByteStream | unde
       if (tries > 1) o.record.note({ tries });
       return upstream;
     } catch (error) {
-      const next = await another(pod, o, plan, { error, tries, elapsedMs: pod.clock.monotonic() - began });
+      const next = await another(pod, o, plan, { failed: (failed ??= new Set()), error, tries, elapsedMs: pod.clock.monotonic() - began });
       if (next === undefined) {
         recordEnding(o.record, error);
         return undefined;
@@ -85,14 +106,14 @@ async function openOneOf(pod: PodContext, o: Opening): Promise<ByteStream | unde
 }
 
 /** A plan that leads elsewhere, if there is one. */
-async function another(pod: PodContext, o: Opening, plan: Forwarding, t: { readonly error: unknown; readonly tries: number; readonly elapsedMs: number }): Promise<Forwarding | undefined> {
-  const { error, tries, elapsedMs } = t;
+async function another(pod: PodContext, o: Opening, plan: Forwarding, t: { readonly failed: Set<WorkloadUid>; readonly error: unknown; readonly tries: number; readonly elapsedMs: number }): Promise<Forwarding | undefined> {
+  const { failed, error, tries, elapsedMs } = t;
   const failedUid = plan.destination?.uid;
   if (o.live.ended.aborted || failedUid === undefined || plan.service === undefined || !(error instanceof MeshError)) return undefined;
   if (!mayTryAnother({ code: error.code, status: error instanceof TunnelRefused ? error.status : undefined, tries, elapsedMs })) return undefined;
-  o.failed.add(failedUid);
-  const next = await decide(pod, o.facts, o.failed);
-  if (next.kind === "deny" || next.destination === undefined || o.failed.has(next.destination.uid)) return undefined;
+  failed.add(failedUid);
+  const next = await decide(pod, o.facts, failed);
+  if (next.kind === "deny" || next.destination === undefined || failed.has(next.destination.uid)) return undefined;
   pod.log.debug("another endpoint is tried", { failed: failedUid, next: next.destination.uid, error: error.message });
   return next;
 }

@@ -1,7 +1,7 @@
 // Owns the metric families of ztunnel and the labels of a connection. Names and labels are Istio's.
 import { formatIdentity, type Flag, type Identity, type PolicyKey, type Service, type Workload } from "@ambit/core";
 import type { Baggage } from "@ambit/hbone";
-import type { Counter, Labels, Metrics } from "@ambit/runtime";
+import type { Counter, Gauge, Labels, Metrics } from "@ambit/runtime";
 import { RecentParties } from "./recent-parties.ts";
 
 export type Reporter = "source" | "destination";
@@ -77,6 +77,9 @@ export interface TrafficCounters {
   readonly sent: Counter;
 }
 
+/** One for all sockets: each disposes of it once. */
+const closing = (gauge: Gauge): Disposable & { readonly gauge: Gauge } => ({ gauge, [Symbol.dispose]: () => gauge.add(-1) });
+
 export class TrafficMetrics {
   readonly #recent = new RecentParties<TrafficCounters>();
   readonly #opened; readonly #closed; readonly #failed; readonly #received; readonly #sent; readonly #sourceSockets; readonly #destinationSockets;
@@ -92,8 +95,8 @@ export class TrafficMetrics {
     this.#received = m.counter("istio_tcp_received_bytes_total", "Bytes from the client towards the server.");
     this.#sent = m.counter("istio_tcp_sent_bytes_total", "Bytes from the server towards the client.");
     const sockets = m.gauge("istio_tcp_sockets_open", "Open sockets of user connections.");
-    this.#sourceSockets = sockets.with({ reporter: "source" });
-    this.#destinationSockets = sockets.with({ reporter: "destination" });
+    this.#sourceSockets = closing(sockets.with({ reporter: "source" }));
+    this.#destinationSockets = closing(sockets.with({ reporter: "destination" }));
     this.#onDemandDns = m.counter("istio_on_demand_dns_total", "Connections that needed the addresses of a hostname.");
     this.#revoked = m.counter("istio_crl_policy_rejections_total", "Peers refused or cut because their certificate is revoked.");
     this.#trials = m.counter("ambit_authz_dry_run_total", "Connections that a policy on trial would have allowed or denied.");
@@ -131,8 +134,8 @@ export class TrafficMetrics {
   /** From accept to the end of the connection. */
   socket(reporter: Reporter): Disposable {
     const open = reporter === "source" ? this.#sourceSockets : this.#destinationSockets;
-    open.add(1);
-    return { [Symbol.dispose]: () => open.add(-1) };
+    open.gauge.add(1);
+    return open;
   }
 
   trial(policy: PolicyKey, action: "allow" | "deny"): void {

@@ -2,7 +2,8 @@
 import { KubeError, type Pod } from "@ambit/kube";
 import type { Netns } from "@ambit/linux";
 import { createLogger, Metrics, seededRandom, type Clock } from "@ambit/runtime";
-import { Agent, type AgentOptions } from "./agent.ts";
+import { Agent } from "./agent.ts";
+import type { AgentOptions } from "./agent-options.ts";
 import { DEFAULT_SELECTORS } from "./plan/selectors.ts";
 import { CONDITION, enrolmentOf, REDIRECTION, type Report } from "./pods/report.ts";
 import type { EnrolledPod } from "./ztunnel/server.ts";
@@ -21,7 +22,7 @@ export class ManualClock implements Clock {
     return { cancel: () => { this.#timers = this.#timers.filter((t) => t !== timer); } };
   }
   every(): never { throw new Error("nobody asks for this"); }
-  sleep(): never { throw new Error("nobody asks for this"); }
+  sleep(ms: number): Promise<void> { return new Promise((resolve) => this.after(ms, resolve)); }
   get waiting(): number { return this.#timers.length; }
   /** Runs what becomes due, one by one, and lets everything settle after each. */
   async advance(ms: number): Promise<void> {

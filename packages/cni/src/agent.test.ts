@@ -223,6 +223,32 @@ describe("the agent", () => {
     });
   });
 
+  describe("the mesh leaves the node", () => {
+    it("each pod: the word, the redirection, ztunnel, the rules", async () => {
+      node.ztunnel();
+      node.pod("a", { ip: "10.0.0.1" });
+      await node.agent.sync("a");
+      node.did.length = 0;
+      const done = node.agent.leaveAll();
+      await settle();
+      await node.clock.advance(1_000);
+      await done;
+      assert.deepEqual(node.did, ["report null null", "drain", "no ztunnel", "no rules"]);
+      assert.deepEqual([node.states.get(1n), node.said("a")], ["none", "- -"]);
+    });
+    it("also when nobody listens to us any more", async () => {
+      node.ztunnel();
+      for (const uid of ["a", "b"]) node.pod(uid, { ip: uid === "a" ? "10.0.0.1" : "10.0.0.2" });
+      for (const uid of ["a", "b"]) await node.agent.sync(uid);
+      node.failing = { api: "forbidden" };
+      const done = node.agent.leaveAll();
+      await settle();
+      await node.clock.advance(5_000);
+      await done;
+      assert.deepEqual([...node.states.values()], ["none", "none"]);
+    });
+  });
+
   describe("what is, not what was", () => {
     it("rules that somebody changed are put back and counted", async () => {
       await enrolled();

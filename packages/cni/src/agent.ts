@@ -1,42 +1,14 @@
 // Owns enrolment: brings each pod of the node from what it is to what its labels say, one step chain per pod, retried.
-import { isNotFound, KINDS, type KubeClient, type Pod } from "@ambit/kube";
+import { isNotFound, KINDS, type Pod } from "@ambit/kube";
 import { SyscallError, type Netns } from "@ambit/linux";
-import { backoffDelay, errorText, type Clock, type Counter, type Logger, type Metrics, type Random, type Timer } from "@ambit/runtime";
-import type { HostProbeRules } from "./host-probes.ts";
-import { selectPod, type EnrolmentRules } from "./plan/select.ts";
+import { backoffDelay, errorText, type Counter, type Timer } from "@ambit/runtime";
+import type { AgentOptions, Zds } from "./agent-options.ts";
+import { selectPod } from "./plan/select.ts";
 import { factsOf, isTerminal, nameOf, podIps, switchesOf } from "./pods/facts.ts";
-import type { Redirection } from "./pods/redirection.ts";
-import { enrolmentOf, REDIRECTION, type Enrolment, type Report, type Reporter } from "./pods/report.ts";
+import { enrolmentOf, REDIRECTION, type Enrolment, type Report } from "./pods/report.ts";
 import type { PodRules } from "./rules/inpod.ts";
+import { CUT_SETTLE_MS, LEAVE_POLL_MS, takeBack } from "./take-back.ts";
 import type { EnrolledPod } from "./ztunnel/server.ts";
-
-export interface Pods {
-  /** By uid, as last seen. */
-  byUid(uid: string): Pod | undefined;
-  all(): Iterable<Pod>;
-  namespaceLabels(name: string): Readonly<Record<string, string>>;
-}
-export interface Zds {
-  add(pod: EnrolledPod): Promise<void>;
-  remove(uid: string): Promise<void>;
-}
-export interface AgentOptions {
-  readonly rules: EnrolmentRules;
-  readonly podRules: Omit<PodRules, "bypassInbound" | "virtualInterfaces">;
-  /** How long connections of a pod that leaves may take to end. */
-  readonly drainMs: number;
-  readonly pods: Pods;
-  readonly client: Pick<KubeClient, "get">;
-  readonly reporter: Pick<Reporter, "write" | "warn">;
-  readonly redirection: Redirection;
-  readonly probes: Pick<HostProbeRules, "set" | "verify">;
-  /** The pod's namespace: it owns one of these IPs and a process holds it. */
-  readonly findNetns: (uid: string, ips: readonly string[]) => Netns | undefined;
-  readonly clock: Clock;
-  readonly random: Random;
-  readonly log: Logger;
-  readonly metrics: Metrics;
-}
 
 /** Retries never end while the pod should be enrolled: giving up would leave it outside in silence. */
 const RETRY = { initialMs: 20, maxMs: 5_000 };
@@ -44,10 +16,6 @@ const RETRY = { initialMs: 20, maxMs: 5_000 };
 const PATIENCE_MS = 2_000;
 /** A pod that leaves is served at least this long: peers learn from the control plane that it has left, and still tunnel until then. */
 export const PEERS_LEARN_MS = 2_000;
-/** How often a leaving pod is asked whether its captured connections have ended. */
-const LEAVE_POLL_MS = 250;
-/** How long connections that ztunnel cut may take to end, before the rules that translate their last packets go. */
-const CUT_SETTLE_MS = 1_000;
 /** Without any ztunnel for this long (a restart takes less), pods are not enrolled any more and say so. */
 const ABSENCE_MS = 10_000;
 
@@ -201,13 +169,23 @@ export class Agent {
     }
   }
 
+  /** The mesh goes from this node: every pod gets its network back as it was, within seconds; its captured connections are cut. */
+  async leaveAll(): Promise<void> {
+    await this.#settle();
+    await takeBack([...this.#entries.values()], { ...this.#o, letGo: async (uid) => this.#zds?.remove(uid) });
+  }
+
   async close(): Promise<void> {
+    await this.#settle();
+    for (const entry of this.#entries.values()) entry.netns[Symbol.dispose]();
+    this.#entries.clear();
+  }
+
+  async #settle(): Promise<void> {
     this.#closed = true;
     this.#absence?.cancel();
     for (const { timer } of this.#retries.values()) timer.cancel();
     await Promise.allSettled(this.#turns.values());
-    for (const entry of this.#entries.values()) entry.netns[Symbol.dispose]();
-    this.#entries.clear();
   }
 
   async #reconcile(uid: string): Promise<void> {

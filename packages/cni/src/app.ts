@@ -1,9 +1,9 @@
 // Composes the agent: watches pods, captures them, serves the plugin and ztunnel, keeps the plugin installed.
-import { existsSync, readFileSync } from "node:fs";
-import { basename, join } from "node:path";
-import { inClusterConfig, isNotFound, KINDS, KubeClient, type Pod } from "@ambit/kube";
+import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
+import { basename, dirname, join } from "node:path";
+import { inClusterConfig, isNotFound, KINDS, KubeClient, KubeError, type Pod } from "@ambit/kube";
 import { hostKernel, type Netns } from "@ambit/linux";
-import { commonRoutes, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom, type Bound, type Logger } from "@ambit/runtime";
+import { commonRoutes, errorText, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom, type Bound, type Logger } from "@ambit/runtime";
 import { Agent } from "./agent.ts";
 import { podRedirection } from "./apply.ts";
 import type { Config } from "./config.ts";
@@ -93,14 +93,17 @@ export async function build(config: Config, log: Logger, levels: LogLevels): Pro
       verify.cancel();
       waiting = [];
       pluginToken.close();
-      if (await isUpgrade(client, config)) installation.close();
-      else {
-        installation.remove();
-        await probes.remove().catch(() => undefined);
-      }
+      const leaves = !(await isUpgrade(client, config));
+      if (leaves) installation.remove();
+      else installation.close();
       await Promise.all([events.close(), pods.stop()]);
+      if (leaves) await agent.leaveAll();
       await agent.close();
       await zds.close();
+      if (leaves) {
+        await probes.remove().catch((error: unknown) => log.warn("cannot remove the node's probe rule", { error: errorText(error) }));
+        removeFolders(config, log);
+      }
       await Promise.all([health.close(), scrape.close()]);
       client.close();
     },
@@ -124,13 +127,25 @@ function openEventNetns(config: Config, path: string): Netns {
   return hostKernel.openNetns(found);
 }
 
-/** Its DaemonSet still stands: another agent follows, and what is on the node must stay. */
+/** What only the mesh uses on a node; the kubelet made it for our mounts, which cannot be removed by themselves: we go by the node's own root. */
+function removeFolders(config: Config, log: Logger): void {
+  for (const folder of [config.runDir, dirname(config.zdsPath)]) {
+    try {
+      for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true, force: true });
+      rmdirSync(join(config.hostRoot, "proc/1/root", folder));
+    } catch (error) {
+      log.debug("a folder of the mesh stays on the node", { folder, error: errorText(error) });
+    }
+  }
+}
+
+/** Its DaemonSet still stands: another agent follows, and what is on the node must stay. Rights that are taken away are no upgrade. */
 async function isUpgrade(client: KubeClient, config: Config): Promise<boolean> {
   try {
     const owner = await client.get(KINDS.daemonSets, config.podNamespace, "istio-cni-node", { timeoutMs: 2_000 });
     return owner.metadata.deletionTimestamp === undefined;
   } catch (error) {
     // Unreachable says nothing: leaving things in place is the closed choice.
-    return !isNotFound(error);
+    return !(isNotFound(error) || (error instanceof KubeError && (error.status === 401 || error.status === 403)));
   }
 }

@@ -34,9 +34,27 @@ describe("the node's CNI configuration", () => {
     assert.ok(added.ok);
     const removed = removePlugin(added.value);
     assert.ok(removed.ok);
-    assert.deepEqual(JSON.parse(removed.value), JSON.parse(LIST));
+    assert.equal(removed.value, LIST);
     assert.deepEqual(removePlugin(LIST), { ok: true, value: LIST });
   });
+  for (const text of [
+    '{ "cniVersion": "1.0.0", "name": "bridge", "plugins": [\n  { "type": "bridge", "x": ["a,]}", {"plugins": [1]}] },\n  { "type": "portmap" } ] }\n',
+    '{"plugins":[7],"name":"n","\\u0070lugins" : [ {"type":"a"}\n]}',
+    '{"plugins":[{"type":"a","note":"\\\\\\"]"}],"z":{"plugins":[]}}',
+    `${JSON.stringify({ name: "net", plugins: [{ type: "calico" }] }, null, 4)}`,
+  ]) it(`added, changed and removed, this is the same to the octet: ${text.slice(0, 40)}`, () => {
+    const added = addPlugin(text, OURS);
+    assert.ok(added.ok && added.value.startsWith(text.slice(0, 10)));
+    const changed = addPlugin(added.value, { ...OURS, level: "debug" });
+    assert.ok(changed.ok && changed.value.includes('"level":"debug"'));
+    assert.deepEqual(removePlugin(changed.value), { ok: true, value: text });
+  });
+  it("whatever stands in it", () => fc.assert(fc.property(fc.array(fc.dictionary(fc.string(), fc.jsonValue()), { minLength: 1, maxLength: 4 }), fc.dictionary(fc.string(), fc.jsonValue()), fc.constantFrom(0, 1, 2, "\t"), (others, more, space) => {
+    const text = JSON.stringify({ ...more, plugins: others.map((o) => ({ ...o, type: "other" })), after: more }, null, space);
+    const added = addPlugin(text, OURS);
+    assert.ok(added.ok);
+    assert.deepEqual(removePlugin(added.value), { ok: true, value: text });
+  })));
   for (const [text, says] of [["{", "not JSON"], ["[]", "not a JSON object"], ["{}", 'neither "plugins" nor "type"'], ['{"plugins":[1]}', '"plugins" must be a list'], ['{"plugins":[{"type":"istio-cni"}]}', "no plugin of another kind"]] as const)
     it(`${text}: ${says}`, () => {
       const added = addPlugin(text, OURS);

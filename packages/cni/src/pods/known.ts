@@ -1,7 +1,7 @@
 // Owns the agent's live view of the node's pods and of all namespaces, and waiting for that view to catch up.
 import { KINDS, Reflector, type KubeClient, type KubeObject, type Pod } from "@ambit/kube";
 import type { Clock, Logger } from "@ambit/runtime";
-import type { Pods } from "../agent.ts";
+import type { Pods } from "../agent-options.ts";
 
 export interface PodListener {
   changed(uid: string): void;

@@ -19,10 +19,20 @@ export function masked(value: Json, masks: Masks, key = ""): Json {
   if (value === null || typeof value !== "object") return value;
   const shown: JsonObject = {};
   for (const name of Object.keys(value).sort()) {
-    if (name === "managedFields" && !masks.managed) continue;
-    shown[maskedText(name, masks)] = masked(value[name] as Json, masks, name);
+    if (name.endsWith("managedFields") && !masks.managed) continue;
+    const member = name.endsWith("managedFields") || name === "causes" ? settled(value[name] as Json) : (value[name] as Json);
+    shown[maskedText(name, masks)] = masked(member, masks, name);
   }
   return shown;
+}
+
+/** Without what controllers did meanwhile, each cause once (upstream runs some rules twice), conflicts in an order of their own. */
+function settled(list: Json): Json {
+  if (!Array.isArray(list)) return list;
+  const once = list.filter((item, i) => list.findIndex((other) => JSON.stringify(other) === JSON.stringify(item)) === i);
+  const kept = once.filter((item) => !/controller-manager|^ambit$/.test(String(at(item, "manager"))));
+  const conflicts = kept.every((item) => at(item, "reason") === "FieldManagerConflict");
+  return conflicts ? kept.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)) : kept;
 }
 
 function maskedVersion(value: string): string {

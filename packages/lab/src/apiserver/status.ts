@@ -77,8 +77,7 @@ export const MODIFIED =
   "the object has been modified; please apply your changes to the latest version and try again";
 
 export function invalid(subject: Subject, name: string, problems: readonly FieldProblem[]): ApiError {
-  // What is said twice is a cause twice, and one text.
-  const texts = [...new Set(problems.map((p) => (p.field === "" ? p.message : `${p.field}: ${p.message}`)))];
+  const texts = problems.map((p) => (p.field === "" ? p.message : `${p.field}: ${p.message}`));
   const kind = subject.group === "" ? subject.kind : `${subject.kind}.${subject.group}`;
   const text = texts.length === 1 ? texts[0] : `[${texts.join(", ")}]`;
   const details = about(subject, name, subject.kind);
@@ -123,8 +122,7 @@ export function unsupportedMediaType(message: string): ApiError {
 }
 
 export function notAcceptable(types: string): ApiError {
-  const message = `only the following media types are accepted: ${types}`;
-  return new ApiError(406, "NotAcceptable", message);
+  return new ApiError(406, "NotAcceptable", `406: Not Acceptable\n\nAvailable representations: ${types}`, {});
 }
 
 export function tooManyRequests(message: string, retryAfter: number, details: JsonObject | null = null): ApiError {

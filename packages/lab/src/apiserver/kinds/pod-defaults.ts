@@ -93,6 +93,9 @@ export function defaultPod(pod: JsonObject): void {
   const spec = ensureObject(pod, "spec");
   setDefault(spec, "enableServiceLinks", true);
   defaultPodSpec(spec);
+  for (const condition of asObjects(asObject(pod["status"])["conditions"])) {
+    for (const field of ["lastProbeTime", "lastTransitionTime"]) condition[field] ??= null;
+  }
 }
 
 /** Deleting a pod: nothing to wait for before it runs or after it ended. */

@@ -74,7 +74,8 @@ export function applyServerSide(input: {
   const unchanged = input.live !== null && equalJson(live, merged);
   const sameClaim = equalSets(last?.set ?? emptySet(), set) && (last?.apiVersion ?? input.apiVersion) === input.apiVersion;
   if (unchanged && sameClaim) return { ok: true, object: input.live ?? merged };
-  entries.set(id, { ...self, time: input.now, set });
+  // A claim that changes nothing in the object keeps the time of the last one that did.
+  entries.set(id, { ...self, time: unchanged ? (last?.time ?? "") : input.now, set });
   return { ok: true, object: withManagedFields(merged, entries) };
 }
 
@@ -84,6 +85,8 @@ export function applyServerSide(input: {
  */
 export function trackUpdate(input: {
   live: JsonObject | null;
+  /** What a new object of the kind shows by itself. */
+  zero?: JsonObject;
   updated: JsonObject;
   manager: string;
   subresource: string;
@@ -93,7 +96,7 @@ export function trackUpdate(input: {
 }): JsonObject {
   const updated = withoutManagedFields(input.updated);
   if (asksForReset(managedFieldsOf(input.updated))) return updated;
-  const live = input.live === null ? {} : withoutManagedFields(input.live);
+  const live = input.live === null ? (input.zero ?? {}) : withoutManagedFields(input.live);
   const offered = readEntries(managedFieldsOf(input.updated));
   // Clients that do not know managed fields drop or mangle them: those of the stored object stand in.
   const stored = input.live === null ? null : readEntries(managedFieldsOf(input.live));

@@ -11,7 +11,7 @@ const MAX_COPIED_NODES = 200_000;
 type Operation = { op: string; path: string[]; text: string; from: string[]; value: Json | undefined; index: number };
 type Budget = { nodes: number };
 
-/** Applies RFC 6902 `ops` to a copy of `doc`. 400 for a malformed patch, 422 for one that does not apply. */
+/** Applies RFC 6902 `ops` to a copy of `doc`. 400 for what is no list, 422 for operations that are malformed or do not apply. */
 export function applyJsonPatch(doc: Json, ops: unknown): Patched {
   return catchRefusal(() => {
     if (!Array.isArray(ops)) throw new PatchRefusal(400, "a JSON patch must be an array of operations");
@@ -32,26 +32,24 @@ export function applyJsonPatch(doc: Json, ops: unknown): Patched {
 function decodeOperation(raw: unknown, index: number): Operation {
   const where = `operation ${index}`;
   const entry = requireJson(raw, where);
-  if (!isObject(entry)) throw new PatchRefusal(400, `${where}: not an object`);
+  if (!isObject(entry)) throw new PatchRefusal(422, `${where}: not an object`);
   const op = own(entry, "op");
   const known = ["add", "remove", "replace", "move", "copy", "test"];
   if (typeof op !== "string" || !known.includes(op)) {
-    throw new PatchRefusal(400, `${where}: op must be one of ${known.join(", ")}`);
+    throw new PatchRefusal(422, `${where}: op must be one of ${known.join(", ")}`);
   }
   const text = own(entry, "path");
   const path = typeof text === "string" ? parsePointer(text) : null;
-  if (path === null) throw new PatchRefusal(400, `${where}: path is not a JSON pointer`);
+  if (path === null) throw new PatchRefusal(422, `${where}: path is not a JSON pointer`);
   let from: string[] = [];
   if (op === "move" || op === "copy") {
     const source = own(entry, "from");
     const parsed = typeof source === "string" ? parsePointer(source) : null;
-    if (parsed === null) throw new PatchRefusal(400, `${where}: from is not a JSON pointer`);
+    if (parsed === null) throw new PatchRefusal(422, `${where}: from is not a JSON pointer`);
     from = parsed;
   }
+  // A missing value is null, as Kubernetes' engine has it.
   const value = own(entry, "value");
-  if (value === undefined && (op === "add" || op === "replace" || op === "test")) {
-    throw new PatchRefusal(400, `${where}: ${op} needs a value`);
-  }
   return { op, path, text: String(text), from, value, index };
 }
 
@@ -160,7 +158,7 @@ function remove(root: Json[], path: readonly string[], operation: Operation): vo
 function replace(root: Json[], path: readonly string[], value: Json, operation: Operation): void {
   const { parent, token } = parentOf(root, path, operation);
   if (isObject(parent)) {
-    if (!Object.hasOwn(parent, token)) return refuse(operation, "unable to replace a missing key");
+    // Kubernetes' engine puts a missing member there as well, against the letter of RFC 6902.
     parent[token] = value;
     return;
   }

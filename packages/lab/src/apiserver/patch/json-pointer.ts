@@ -3,7 +3,7 @@
 /** Longest pointer, in tokens. Deeper ones address nothing that a stored document may hold. */
 const MAX_TOKENS = 512;
 
-/** `/a~1b/0` → `["a/b", "0"]`; null when the text is not a pointer. */
+/** `/a~1b/0` → `["a/b", "0"]`; null when the text is not a pointer. Other escapes stand for themselves, as in Kubernetes. */
 export function parsePointer(text: string): string[] | null {
   if (text === "") return [];
   if (!text.startsWith("/")) return null;
@@ -11,7 +11,6 @@ export function parsePointer(text: string): string[] | null {
   if (tokens.length > MAX_TOKENS) return null;
   const parsed: string[] = [];
   for (const token of tokens) {
-    if (/~(?![01])/.test(token)) return null;
     parsed.push(token.replaceAll("~1", "/").replaceAll("~0", "~"));
   }
   return parsed;

@@ -1,17 +1,17 @@
 // Owns the outcome type of the patch engines and the checks that all of them begin and end with.
 import { findForeignJson, isObject, type Json, type JsonObject } from "../json.ts";
 
-/** 400: the patch itself is malformed. 422: it is well-formed and does not fit this document. */
+/** 400: the patch itself is malformed. 422: it does not fit this document. 500: its directives or keys make no sense. */
 export type Patched =
   | { ok: true; value: JsonObject }
-  | { ok: false; status: 400 | 422; message: string; field?: string };
+  | { ok: false; status: 400 | 422 | 500; message: string; field?: string };
 
 /** Thrown inside one patch engine and turned into a `Patched` by `catchRefusal`; never leaves this folder. */
 export class PatchRefusal extends Error {
-  readonly status: 400 | 422;
+  readonly status: 400 | 422 | 500;
   readonly field: string | undefined;
 
-  constructor(status: 400 | 422, message: string, field?: string) {
+  constructor(status: 400 | 422 | 500, message: string, field?: string) {
     super(message);
     this.status = status;
     this.field = field;

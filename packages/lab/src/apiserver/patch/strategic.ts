@@ -10,7 +10,7 @@ const RETAIN_KEYS = "$retainKeys";
 const DELETE_PRIMITIVES = "$deleteFromPrimitiveList/";
 const ELEMENT_ORDER = "$setElementOrder/";
 
-/** Merges `patch` into a copy of `doc`. 400 for malformed directives or elements without their merge key. */
+/** Merges `patch` into a copy of `doc`. 500 for malformed directives or elements without their merge key, as upstream. */
 export function applyStrategicMergePatch(doc: Json, patch: unknown, schema: Schema): Patched {
   return catchRefusal(() => {
     const checked = requireJson(patch, "strategic merge patch");
@@ -20,8 +20,8 @@ export function applyStrategicMergePatch(doc: Json, patch: unknown, schema: Sche
   });
 }
 
-function refuse(path: string, why: string): never {
-  throw new PatchRefusal(400, `${path === "" ? "patch" : path}: ${why}`, path);
+function refuse(path: string, why: string, status: 400 | 500 = 500): never {
+  throw new PatchRefusal(status, `${path === "" ? "patch" : path}: ${why}`, path);
 }
 
 function at(path: string, key: string): string {
@@ -35,6 +35,8 @@ function mergeMap(original: JsonObject, patch: JsonObject, schema: Schema | unde
   if (directive !== undefined && directive !== "merge") {
     refuse(path, `unknown ${DIRECTIVE} directive ${JSON.stringify(directive)}`);
   }
+  const misplaced = Object.keys(patch).find((key) => key.startsWith("$setElementOrder") && !key.startsWith(ELEMENT_ORDER));
+  if (misplaced !== undefined) refuse(path, `invalid format for patch ${JSON.stringify(patch)}`);
   const merged = retainKeys(original, patch, path);
   const orders = new Map<string, Json[]>();
   for (const [key, value] of Object.entries(patch)) {
@@ -65,6 +67,8 @@ function mergeValue(
   const strategies = patchStrategies(field);
   if (isObject(patch)) {
     if (strategies.has("replace")) return withoutDirectives(patch);
+    // With nothing there to replace, Kubernetes drops the whole map with its directive.
+    if (original === undefined && own(patch, DIRECTIVE) === "replace") return {};
     return mergeMap(isObject(original) ? original : {}, patch, field, path);
   }
   if (!Array.isArray(patch)) return patch;
@@ -76,12 +80,12 @@ function retainKeys(original: JsonObject, patch: JsonObject, path: string): Json
   const retained = own(patch, RETAIN_KEYS);
   if (retained === undefined) return original;
   if (!Array.isArray(retained) || !retained.every((key) => typeof key === "string")) {
-    refuse(path, `${RETAIN_KEYS} must be a list of strings`);
+    refuse(path, `${RETAIN_KEYS} must be a list of strings`, 400);
   }
   const keep = new Set(retained);
   for (const [key, value] of Object.entries(patch)) {
     const plain = value !== null && !key.startsWith("$");
-    if (plain && !keep.has(key)) refuse(path, `${RETAIN_KEYS} does not name ${key}, which the patch sets`);
+    if (plain && !keep.has(key)) refuse(path, `${RETAIN_KEYS} does not name ${key}, which the patch sets`, 400);
   }
   return Object.fromEntries(Object.entries(original).filter(([key]) => keep.has(key)));
 }
@@ -99,10 +103,10 @@ function requireList(key: string, value: Json, path: string): Json[] {
 
 function deletePrimitives(merged: JsonObject, key: string, value: Json, path: string): void {
   const name = listOf(key, DELETE_PRIMITIVES, path);
-  const doomed = requireList(key, value, path);
-  if (doomed.some((item) => typeof item === "object" && item !== null)) refuse(at(path, key), "must hold only scalars");
   const present = own(merged, name);
   if (!Array.isArray(present)) return;
+  const doomed = requireList(key, value, path);
+  if (doomed.some((item) => typeof item === "object" && item !== null)) refuse(at(path, key), "must hold only scalars");
   merged[name] = present.filter((item) => !doomed.includes(item));
 }
 
@@ -148,6 +152,7 @@ function mergeList(original: Json[], patch: Json[], field: Schema | undefined, p
   const objects = patch.filter(isObject);
   if (objects.length !== 0 && objects.length !== patch.length) refuse(path, "mixes objects and scalars");
   if (objects.length === 0) {
+    if (patchMergeKey(field) !== "") refuse(path, "the elements of the list must be objects");
     const union = new Map([...original, ...patch].map((item) => [identity(item, ""), item]));
     return arrange([...union.values()], patch, original, "");
   }

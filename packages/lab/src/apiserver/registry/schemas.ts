@@ -1,6 +1,7 @@
 // Owns the schemas behind rows: pruning and type checks of built-in kinds, and who manages which field.
 import type { JsonObject } from "../json.ts";
 import { builtinSchema } from "../openapi/builtin.ts";
+import { zeroObject } from "../openapi/zero.ts";
 import { trackUpdate } from "../patch/apply.ts";
 import { compileSchema, type CompiledSchema, type Schema } from "../schema/structural.ts";
 import { badRequest, type FieldProblem } from "../status.ts";
@@ -29,13 +30,13 @@ function compiledOf(row: Row): CompiledSchema | null {
 /** Kinds with free-form parts in which null has a meaning of its own. */
 const KEEPS_NULLS = new Set(["CustomResourceDefinition", "ControllerRevision"]);
 
-/** Drops fields the schema does not know; throws 400 for values of the wrong type in a built-in kind. */
-export function pruneUnknown(row: Row, object: JsonObject): { value: JsonObject; dropped: string[] } {
+/** Drops fields the schema does not know and, unless `keepEmpty`, optional lists and maps with nothing in them; throws 400 for values of the wrong type in a built-in kind. */
+export function pruneUnknown(row: Row, object: JsonObject, keepEmpty = false): { value: JsonObject; dropped: string[] } {
   if (row.custom !== null) return row.custom.prune(object);
   const schema = compiledOf(row);
   if (schema === null) return { value: object, dropped: [] };
   const pruned = schema.prune(object);
-  const value = KEEPS_NULLS.has(row.kind) ? pruned.value : goShape(pruned.value, schemaOf(row));
+  const value = KEEPS_NULLS.has(row.kind) || keepEmpty ? pruned.value : goShape(pruned.value, schemaOf(row));
   const found = schema.validate(value);
   const unreadable = found.map(decoderText).find((text) => text !== "");
   if (unreadable !== undefined) throw badRequest(`${row.kind} in version "${row.version}" cannot be handled as a ${row.kind}: ${unreadable}`);
@@ -72,5 +73,5 @@ interface ManagerInput {
 
 /** Records which manager set which fields in metadata.managedFields. */
 export function trackManager(row: Row, live: JsonObject | null, object: JsonObject, input: ManagerInput): JsonObject {
-  return trackUpdate({ live, updated: object, ...input, apiVersion: apiVersionOf(row), schema: schemaOf(row) });
+  return trackUpdate({ live, zero: zeroObject(row.group, row.version, row.kind), updated: object, ...input, apiVersion: apiVersionOf(row), schema: schemaOf(row) });
 }

@@ -4,11 +4,12 @@ import { decodeObject, mediaType } from "../http/body.ts";
 import type { Exchange } from "../http/exchange.ts";
 import { cloneJson, isObject, type Json, type JsonObject } from "../json.ts";
 import { applyServerSide, type Conflict } from "../patch/apply.ts";
+import { goShape } from "../registry/go-shape.ts";
 import { apiVersionOf, keyOf, type Row } from "../registry/row.ts";
 import { schemaOf } from "../registry/schemas.ts";
-import { ApiError, badRequest, invalid, notFound, required } from "../status.ts";
+import { ApiError, badRequest, invalid, notFound, qualified, required } from "../status.ts";
 import type { Entry } from "../storage/store.ts";
-import { checkName, takeIn } from "./intake.ts";
+import { checkName, takeInApplied, untypable } from "./intake.ts";
 import { metadataOf } from "./metadata.ts";
 import { readWriteOptions, type WriteOptions } from "./options.ts";
 import type { PatchRequest } from "./patch.ts";
@@ -30,10 +31,14 @@ export async function apply(request: PatchRequest, subresource: string): Promise
   }
   if (subresource !== "") throw notFound(row, target.name);
   if (metadataOf(applied)["uid"] !== undefined) {
-    throw new ApiError(409, "Conflict", `uid mismatch: the provided object specified uid ${String(metadataOf(applied)["uid"])}, and no existing object was found`);
+    const details = { name: target.name, kind: row.resource, ...(row.group === "" ? {} : { group: row.group }) };
+    throw new ApiError(409, "Conflict", `Operation cannot be fulfilled on ${qualified(row)} "${target.name}": uid mismatch: the provided object specified uid ${String(metadataOf(applied)["uid"])}, and no existing object was found`, details);
   }
   requireCreate(write);
-  return { entry: await create(write, merge(null)), created: true };
+  const made = merge(null);
+  // A version is a condition on what is there, and nothing is.
+  delete metadataOf(made)["resourceVersion"];
+  return { entry: await create(write, made), created: true };
 }
 
 function readApplied(exchange: Exchange, request: PatchRequest, options: WriteOptions): JsonObject {
@@ -44,8 +49,10 @@ function readApplied(exchange: Exchange, request: PatchRequest, options: WriteOp
   }
   const managed = isObject(given["metadata"]) ? given["metadata"]["managedFields"] : undefined;
   if (Array.isArray(managed) && managed.length > 0) throw badRequest("metadata.managedFields must be nil");
-  const applied = takeIn(exchange, row, target, given, options.fieldValidation);
+  const applied = takeInApplied(exchange, row, target, given, options.fieldValidation);
   checkName(applied, target.name);
+  // Which version is applied to is not for the applier to say when there is none yet.
+  delete metadataOf(applied)["creationTimestamp"];
   return applied;
 }
 
@@ -60,7 +67,7 @@ function ownPart(applied: JsonObject, row: Row, subresource: string): JsonObject
 }
 
 function merged(request: PatchRequest, live: JsonObject | null, applied: JsonObject, options: WriteOptions, subresource: string): JsonObject {
-  const { api, row, target } = request;
+  const { api, row } = request;
   const result = applyServerSide({
     live,
     applied: cloneJson(applied),
@@ -71,21 +78,20 @@ function merged(request: PatchRequest, live: JsonObject | null, applied: JsonObj
     schema: schemaOf(row),
     now: timestamp(api.now()),
   });
-  if (result.ok) return cloneJson(result.object);
-  if ("invalid" in result) throw badRequest(`failed to apply: ${result.invalid}`);
-  throw conflicts(row, target.name, result.conflicts);
+  if (result.ok) return row.custom === null ? goShape(result.object, schemaOf(row)) : cloneJson(result.object);
+  if ("invalid" in result) throw untypable(result.invalid);
+  throw conflicts(result.conflicts);
 }
 
 /** Upstream's text: managers with their fields, so that kubectl can print its advice. */
-function conflicts(row: Row, name: string, found: readonly Conflict[]): ApiError {
+function conflicts(found: readonly Conflict[]): ApiError {
   const causes = found.map(({ field, message }) => ({ reason: "FieldManagerConflict", message, field }));
-  const details: JsonObject = { name, kind: row.resource, causes };
-  if (row.group !== "") details["group"] = row.group;
   const plural = found.length === 1 ? "conflict" : "conflicts";
   const byManager = new Map<string, string[]>();
   for (const { message, field } of found) byManager.set(message, [...(byManager.get(message) ?? []), field]);
   const [only] = byManager;
   const single = found.length === 1 && only !== undefined;
-  const text = single ? `${only[0]}: ${only[1][0]}` : [...byManager].map(([message, fields]) => `${message}:\n${fields.map((f) => `- ${f}`).join("\n")}`).join("\n");
-  return new ApiError(409, "Conflict", `Apply failed with ${found.length} ${plural}: ${text}`, details);
+  const several = (message: string): string => message.replace(/^conflict /, "conflicts ");
+  const text = single ? `${only[0]}: ${only[1][0]}` : [...byManager].toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([message, fields]) => `${several(message)}:\n${fields.map((f) => `- ${f}`).join("\n")}`).join("\n");
+  return new ApiError(409, "Conflict", `Apply failed with ${found.length} ${plural}: ${text}`, { causes });
 }

@@ -1,7 +1,7 @@
 // Owns what happens to a request object before any verb: its type, namespace and name must fit the address.
 import type { Exchange } from "../http/exchange.ts";
 import type { ResourceRequest } from "../http/route.ts";
-import { asString, type JsonObject } from "../json.ts";
+import { asObject, asString, isObject, type Json, type JsonObject } from "../json.ts";
 import { pruneUnknown } from "../registry/schemas.ts";
 import { apiVersionOf, type Row } from "../registry/row.ts";
 import { ApiError, badRequest, invalidValue } from "../status.ts";
@@ -30,6 +30,36 @@ export function takeInPatched(exchange: Exchange, row: Row, target: ResourceRequ
   }
   placeIn(row, target, object);
   return object;
+}
+
+/** An applied configuration keeps what is empty, since that is managed too; what the schema does not declare cannot be merged. */
+export function takeInApplied(exchange: Exchange, row: Row, target: ResourceRequest, given: JsonObject, validation: Validation): JsonObject {
+  if (row.custom !== null) return takeIn(exchange, row, target, given, validation);
+  checkType(row, given);
+  const empty = emptyMaps(given["metadata"]);
+  const droppedMetadata = shapeMetadata(given);
+  let read: { value: JsonObject; dropped: string[] };
+  try {
+    read = pruneUnknown(row, given, true);
+  } catch (error) {
+    if (error instanceof ApiError && error.code === 400) throw untypable(error.message);
+    throw error;
+  }
+  const [unknown] = [...droppedMetadata, ...read.dropped];
+  if (unknown !== undefined) throw untypable(`.${unknown}: field not declared in schema`);
+  Object.assign(metadataOf(read.value), empty);
+  placeIn(row, target, read.value);
+  return read.value;
+}
+
+function emptyMaps(metadata: Json | undefined): JsonObject {
+  const maps = ["labels", "annotations"].filter((field) => isObject(asObject(metadata)[field]) && Object.keys(asObject(asObject(metadata)[field])).length === 0);
+  return Object.fromEntries(maps.map((field) => [field, {}]));
+}
+
+/** Upstream has no better class for a configuration that its merge cannot type. */
+export function untypable(why: string): ApiError {
+  return new ApiError(500, "", `failed to create typed patch object: ${why}`);
 }
 
 /** A refused patch shows what came of it, up to here. */

@@ -18,11 +18,15 @@ export interface WriteOptions {
 const KINDS: Record<string, string> = { create: "CreateOptions", update: "UpdateOptions", patch: "PatchOptions" };
 
 /** The manager of a write without fieldManager is the program name of the user agent, as upstream has it. */
-export function readWriteOptions({ query, userAgent, target }: Pick<Exchange, "query" | "userAgent" | "target">): WriteOptions {
+export function readWriteOptions({ query, userAgent, target, request }: Pick<Exchange, "query" | "userAgent" | "target" | "request">): WriteOptions {
   const manager = query.get("fieldManager") ?? "";
   const validation = query.get("fieldValidation") ?? "";
   const problems = [...managerProblems(manager), ...dryRunProblems(query.getAll("dryRun"))];
   if (!isValidation(validation)) problems.push(unsupportedValue("fieldValidation", validation, ["", "Ignore", "Strict", "Warn"]));
+  const isApply = (request.headers["content-type"] ?? "").startsWith("application/apply-patch");
+  if (target.verb === "patch" && query.has("force") && !isApply) {
+    problems.push({ field: "force", type: "FieldValueForbidden", message: "Forbidden: may not be specified for non-apply patch" });
+  }
   if (problems.length > 0) throw refuseOptions(KINDS[target.verb] ?? "CreateOptions", problems);
   const fallback = (userAgent.split("/")[0] ?? "").replace(/[^\x20-\x7e]/g, "").slice(0, MAX_MANAGER_CHARS);
   return {

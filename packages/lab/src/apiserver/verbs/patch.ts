@@ -10,7 +10,7 @@ import type { Patched } from "../patch/patched.ts";
 import { applyStrategicMergePatch } from "../patch/strategic.ts";
 import type { Row } from "../registry/row.ts";
 import { schemaOf } from "../registry/schemas.ts";
-import { ApiError, badRequest, unsupportedMediaType } from "../status.ts";
+import { ApiError, badRequest } from "../status.ts";
 import type { Entry } from "../storage/store.ts";
 import { takeInPatched } from "./intake.ts";
 import { readWriteOptions } from "./options.ts";
@@ -39,18 +39,16 @@ export interface PatchRequest {
 export function patchDocument(request: PatchRequest, schema: Record<string, unknown>): (document: JsonObject) => JsonObject {
   const type = mediaType(request.exchange.request);
   if (!patchTypes(request.row).includes(type) || type === APPLY_PATCH) {
-    const accepted = patchTypes(request.row).join(", ");
-    throw unsupportedMediaType(`the body of the request was in an unknown format - accepted media types include: ${accepted}`);
+    throw new ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
   }
   const patch = decodeJsonOrYaml(request.body, "application/json");
-  const { row, target } = request;
   return (document) => {
     const result = runEngine(type, document, patch, schema);
     if (result.ok) return result.value;
-    const details: JsonObject = { name: target.name, kind: row.resource };
-    if (row.group !== "") details["group"] = row.group;
-    if (result.field !== undefined) details["causes"] = [{ message: result.message, field: result.field }];
-    throw result.status === 400 ? badRequest(result.message) : new ApiError(422, "Invalid", result.message, details);
+    if (result.status === 400) throw badRequest(result.message);
+    // Upstream has no class for these, and no words for a JSON patch that does not fit.
+    if (result.status === 500) throw new ApiError(500, "", result.message);
+    throw new ApiError(422, "Invalid", "the server rejected our request due to an error in our request", {});
   };
 }
 

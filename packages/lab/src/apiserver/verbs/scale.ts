@@ -52,9 +52,10 @@ function scaleOf(paths: ScalePaths, object: JsonObject): JsonObject {
     const value = metadata[field];
     if (value !== undefined) shown[field] = value;
   }
+  const replicas = asNumber(read(paths.spec));
   const status: JsonObject = { replicas: asNumber(read(paths.status)) };
   const selector = paths.selector === null ? undefined : read(paths.selector);
   if (typeof selector === "string") status["selector"] = selector;
   else if (isObject(selector)) status["selector"] = formatSelector(labelSelectorOf(selector) ?? []);
-  return { kind: "Scale", apiVersion: "autoscaling/v1", metadata: shown, spec: { replicas: asNumber(read(paths.spec)) }, status };
+  return { kind: "Scale", apiVersion: "autoscaling/v1", metadata: shown, spec: replicas === 0 ? {} : { replicas }, status };
 }

@@ -116,9 +116,7 @@ function checkPreconditions({ row, namespace, name, patching }: Write, live: Jso
   const uid = asString(wants["uid"]);
   if (uid !== "" && uid !== was["uid"]) {
     if (patching === true) {
-      // Said by the generic rules of updates and by those of metadata.
-      const problem = invalidValue("metadata.uid", uid, "field is immutable");
-      throw invalid(row, name, row.custom === null ? [problem, problem] : [problem]);
+      throw invalid(row, name, [invalidValue("metadata.uid", uid, "field is immutable")]);
     }
     const key = `/registry/${row.bucket.replace(/^\//, "")}/${keyOf(row, namespace, name)}`;
     const found = `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${asString(was["uid"])}`;
@@ -175,7 +173,8 @@ function settle(write: Write, given: JsonObject, before: JsonObject | null, subr
   const { api, row } = write;
   const live = before === null ? null : present(row, before);
   const request = { api, user: write.user, row, namespace: write.namespace, before: live, subresource, warn: write.warn };
-  const object = complete(row, given, live);
+  const object = keepBooks(write, defaulted(row, given), live, subresource);
+  prepare(row, object, live);
   if (live === null) admitCreate(request, object);
   else admitUpdate(request, object);
   const passage = passageOf(write, object, live, subresource);
@@ -187,7 +186,8 @@ function settle(write: Write, given: JsonObject, before: JsonObject | null, subr
 
 async function settleWithHooks(write: Write, passage: Passage, request: Admission): Promise<JsonObject> {
   const { row } = write;
-  const object = complete(row, reshape(row, await mutate(passage), passage.object ?? {}), passage.before);
+  const object = defaulted(row, reshape(row, await mutate(passage), passage.object ?? {}));
+  prepare(row, object, passage.before);
   // What finish takes from shared pools is given for good at the commit: shown to the webhooks, it may still change.
   await validate({ ...passage, object: present(row, finish(write, request, cloneJson(object))) });
   return finish(write, request, object);
@@ -197,16 +197,19 @@ function finish(write: Write, request: Admission, object: JsonObject): JsonObjec
   const { row } = write;
   check(write, object, request.before, request.subresource);
   afterValidation(request, object);
-  const kept = keepBooks(write, object, request.before, request.subresource);
-  return row.toStored === null ? kept : row.toStored(kept);
+  countGeneration(row, object, request.before, request.subresource);
+  return row.toStored === null ? object : row.toStored(object);
 }
 
-function complete(row: Row, given: JsonObject, live: JsonObject | null): JsonObject {
+function defaulted(row: Row, given: JsonObject): JsonObject {
   const object = row.custom === null ? given : row.custom.applyDefaults(given);
   row.defaults(object);
+  return object;
+}
+
+function prepare(row: Row, object: JsonObject, live: JsonObject | null): void {
   row.prepare(object, live);
   if (isObject(object["status"])) for (const [field, zero] of Object.entries(row.newStatus)) object["status"][field] ??= cloneJson(zero);
-  return object;
 }
 
 function passageOf(write: Write, object: JsonObject, before: JsonObject | null, subresource: string): Passage {
@@ -241,14 +244,17 @@ function check(write: Write, object: JsonObject, live: JsonObject | null, subres
   if (problems.length > 0) throw invalid(row, asString(metadata["name"]), problems);
 }
 
+/** As upstream, says who manages what of that which was sent: what admission adds has no manager. */
 function keepBooks(write: Write, object: JsonObject, live: JsonObject | null, subresource: string): JsonObject {
   const { api, row, options } = write;
-  const metadata = metadataOf(object);
-  if (live !== null && row.generation && subresource !== "status" && !sameSpec(object, live)) {
-    metadata["generation"] = asNumber(metadata["generation"], 1) + 1;
-  }
   if (write.managed === true) return object;
   return trackManager(row, live, object, { manager: options.fieldManager, subresource, now: timestamp(api.now()) });
+}
+
+function countGeneration(row: Row, object: JsonObject, live: JsonObject | null, subresource: string): void {
+  if (live === null || !row.generation || subresource === "status" || sameSpec(object, live)) return;
+  const metadata = metadataOf(object);
+  metadata["generation"] = asNumber(metadata["generation"], 1) + 1;
 }
 
 function sameSpec(a: JsonObject, b: JsonObject): boolean {

@@ -9,7 +9,7 @@ Visitor.prototype.visitStatement = function visit(statement) {
   return statement;
 };
 
-const PURE = ["^packages/core/src/", "^packages/collections/src/", "^packages/http/src/", "/src/.*/?(plan|model|protocol|rules)/", "^packages/istiod-lite/src/collections/"];
+const PURE = ["^packages/core/src/", "^packages/collections/src/", "^packages/http/src/", "^packages/charts/src/", "/src/.*/?(plan|model|protocol|rules)/", "^packages/istiod-lite/src/collections/"];
 const TESTS = ["[.](test|fixture)[.]ts$", "^packages/testkit/", "/testdata/", "/testing/"];
 const BINARIES = ["ztunnel", "waypoint", "istiod-lite", "cni", "lab"];
 
@@ -18,7 +18,7 @@ export default {
     { name: "no-cycles", severity: "error", from: {}, to: { circular: true, viaOnly: { dependencyTypesNot: ["type-only"] } } },
     { name: "core-has-no-dependencies", severity: "error", from: { path: ["^packages/core/src/", "^packages/collections/src/", "^packages/http/src/"], pathNot: TESTS }, to: { pathNot: ["^packages/core/src/", "^packages/collections/src/", "^packages/http/src/"] } },
     { name: "pure-folders-have-no-node", severity: "error", comment: "pure code decides; the shell acts", from: { path: PURE, pathNot: TESTS }, to: { dependencyTypes: ["core"] } },
-    { name: "libraries-do-not-know-binaries", severity: "error", from: { path: "^packages/(core|proto|collections|xds|http|transport|kube|hbone|linux|runtime)/src/", pathNot: TESTS }, to: { path: `^packages/(${BINARIES.join("|")}|cli)/` } },
+    { name: "libraries-do-not-know-binaries", severity: "error", from: { path: "^packages/(core|proto|charts|collections|xds|http|transport|kube|hbone|linux|runtime)/src/", pathNot: TESTS }, to: { path: `^packages/(${BINARIES.join("|")}|cli)/` } },
     ...BINARIES.map((b) => ({
       name: `${b}-does-not-import-other-binaries`, severity: "error", from: { path: `^packages/${b}/src/`, pathNot: TESTS },
       to: { path: `^packages/(${[...BINARIES, "cli"].filter((x) => x !== b).join("|")})/` },

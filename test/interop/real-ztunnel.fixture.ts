@@ -1,8 +1,7 @@
 // Owns putting the real ztunnel in the place of ours in a lab: as a second DaemonSet from our own manifest, chosen node by node.
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
-import { KINDS, parseManifests, type KubeObject, type Pod } from "@ambit/kube";
+import { KINDS, type KubeObject, type Pod } from "@ambit/kube";
 import { addCommandImage } from "@ambit/lab/images";
+import { chartObjects } from "@ambit/testkit";
 import { isReady } from "../e2e/cluster.fixture.ts";
 import type { TestLab } from "../e2e/lab.fixture.ts";
 
@@ -10,7 +9,6 @@ export type Variant = "ambit" | "real";
 /** Node name to who runs there. */
 export type Choice = Readonly<Record<string, Variant>>;
 
-const MANIFEST = join(import.meta.dirname, "../../manifests/ztunnel.yaml");
 const LABEL = "ambit.test/ztunnel";
 const IMAGE = "real/ztunnel:lab";
 /** An old one may drain, the new one fetches certificates and configuration; the machine may be busy. */
@@ -23,7 +21,7 @@ interface DaemonSet extends KubeObject {
 /** Makes both DaemonSets; our own keeps every node until `choose` says otherwise. `binary` must be seen in the machine's root. */
 export async function offerRealZtunnel(lab: TestLab, binary: string): Promise<void> {
   addCommandImage(lab.images, { name: IMAGE, command: [binary] });
-  const ours = parseManifests(readFileSync(MANIFEST, "utf8"), MANIFEST).find((o) => o.kind === "DaemonSet") as DaemonSet;
+  const ours = chartObjects("ztunnel").find((o) => o.kind === "DaemonSet") as DaemonSet;
   for (const node of (await lab.client.list(KINDS.nodes)).items) await label(lab, node.metadata.name, "ambit");
   ours.spec.template.spec.nodeSelector[LABEL] = "ambit";
   await lab.apply(JSON.stringify(ours));
@@ -33,7 +31,7 @@ export async function offerRealZtunnel(lab: TestLab, binary: string): Promise<vo
   real.spec.template.metadata.labels[LABEL] = "real";
   real.spec.template.spec.nodeSelector[LABEL] = "real";
   const [container] = real.spec.template.spec.containers;
-  if (container === undefined) throw new Error(`${MANIFEST} has no container`);
+  if (container === undefined) throw new Error("the chart's ztunnel has no container");
   container.image = IMAGE;
   container.env.push({ name: "RUST_LOG", value: "info" });
   await lab.apply(JSON.stringify(real));

@@ -6,13 +6,15 @@ import { errorText } from "@ambit/runtime";
 import { addAnalyze } from "./commands/analyze.ts";
 import { addBugreport } from "./commands/bugreport.ts";
 import { addCheck } from "./commands/check.ts";
+import { addInstall } from "./commands/install.ts";
 import { addLab } from "./commands/lab.ts";
 import { addStatus } from "./commands/status.ts";
-import { addVersion, version } from "./commands/version.ts";
+import { addVersion } from "./commands/version.ts";
 import { addWhy } from "./commands/why.ts";
 import { addWaypoint } from "./commands/waypoint.ts";
 import { addZtunnel } from "./commands/ztunnel.ts";
 import { UsageError } from "./usage-error.ts";
+import { version } from "./version.ts";
 
 /** EX_SOFTWARE of sysexits.h: the fault is ours. */
 const BROKEN = 70;
@@ -23,6 +25,7 @@ program.configureOutput({ outputError: (text, write) => write(`ambit: ${text.rep
 addAnalyze(program);
 addBugreport(program);
 addCheck(program);
+addInstall(program);
 addLab(program);
 addStatus(program);
 addWhy(program);

@@ -10,6 +10,7 @@ import { Client, credentials, Metadata } from "@grpc/grpc-js";
 import { applyManifests, KINDS, KubeClient, parseKubeconfig, parseManifests, type KubeObject } from "@ambit/kube";
 import { security, workload } from "@ambit/proto";
 import { createLogger, LogLevels, seededRandom, systemClock } from "@ambit/runtime";
+import { chartObjects } from "@ambit/testkit";
 import { ADDRESS_TYPE, AUTHORIZATION_TYPE, createControlPlane, createXdsClient, proxyNode, type ControlPlane, type XdsClient } from "@ambit/xds";
 import { build, type App } from "./app.ts";
 import { readConfig } from "./config.ts";
@@ -70,8 +71,16 @@ export class Cluster {
   async apply(yaml: string): Promise<void> {
     await applyManifests(this.admin, parseManifests(yaml, "test"), { fieldManager: "test" });
   }
-  manifest(path: string): Promise<void> {
-    return this.apply(readFileSync(join(REPO, "manifests", path), "utf8"));
+  crd(path: string): Promise<void> {
+    return this.apply(readFileSync(join(REPO, "manifests/charts/base/crds", path), "utf8"));
+  }
+  /** The namespace, and the control plane's account, rights and settings. Its webhook is open: nobody answers for it in most tests. */
+  async mesh(): Promise<void> {
+    const namespace = { apiVersion: "v1", kind: "Namespace", metadata: { name: "istio-system" } };
+    for (const o of [namespace, ...chartObjects("istiod-lite")]) {
+      for (const webhook of (o as { webhooks?: Record<string, unknown>[] }).webhooks ?? []) webhook["failurePolicy"] = "Ignore";
+      await this.apply(JSON.stringify(o));
+    }
   }
 
   /** A pod that runs, as a kubelet would report it. */

@@ -34,8 +34,7 @@ describe("the control plane on an API server", function () {
   };
   before(async () => {
     await cluster.start();
-    await cluster.manifest("namespace.yaml");
-    await cluster.manifest("istiod-lite.yaml");
+    await cluster.mesh();
     await cluster.apply("apiVersion: v1\nkind: Namespace\nmetadata: {name: app}\n");
     const ztunnel = await cluster.runPod({ name: "ztunnel-1", namespace: "istio-system", node: "node-1", ip: "10.244.1.2", serviceAccount: "ztunnel", labels: { app: "ztunnel" } });
     token = await cluster.token("istio-system", "ztunnel", "istio-ca", ztunnel);
@@ -68,8 +67,8 @@ describe("the control plane on an API server", function () {
     const app = await istiod();
     const p = await proxy(app);
     assert.equal(p.policies.size, 0);
-    await cluster.manifest("crds/istio/security.istio.io-authorizationpolicies.yaml");
-    await cluster.manifest("crds/istio/security.istio.io-peerauthentications.yaml");
+    await cluster.crd("istio/security.istio.io-authorizationpolicies.yaml");
+    await cluster.crd("istio/security.istio.io-peerauthentications.yaml");
     p.log.length = 0;
     await cluster.apply(`apiVersion: security.istio.io/v1
 kind: AuthorizationPolicy
@@ -229,7 +228,7 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
   });
 
   it("allocates addresses to entries without any, and serves them", async () => {
-    await cluster.manifest("crds/istio/networking.istio.io-serviceentries.yaml");
+    await cluster.crd("istio/networking.istio.io-serviceentries.yaml");
     const p = await proxy(await istiod());
     const entry = (name: string, extra = "") => cluster.apply(`apiVersion: networking.istio.io/v1\nkind: ServiceEntry\nmetadata: {name: ${name}, namespace: app}\nspec: {hosts: [${name}.example.com], ports: [{number: 80, name: http}], resolution: DNS${extra}}\n`);
     await entry("auto");
@@ -278,7 +277,7 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
   });
 
   it("makes the classes of its gateways, and leaves alone what others made", async () => {
-    await cluster.manifest("crds/gateway-api/gateway.networking.k8s.io-gatewayclasses.yaml");
+    await cluster.crd("gateway-api/gateway.networking.k8s.io-gatewayclasses.yaml");
     await cluster.apply("apiVersion: gateway.networking.k8s.io/v1\nkind: GatewayClass\nmetadata: {name: other}\nspec: {controllerName: example.com/other}\n");
     await istiod();
     type Class = KubeObject & { spec: { controllerName: string }; status?: { conditions?: { type: string; status: string; reason: string }[]; supportedFeatures?: { name: string }[] } };
@@ -293,7 +292,7 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
   });
 
   it("runs the waypoints of its revision, and leaves those of others to others", async () => {
-    await cluster.manifest("crds/gateway-api/gateway.networking.k8s.io-gateways.yaml");
+    await cluster.crd("gateway-api/gateway.networking.k8s.io-gateways.yaml");
     const gateway = (name: string, labels: string) => cluster.apply(`apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {name: ${name}, namespace: app, labels: {${labels}}}\nspec: {gatewayClassName: istio-waypoint, listeners: [{name: mesh, port: 15008, protocol: HBONE}]}\n`);
     await gateway("theirs", "istio.io/rev: green");
     await gateway("everybodys", "");
@@ -318,7 +317,7 @@ spec: {action: DENY, selector: {matchLabels: {app: web}}, rules: [{from: [{sourc
   });
 
   it("admission: open until it is proven, then closed, also when nobody answers", async () => {
-    await cluster.manifest("crds/istio/networking.istio.io-workloadentries.yaml");
+    await cluster.crd("istio/networking.istio.io-workloadentries.yaml");
     const app = await istiod({ LISTEN_ADDRESS: "0.0.0.0" });
     const name = "istio-validator-istio-system";
     const policyNow = async () => {

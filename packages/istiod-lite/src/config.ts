@@ -25,7 +25,7 @@ export const SCHEMA = {
   waypointControlPlane: env.string("WAYPOINT_CONTROL_PLANE", "", "host:port that waypoints connect to; empty: istiod.NAMESPACE.svc:15012"),
   debugPort: port("DEBUG_PORT", 15000, "dumps and log levels, on localhost only"),
   /** -1: off. */
-  untaintNodes: env.boolean("PILOT_ENABLE_NODE_UNTAINT_CONTROLLERS", false, "lift the startup taint from nodes whose agent is ready; needs the right to patch nodes (manifests/samples/node-untaint.yaml)"),
+  untaintNodes: env.boolean("PILOT_ENABLE_NODE_UNTAINT_CONTROLLERS", false, "lift the startup taint from nodes whose agent is ready; needs the right to patch nodes (istiod.untaintNodes of the chart gives both)"),
   nodeTaint: env.string("PILOT_NODE_UNTAINT_CONTROLLERS_TAINT_NAME", "cni.istio.io/not-ready", "the startup taint"),
   httpsPort: env.integer("HTTPS_PORT", 15017, "the admission webhook over TLS; -1: off", -1, 65_535),
   jwksBlocked: env.string("BLOCKED_CIDRS_IN_JWKS_URIS", "", "comma list of blocks from which no keys of issuers are fetched, beyond this machine's own and link-local ones"),

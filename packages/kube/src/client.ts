@@ -14,7 +14,7 @@ export interface RequestOptions {
   readonly timeoutMs?: number;
 }
 export type PatchType = "merge" | "json" | "strategic" | "apply";
-export interface PatchOptions { readonly type?: PatchType; readonly subresource?: string; readonly fieldManager?: string; readonly force?: boolean; readonly signal?: AbortSignal }
+export interface PatchOptions { readonly type?: PatchType; readonly subresource?: string; readonly fieldManager?: string; readonly force?: boolean; readonly dryRun?: boolean; readonly signal?: AbortSignal }
 
 /** A refusal by the API server, as its Status object says it; status 0 = no answer. */
 export class KubeError extends Error {
@@ -129,7 +129,7 @@ export class KubeClient {
 
   patch<T extends KubeObject = KubeObject>(kind: Kind, namespace: string | undefined, name: string, body: unknown, options: PatchOptions = {}): Promise<T> {
     return this.request<T>("PATCH", pathOf(kind, namespace, name, options.subresource), {
-      body, contentType: MEDIA[options.type ?? "merge"], query: { fieldManager: options.fieldManager, force: options.force }, ...(options.signal ? { signal: options.signal } : {}),
+      body, contentType: MEDIA[options.type ?? "merge"], query: { fieldManager: options.fieldManager, force: options.force, dryRun: options.dryRun === true ? "All" : undefined }, ...(options.signal ? { signal: options.signal } : {}),
     });
   }
 

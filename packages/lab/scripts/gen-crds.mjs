@@ -1,4 +1,4 @@
-// Generates manifests/crds/, the custom resource definitions that the lab installs at start.
+// Generates manifests/charts/base/crds/, the custom resource definitions that the lab installs at start.
 //
 // Source: the npm packages @kubernetes-models/istio and @kubernetes-models/gateway-api (MIT), whose schemas come from
 // Istio's and the Gateway API's definitions (Apache-2.0); crd-table.mjs adds what they lack. To make the files anew:
@@ -15,7 +15,7 @@ if (models === undefined) {
   console.error("usage: node scripts/gen-crds.mjs DIR/node_modules/@kubernetes-models");
   process.exit(2);
 }
-const target = new URL("../../../manifests/crds/", import.meta.url).pathname;
+const target = new URL("../../../manifests/charts/base/crds/", import.meta.url).pathname;
 
 for (const crd of CRDS) {
   const path = join(target, crd.folder, crd.file);

@@ -1,4 +1,5 @@
 // Public names of @ambit/testkit: fakes and compliance suites, importable from tests only.
+export { chartObjects } from "./charts.ts";
 export { fakeCa, type FakeCa, type FakeCert, type LeafOptions } from "./fake-ca.ts";
 export { fakeCsr, type FakeCsr } from "./fake-csr.ts";
 export { byteStreamCompliance, type StreamPair, type StreamTraits } from "./compliance/byte-stream.ts";

@@ -18,8 +18,8 @@ type Case = readonly [misconfiguration: string, facts: Facts, code: Code, where:
 const BEFORE: readonly Case[] = [
   ["an old API server", healthy({ version: "v1.27.3" }), "AMB0101", /API server/, /v1\.27\.3/, /upgrade Kubernetes to 1\.29/],
   ["no right to make ClusterRoles", healthy({ forbidden: ["create clusterroles.rbac.authorization.k8s.io"] }), "AMB0102", /you/, /create clusterroles/, /cluster-admin/],
-  ["the Gateway API of years ago", having((o) => ({ crds: edited(o.crds, "httproutes.gateway.networking.k8s.io", (c) => { c["spec"] = { versions: [{ name: "v1beta1", served: true }, { name: "v1", served: false }] }; }) })), "AMB0103", /httproutes/, /serves v1beta1, not v1/, /manifests\/crds\/gateway-api/],
-  ["Istio CRDs of years ago", having((o) => ({ crds: edited(o.crds, "authorizationpolicies.security.istio.io", (c) => { c["spec"] = { versions: [{ name: "v1beta1", served: true }] }; }) })), "AMB0103", /authorizationpolicies/, /not v1/, /manifests\/crds\/istio/],
+  ["the Gateway API of years ago", having((o) => ({ crds: edited(o.crds, "httproutes.gateway.networking.k8s.io", (c) => { c["spec"] = { versions: [{ name: "v1beta1", served: true }, { name: "v1", served: false }] }; }) })), "AMB0103", /httproutes/, /serves v1beta1, not v1/, /manifests\/charts\/base\/crds\/gateway-api/],
+  ["Istio CRDs of years ago", having((o) => ({ crds: edited(o.crds, "authorizationpolicies.security.istio.io", (c) => { c["spec"] = { versions: [{ name: "v1beta1", served: true }] }; }) })), "AMB0103", /authorizationpolicies/, /not v1/, /manifests\/charts\/base\/crds\/istio/],
   ["Istio's own istiod in another namespace", having((o) => ({ deployments: [...o.deployments, object("Deployment", "mesh/istiod", { spec: { template: { spec: { containers: [{ image: "docker.io/istio/pilot:1.29.0" }] } } } }, { app: "istiod" })] })), "AMB0104", /Deployment mesh\/istiod/, /pilot:1\.29\.0/, /discoverySelectors/],
   ["Linkerd beside", having((o) => ({ deployments: [...o.deployments, object("Deployment", "linkerd/linkerd-destination", {}, { "linkerd.io/control-plane-component": "destination" })] })), "AMB0104", /linkerd-destination/, /Linkerd runs/, /two meshes/],
   ["Cilium with balancing in sockets", cilium({ "kube-proxy-replacement": "true" }), "AMB0105", /cilium-config/, /socket/, /socketLB\.hostNamespaceOnly=true/],
@@ -40,7 +40,7 @@ const BEFORE: readonly Case[] = [
 const without = (f: (o: KubeObject) => boolean) => (o: KubeObject): boolean => !f(o);
 const named = (name: string) => (o: KubeObject): boolean => o.metadata.name === name;
 const AFTER: readonly Case[] = [
-  ["ztunnel was never applied", having((o) => ({ daemonSets: o.daemonSets.filter(without(named("ztunnel"))) })), "AMB0201", /DaemonSet istio-system\/ztunnel/, /not there/, /kubectl apply .*ztunnel\.yaml/],
+  ["ztunnel was never applied", having((o) => ({ daemonSets: o.daemonSets.filter(without(named("ztunnel"))) })), "AMB0201", /DaemonSet istio-system\/ztunnel/, /not there/, /helm .*charts\/ztunnel/],
   ["a ztunnel in a crash loop", having((o) => ({ pods: edited(o.pods, "istio-system/ztunnel-1", notReady) })), "AMB0202", /Pod istio-system\/ztunnel-1/, /node-2: CrashLoopBackOff: back-off 40s/, /logs ztunnel-1/],
   ["a node that ztunnel does not tolerate", having((o) => ({ pods: o.pods.filter(without(named("ztunnel-1"))) })), "AMB0203", /Node node-2/, /no ztunnel/, /describe daemonset ztunnel/],
   ["half an upgrade", having((o) => ({ pods: edited(o.pods, "istio-system/ztunnel-1", (p) => { p.spec.containers = [{ name: "c", image: "ambit/ztunnel:0" }]; }) })), "AMB0204", /istio-system/, /ztunnel-1 \(0\)/, /istiod first/],
@@ -49,7 +49,7 @@ const AFTER: readonly Case[] = [
   ["a webhook of an Istio that was removed", having((o) => ({ validatingWebhooks: [...o.validatingWebhooks, webhook("istiod-default-validator", "istio-system/istiod-1-27")] })), "AMB0206", /istiod-default-validator/, /istiod-1-27, which is not there/, /kubectl delete validatingwebhookconfiguration istiod-default-validator/],
   ["our webhook without roots", having(() => ({ validatingWebhooks: [webhook("istio-validator-istio-system", "istio-system/istiod", "")] })), "AMB0206", /istio-validator/, /no caBundle/, /istiod's leader writes it/],
   ["kube-system enrolled", having((o) => ({ namespaces: edited(o.namespaces, "kube-system", label("istio.io/dataplane-mode", "ambient")) })), "AMB0207", /Namespace kube-system/, /enrolled/, /label namespace kube-system istio\.io\/dataplane-mode-/],
-  ["Service istiod without its port", having((o) => ({ services: edited(o.services, "istio-system/istiod", (s) => { s.spec.ports = s.spec.ports?.slice(1) ?? []; }) })), "AMB0208", /Service istio-system\/istiod/, /no port 15012/, /istiod-lite\.yaml/],
+  ["Service istiod without its port", having((o) => ({ services: edited(o.services, "istio-system/istiod", (s) => { s.spec.ports = s.spec.ports?.slice(1) ?? []; }) })), "AMB0208", /Service istio-system\/istiod/, /no port 15012/, /charts\/istiod-lite/],
   ["a NetworkPolicy around istiod", having((o) => ({ networkPolicies: [...o.networkPolicies, networkPolicy("istio-system/deny", { ingress: [{ ports: [{ port: 15017 }] }] })] })), "AMB0208", /istio-system\/deny/, /15012/, /allow TCP 15012/],
   ["a conflist that is not JSON", healthy({ agents: [{ pod: "istio-cni-node-1", node: "node-2", pluginProblem: "10-x.conflist: not JSON" }] }), "AMB0209", /Node node-2/, /not JSON/, /\/etc\/cni\/net\.d/],
   ["a ztunnel that cannot be asked", healthy({ ztunnels: [{ pod: "ztunnel-0", node: "node-1", problem: "kubectl is needed", leaves: [], waiting: [] }] }), "AMB0210", /ztunnel-0/, /kubectl is needed/, /port-forward/],

@@ -18,7 +18,7 @@ const byLevel = (a: Finding, b: Finding): number => RANK[a.level] - RANK[b.level
 export const judgeBefore = (f: Facts): Finding[] => judgePlatform(f).sort(byLevel);
 
 export function judgeMesh(f: Facts): Finding[] {
-  if (!isInstalled(f)) return [finding("AMB0200", "cluster", "no part of the mesh is there", "ambit check --pre, then install it: kubectl apply --server-side -f manifests")];
+  if (!isInstalled(f)) return [finding("AMB0200", "cluster", "no part of the mesh is there", "ambit check --pre, then install it: ambit install")];
   const rules = [judgePlatform, judgeParts, judgeWebhooks, judgeCertificates, judgeEnrolment, judgeNetworks, judgeStrict, judgeWaypoints, judgePolicies];
   return rules.flatMap((judge) => judge(f)).sort(byLevel);
 }

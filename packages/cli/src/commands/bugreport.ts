@@ -8,7 +8,7 @@ import { encodeTar } from "../bugreport/plan/tar.ts";
 import { connect, kubeconfigPath, type ClusterOptions } from "../cluster.ts";
 import { print } from "../output.ts";
 import { UsageError } from "../usage-error.ts";
-import { version } from "./version.ts";
+import { version } from "../version.ts";
 
 type Options = ClusterOptions & { readonly outputFile: string };
 

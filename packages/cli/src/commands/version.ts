@@ -1,13 +1,7 @@
 // Owns `ambit version`.
-import { readFileSync } from "node:fs";
-import { join } from "node:path";
 import { Option, type Command } from "commander";
 import { FORMATS, print, render, type Format } from "../output.ts";
-
-export function version(): string {
-  const manifest = JSON.parse(readFileSync(join(import.meta.dirname, "../../../../package.json"), "utf8")) as { version: string };
-  return manifest.version;
-}
+import { version } from "../version.ts";
 
 export function addVersion(program: Command): void {
   program.command("version").description("which Ambit this is")

@@ -2,7 +2,8 @@
 import { applyManifests, KINDS, Reflector, type KubeClient, type Pod } from "@ambit/kube";
 import type { LabRecord } from "@ambit/lab/supervisor";
 import { systemClock, withTimeout } from "@ambit/runtime";
-import { FIELD_MANAGER, readManifests } from "../mesh.ts";
+import { readManifests } from "../install/charts-on-disk.ts";
+import { FIELD_MANAGER } from "../install/cluster-objects.ts";
 import { isEnrolled, isReady } from "../pods.ts";
 import type { Progress } from "../progress.ts";
 import { UsageError } from "../usage-error.ts";

@@ -1,7 +1,7 @@
 // Owns the tour's steps about waypoints: HTTP is routed, refused by method, split by weight, delayed, and traced.
 import { applyManifests, KINDS, type KubeClient, type KubeObject, type Pod } from "@ambit/kube";
 import { systemClock } from "@ambit/runtime";
-import { FIELD_MANAGER } from "../mesh.ts";
+import { FIELD_MANAGER } from "../install/cluster-objects.ts";
 import { gatewayOf, summaryOf, USE_WAYPOINT } from "../waypoint/gateway.ts";
 import { askFromPod, type Answer } from "./ask.ts";
 import { isReady } from "../pods.ts";

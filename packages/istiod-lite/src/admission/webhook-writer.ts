@@ -18,8 +18,8 @@ export interface WebhookWriter {
 }
 
 /**
- * As Istio: the manifest says Ignore, so that nothing is blocked before anybody serves; the leader writes the roots, then asks the API server to
- * take something invalid (a dry run), and when that is refused by us, Fail: from then on nothing that is not understood gets in unseen.
+ * The chart says no failurePolicy, which is Fail (ADR 0037). Where somebody says Ignore, as Istio's chart does, the leader writes the roots, then asks
+ * the API server to take something invalid (a dry run), and when that is refused by us, Fail: from then on nothing that is not understood gets in unseen.
  */
 export function keepWebhooks(o: { client: KubeClient; namespace: string; rootsPem: () => string; clock: Clock; log: Logger }): WebhookWriter {
   const name = `istio-validator-${o.namespace}`;

@@ -60,7 +60,8 @@ describe("a waypoint's configuration", function () {
   };
   before(async () => {
     await cluster.start();
-    for (const file of ["namespace.yaml", "istiod-lite.yaml", ...["gatewayclasses", "gateways", "httproutes"].map((k) => `crds/gateway-api/gateway.networking.k8s.io-${k}.yaml`)]) await cluster.manifest(file);
+    await cluster.mesh();
+    for (const k of ["gatewayclasses", "gateways", "httproutes"]) await cluster.crd(`gateway-api/gateway.networking.k8s.io-${k}.yaml`);
     await cluster.apply("{apiVersion: v1, kind: Namespace, metadata: {name: app}}");
     for (const name of ["waypoint", "other"]) await cluster.apply(JSON.stringify({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name, namespace: "app" } }));
     await cluster.apply(BASE);

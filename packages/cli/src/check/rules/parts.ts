@@ -6,10 +6,10 @@ import { letsThrough, policiesFor } from "./network-policy.ts";
 import { imagesOf } from "./platform.ts";
 import { hasLabels } from "./selectors.ts";
 
-const PARTS: readonly { readonly part: Part; readonly kind: "deployments" | "daemonSets"; readonly manifest: string }[] = [
-  { part: "istiod", kind: "deployments", manifest: "manifests/istiod-lite.yaml" },
-  { part: "istio-cni-node", kind: "daemonSets", manifest: "manifests/istio-cni.yaml" },
-  { part: "ztunnel", kind: "daemonSets", manifest: "manifests/ztunnel.yaml" },
+const PARTS: readonly { readonly part: Part; readonly kind: "deployments" | "daemonSets"; readonly chart: string }[] = [
+  { part: "istiod", kind: "deployments", chart: "istiod-lite" },
+  { part: "istio-cni-node", kind: "daemonSets", chart: "cni" },
+  { part: "ztunnel", kind: "daemonSets", chart: "ztunnel" },
 ];
 const XDS_PORT = 15012;
 /** Namespaces whose pods the mesh itself, or the cluster, stands on. */
@@ -26,7 +26,7 @@ export function judgeParts(f: Facts): Finding[] {
 }
 
 const missing = (f: Facts): Finding[] => PARTS.filter((p) => readable(f) && setsOf(f, p).length === 0)
-  .map(({ part, kind, manifest }) => finding("AMB0201", `${kind === "deployments" ? "Deployment" : "DaemonSet"} ${MESH_NAMESPACE}/${part}`, "it is not there", `kubectl apply --server-side -f ${manifest}`));
+  .map(({ part, kind, chart }) => finding("AMB0201", `${kind === "deployments" ? "Deployment" : "DaemonSet"} ${MESH_NAMESPACE}/${part}`, "it is not there", `ambit install, or with Helm: helm upgrade --install ${chart} manifests/charts/${chart} -n ${MESH_NAMESPACE}`));
 
 function notReady(f: Facts): Finding[] {
   return f.objects.pods.filter((p) => partOf(p) !== undefined && !isGoing(p) && !isReadyPod(p) && !isYoung(f, p)).map((p) =>
@@ -84,7 +84,7 @@ function service(f: Facts): Finding[] {
   const istiod = f.objects.services.find((s) => s.metadata.namespace === MESH_NAMESPACE && s.metadata.name === "istiod");
   const where = `Service ${MESH_NAMESPACE}/istiod`;
   const port = istiod?.spec.ports?.find((p) => p.port === XDS_PORT);
-  if (istiod === undefined || port === undefined) return [finding("AMB0208", where, istiod === undefined ? "it is not there: no ztunnel finds istiod" : `it has no port ${XDS_PORT}`, "kubectl apply --server-side -f manifests/istiod-lite.yaml")];
+  if (istiod === undefined || port === undefined) return [finding("AMB0208", where, istiod === undefined ? "it is not there: no ztunnel finds istiod" : `it has no port ${XDS_PORT}`, `ambit install, or with Helm: helm upgrade --install istiod-lite manifests/charts/istiod-lite -n ${MESH_NAMESPACE}`)];
   const behind = f.objects.pods.filter((p) => p.metadata.namespace === MESH_NAMESPACE && hasLabels(istiod.spec.selector ?? {}, labelsOf(p)) && isReadyPod(p) && !isGoing(p));
   const server = behind[0];
   if (server === undefined) return [finding("AMB0208", where, "no ready pod is behind it: proxies get neither configuration nor certificates", `make istiod ready (kubectl -n ${MESH_NAMESPACE} get pods -l app=istiod), and see that the Service's selector meets its labels`)];

@@ -42,7 +42,7 @@ function crds(f: Facts): Finding[] {
     if (crd === undefined || served.includes(version)) return [];
     const bundle = crd.metadata.annotations?.["gateway.networking.k8s.io/bundle-version"];
     return [finding("AMB0103", `CustomResourceDefinition ${name}`, `it serves ${served.join(", ") || "no version"}${bundle === undefined ? "" : ` (bundle ${bundle})`}, not ${version}`,
-      name.endsWith("k8s.io") ? "kubectl apply --server-side -f manifests/crds/gateway-api (v1.5.0), or a newer bundle of the Gateway API" : "kubectl apply --server-side -f manifests/crds/istio, or the CRDs of Istio 1.24 or later")];
+      name.endsWith("k8s.io") ? "kubectl apply --server-side -f manifests/charts/base/crds/gateway-api (v1.5.0), or a newer bundle of the Gateway API" : "kubectl apply --server-side -f manifests/charts/base/crds/istio, or the CRDs of Istio 1.24 or later")];
   });
 }
 

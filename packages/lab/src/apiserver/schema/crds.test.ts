@@ -1,11 +1,11 @@
-// The definitions under manifests/crds: each compiles, and accepts and refuses what its users expect.
+// The definitions under manifests/charts/base/crds: each compiles, and accepts and refuses what its users expect.
 import assert from "node:assert/strict";
 import { globSync, readFileSync } from "node:fs";
 import { load } from "js-yaml";
 import { asObject, asObjects, dig, type JsonObject } from "../json.ts";
 import { compileSchema, type CompiledSchema } from "./structural.ts";
 
-const folder = new URL("../../../../../manifests/crds/", import.meta.url).pathname;
+const folder = new URL("../../../../../manifests/charts/base/crds/", import.meta.url).pathname;
 const compiled = new Map<string, CompiledSchema>();
 for (const file of globSync(`${folder}*/*.yaml`)) {
   const crd = load(readFileSync(file, "utf8")) as JsonObject;

@@ -1,0 +1,8 @@
+// Owns which version this is: that of the repository.
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+
+export function version(): string {
+  const manifest = JSON.parse(readFileSync(join(import.meta.dirname, "../../../package.json"), "utf8")) as { version: string };
+  return manifest.version;
+}

@@ -11,6 +11,7 @@ const STREAM_S = 6;
 const SECONDS = 240;
 /** The promise: replicas that came are at their share within two minutes. */
 const SETTLED_MS = 120_000;
+const COMPLAINTS_SHOWN = 20;
 const SHARE_TOLERANCE = 0.2;
 /** Of streams that go again because they met the end of their connection. */
 const REFUSED_SHARE = 0.01;
@@ -35,6 +36,12 @@ describe("long streams through waypoints that come and go", function () {
     }));
   };
 
+  /** What ztunnels say of connections that failed: why a stream did is there. */
+  const complaints = async (): Promise<string> => {
+    const text = await bed.lab.kubectl("-n", "istio-system", "logs", "-l", "app=ztunnel", "--tail=-1");
+    return text.split("\n").filter((line) => /error/.test(line)).slice(-COMPLAINTS_SHOWN).join("\n");
+  };
+
   it(`2 → 6 → 2 replicas under ${CONNECTIONS} connections with streams of ${STREAM_S} s: none fails, and 6 share within ${SHARE_TOLERANCE * 100} %`, async () => {
     await scale(2);
     const loads = ["echo-v1", "echo-v2"].map((name) =>
@@ -53,6 +60,7 @@ describe("long streams through waypoints that come and go", function () {
     await scale(2);
     const summaries = (await Promise.all(loads)).map((text) => JSON.parse(text.trim().split("\n").at(-1) ?? "{}") as { streams: number; refused: number; failed: number; errors: string[] });
     console.log(JSON.stringify({ summaries, shares, settled_s: settled / 1000 }));
+    if (summaries.some((s) => s.failed > 0)) console.log(await complaints());
     assert.deepEqual(summaries.flatMap((s) => s.errors), []);
     assert.ok(summaries.every((s) => s.streams > CONNECTIONS && s.failed === 0), "streams ran");
     assert.ok(summaries.every((s) => s.refused < REFUSED_SHARE * s.streams), "streams crossed with the end of their connection, which ought to be rare");

@@ -211,6 +211,15 @@ describe("H1Server answers", () => {
     assert.equal(peer.log.at(-1), "end");
   });
 
+  it("S12 reads no request out of what follows an upgrade that was not accepted; a wish for h2c is passed over", () => {
+    for (const [protocol, requests] of [["websocket", 1], ["h2c", 2]] as const) {
+      const peer = new ServerLog(undefined, { onRequest: () => { peer.log.push("request"); peer.server.respond(200, [], "none", false); peer.server.end([]); } });
+      peer.feed(get(`Connection: upgrade\r\nUpgrade: ${protocol}\r\n`) + get());
+      assert.equal(peer.log.filter((l) => l === "request").length, requests, protocol);
+      assert.equal(peer.server.closing, requests === 1);
+    }
+  });
+
   it("S12 reads no request out of what follows a CONNECT", () => {
     const peer = new ServerLog(undefined, { onRequest: () => { peer.log.push("request"); peer.server.respond(403, [], "none", true); peer.server.end([]); } });
     peer.feed(get("", "CONNECT a:1 HTTP/1.1") + get());

@@ -98,7 +98,7 @@ export class H1Server {
     const head = this.#request;
     const bodiless = status === 204 || status === 304 || head?.method === "HEAD";
     const size = bodiless ? (typeof body === "number" && status !== 204 ? body : undefined) : body === "none" ? 0 : body === "unknown" ? (head?.minor === 1 ? CHUNKED : UNTIL_CLOSE) : body;
-    if (close || this.#failed || this.#draining || head?.keepAlive !== true || head.method === "CONNECT" || size === UNTIL_CLOSE) this.#close = true;
+    if (close || this.#failed || this.#draining || head?.keepAlive !== true || leaves(head) || size === UNTIL_CLOSE) this.#close = true;
     this.#answer = "begun";
     this.#writer.response(status, fields, { body: size, bodiless, connection: this.#close ? "close" : head?.minor === 0 ? "keep-alive" : undefined, upgrade: undefined });
   }
@@ -203,6 +203,9 @@ export class H1Server {
     this.#events.onFailed({ status: error.status, reason: error.message }, this.#answer === "none");
   }
 }
+
+/** What follows a CONNECT, or a wish to upgrade, was meant for another protocol: it is never read as a request. Nobody who asks for h2c sends it early. */
+const leaves = (head: H1RequestHead): boolean => head.method === "CONNECT" || (head.upgrade !== undefined && head.upgrade !== "h2c");
 
 function join(a: Uint8Array, b: Uint8Array): Uint8Array {
   const both = new Uint8Array(a.length + b.length);

@@ -231,6 +231,8 @@ export class Forward implements AttemptEvents {
     const wanted = this.#plan.retry.retries > 0 && this.#x.facts.upgrade === undefined && this.#x.o.retryable(this.#plan.retry, outcome);
     const over = wanted && this.#retriesLeft > 0 && this.#x.body.replayable ? this.#x.o.upstreams.retry(this.endpoint) : undefined;
     if (wanted && over === undefined && this.#retriesLeft === 0) this.#x.flags.push("URX");
+    // There would have been another try, but for the destination's limit or budget of retries.
+    if (wanted && over === undefined && this.#retriesLeft > 0 && this.#x.body.replayable) this.#x.flags.push("UO");
     if (over === undefined) {
       if (result.kind !== "answered") this.#x.o.onOutcome(outcome); // that of an answer comes at its end
       return false;

@@ -5,7 +5,8 @@ import { once } from "node:events";
 import http from "node:http";
 import http2 from "node:http2";
 import type net from "node:net";
-import { endpointAt, forwardPlan, met, Rig, type RigOptions } from "./rig.fixture.ts";
+import type { UpstreamEndpoint } from "./options.ts";
+import { address, endpointAt, forwardPlan, met, POOL, Rig, type RigOptions } from "./rig.fixture.ts";
 
 const sha = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
@@ -267,6 +268,25 @@ for (const up of ["http1", "http2"] as const)
       assert.equal(exhausted.status, 503);
       assert.deepEqual([rig.records[1]?.attempts, rig.records[1]?.flags], [3, ["URX"]]);
     });
+
+    for (const [name, limit] of [["a budget of retries", { retryBudget: { percent: 20, minConcurrency: 1 } }], ["a limit of retries", { pool: { ...POOL, maxRetries: 1 } }]] as const)
+      it(`${name} that is spent: the answer goes out as it came, 503 where there was none, flagged UO`, async () => {
+        let endpoint: Partial<UpstreamEndpoint> = limit;
+        await make({ endpoint: () => endpointAt(app.port, { protocol: up, ...endpoint }), plan: (facts) => forwardPlan(facts, { retry: { retries: 3, on: ["5xx"], statuses: [], backoffMs: 400, backoffMaxMs: 400 } }), random: () => 0.999,
+          retryable: (_p, outcome) => outcome.result.kind !== "answered" || outcome.result.status === 503 });
+        let tries = 0;
+        app.handler = (_q, response) => { response.statusCode = ++tries > 2 ? 200 : 503; response.end("first"); };
+        // Its retry waits, and is all there may be.
+        const waiting = ask(rig.port, { path: "/waiting" });
+        await met(() => tries === 1 && rig.outcomes.length === 1);
+        const spent = await ask(rig.port, { path: "/spent" });
+        assert.deepEqual([spent.status, spent.body.toString(), tries], [503, "first", 2]);
+        assert.deepEqual([rig.records[0]?.attempts, rig.records[0]?.flags], [1, ["UO"]]);
+        assert.deepEqual([(await waiting).status, rig.records[1]?.attempts, rig.records[1]?.flags], [200, 2, []]);
+        endpoint = { ...limit, retryBudget: { percent: 0, minConcurrency: 0 }, key: "nowhere", address: address(1) };
+        assert.equal((await ask(rig.port, { path: "/nowhere" })).status, 503);
+        assert.deepEqual(rig.records[2]?.flags, ["UO", "UF"]);
+      });
 
     it("ends attempts and requests in time", async () => {
       await make({ plan: (facts) => forwardPlan(facts, { timeouts: { requestMs: facts.target === "/request" ? 60 : undefined, attemptMs: facts.target === "/request" ? undefined : 60, deadline: facts.grpc } }) });

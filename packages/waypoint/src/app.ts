@@ -18,7 +18,7 @@ import { createSatisfy, createTcpCheck } from "./proxy/satisfy.ts";
 import { sharedSeal } from "./proxy/shared-seal.ts";
 import { createTcpProxy } from "./proxy/tcp.ts";
 import { terminateTunnels } from "./proxy/terminate.ts";
-import { createUpstreams } from "./proxy/upstreams.ts";
+import { createUpstreams, type Upstreams } from "./proxy/upstreams.ts";
 import { WaypointState } from "./state/waypoint-state.ts";
 import { createAccessLog } from "./telemetry/access-log.ts";
 import { RequestMetrics } from "./telemetry/request-metrics.ts";
@@ -34,6 +34,8 @@ export interface Ports {
   readonly lookup: Lookup;
   /** Takes access lines; default: stdout. */
   readonly accessLine: (line: string) => void;
+  /** The way to endpoints. */
+  readonly upstreams: Upstreams;
 }
 
 export interface BoundWaypoint extends Bound {
@@ -73,7 +75,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const seal = sharedSeal(() => state.config?.sessionSecret);
   const hosts = new Hosts({ state, lookup: ports.lookup ?? systemLookup, clock, log: log.child("dns") });
   const destinations = new Destinations({ state, hosts: () => hosts.answers, network: config.network, clock, random, seal, ejected: (backend, uid) => ejections.isEjected(backend, uid) });
-  const upstreams = createUpstreams({ identity: config.identity, instanceIp: config.instanceIp ?? "", contexts, clock });
+  const upstreams = ports.upstreams ?? createUpstreams({ identity: config.identity, instanceIp: config.instanceIp ?? "", contexts, clock });
   const accessLog = createAccessLog({
     write: ports.accessLine ?? ((line) => writeLine(`${line}\n`)), onBadFormat: (error) => log.warn("an access log format is not understood, the default is used", { error }),
     local: config.instanceIp ?? "", hostname: config.podName,

@@ -88,7 +88,7 @@ const WINDOW = Buffer.from([0, 4, 0x3f, 0xff, 0xff, 0xff, 0, 3, 0, 0, 3, 0xe8]);
 const hello = [frame(4, 0, 0, WINDOW), frame(8, 0, 0, Buffer.from([0x3f, 0, 0, 0]))];
 /** Calls `of` for every frame that the proxy wrote. */
 function frames(preface: number, of: (type: number, flags: number, id: number, end: End) => void): (bytes: Uint8Array, end: End) => void {
-  let rest = Buffer.alloc(0);
+  let rest: Buffer = Buffer.alloc(0);
   let at = preface;
   return (bytes, end) => {
     rest = rest.length === 0 ? Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length) : Buffer.concat([rest, bytes]);

@@ -1,14 +1,14 @@
 // Owns the L7 authorization decision: policies and what is known of a request (or of a TCP connection) in, a verdict that says why out.
 // Semantics: Istio's AuthorizationPolicy at a waypoint; where a value leaves room, an ALLOW reads it narrowly and everything else widely (ADR 0031).
 import { principalOf, type Identity } from "../identity/spiffe.ts";
-import { cidrContains, type Cidr } from "../net/cidr.ts";
+import { cidrContains } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
 import type { SocketAddress } from "../net/socket-address.ts";
 import { stringMatches } from "./authorize.ts";
 import { conditionHolds, httpOnly, remoteIpHolds } from "./match-condition.ts";
 import { hostMatches, hostMatchesLoosely, pathPatternMatches, requestPrincipalMatches } from "./match-values.ts";
 import { policyKey, type ServiceAccountMatch, type StringMatch } from "./policy.ts";
-import type { Either, PolicyOperation, PolicySource, RequestPolicy, RequestRule } from "./request-policy.ts";
+import type { Either, PathPattern, PolicyOperation, PolicySource, RequestPolicy, RequestRule } from "./request-policy.ts";
 import type { PolicyKey } from "../workload/workload.ts";
 
 /** A verified token, as far as policies ask. */
@@ -71,7 +71,7 @@ export type Reading = "allow" | "restrict";
 export function authorizeRequest(policies: readonly RequestPolicy[], facts: RequestAuthzFacts): RequestVerdict {
   const remarks: RequestRemark[] = [];
   const checks: RequestCheck[] = [];
-  const allows: RequestPolicy[] = [];
+  let allows: RequestPolicy[] | undefined;
   let denied: RequestDecider | undefined;
   let refused: RequestPolicy | undefined;
   for (const policy of policies) {
@@ -81,7 +81,7 @@ export function authorizeRequest(policies: readonly RequestPolicy[], facts: Requ
     }
     const { action, dryRun } = policy;
     if (action === "allow" && !dryRun) {
-      allows.push(policy);
+      (allows ??= []).push(policy);
       continue;
     }
     const by = deciderOf(policy, facts, action === "allow" ? "allow" : "restrict");
@@ -93,7 +93,7 @@ export function authorizeRequest(policies: readonly RequestPolicy[], facts: Requ
   }
   if (denied !== undefined) return { kind: "deny", reason: "explicit", by: denied, remarks, checks };
   if (refused !== undefined) return { kind: "deny", reason: "refused-policy", policy: policyKey(refused), why: refused.refused ?? "", remarks, checks };
-  if (allows.length === 0) return { kind: "allow", by: "no-allow-policies", remarks, checks };
+  if (allows === undefined) return { kind: "allow", by: "no-allow-policies", remarks, checks };
   for (const policy of allows) {
     const by = deciderOf(policy, facts, "allow");
     if (by !== undefined) return { kind: "allow", by, remarks, checks };
@@ -132,45 +132,66 @@ function fieldsWith(rule: RequestRule, facts: RequestAuthzFacts, token: TokenIde
   for (const o of rule.to) if (failingOperation(o, facts, reading) === undefined) { operation = o; break; }
   if (operation === undefined && rule.to.length > 0) return undefined;
   for (const c of rule.when) if (!conditionHolds(c, facts, token, reading)) return undefined;
-  return [...(source === undefined ? [] : sourceFields(source)), ...(operation === undefined ? [] : operationFields(operation)), ...rule.when.map((c): RequestField => `when ${keyText(c.key)}`)];
+  return namedFields(rule, source, operation);
+}
+
+/** By rule, then by the parts that held: policies never change, and nearly every request is allowed by the same few. */
+const namedOf = new WeakMap<RequestRule, { readonly source: PolicySource | undefined; readonly operation: PolicyOperation | undefined; readonly fields: readonly RequestField[] }[]>();
+
+function namedFields(rule: RequestRule, source: PolicySource | undefined, operation: PolicyOperation | undefined): readonly RequestField[] {
+  let known = namedOf.get(rule);
+  if (known === undefined) namedOf.set(rule, (known = []));
+  for (const k of known) if (k.source === source && k.operation === operation) return k.fields;
+  const fields = [...(source === undefined ? [] : sourceFields(source)), ...(operation === undefined ? [] : operationFields(operation)), ...rule.when.map((c): RequestField => `when ${keyText(c.key)}`)];
+  known.push({ source, operation, fields });
+  return fields;
 }
 
 /** The first field of a source that does not hold. */
 export function failingSource(s: PolicySource, facts: RequestAuthzFacts, token: TokenIdentity | undefined, reading: Reading): RequestField | undefined {
+  // Every rule of every request comes here, and most lists are empty: nothing is allocated for those.
   const { peer, http } = facts;
-  const named = (m: StringMatch): boolean => peer !== undefined && stringMatches(m, principalOf(peer));
-  const account = (a: ServiceAccountMatch): boolean => peer !== undefined && a.namespace === peer.namespace && a.serviceAccount === peer.serviceAccount;
-  const block = (ip: Ip) => (c: Cidr): boolean => cidrContains(c, ip);
-  if (!either(s.principals, named)) return "principals";
-  if (!either(s.namespaces, (m) => peer !== undefined && stringMatches(m, peer.namespace))) return "namespaces";
-  if (!either(s.serviceAccounts, account)) return "serviceAccounts";
-  if (!either(s.trustDomains, (m) => peer !== undefined && stringMatches(m, peer.trustDomain))) return "trustDomains";
-  if (!either(s.ipBlocks, block(facts.sourceIp))) return "ipBlocks";
+  if (given(s.principals) && !either(s.principals, isText, peer && principalOf(peer))) return "principals";
+  if (!either(s.namespaces, isText, peer?.namespace)) return "namespaces";
+  if (!either(s.serviceAccounts, isAccount, peer)) return "serviceAccounts";
+  if (!either(s.trustDomains, isText, peer?.trustDomain)) return "trustDomains";
+  if (!either(s.ipBlocks, cidrContains, facts.sourceIp)) return "ipBlocks";
   // TCP cannot say the rest: a rule that allows and needs it was left out before, from any other it is dropped.
   if (http === undefined) return undefined;
-  if (!remoteIpHolds(s.remoteIpBlocks, facts, reading)) return "remoteIpBlocks";
-  const requested = (m: StringMatch): boolean => token !== undefined && requestPrincipalMatches(m, token.issuer, token.subject);
-  if (!either(s.requestPrincipals, requested)) return "requestPrincipals";
+  if (given(s.remoteIpBlocks) && !remoteIpHolds(s.remoteIpBlocks, facts, reading)) return "remoteIpBlocks";
+  if (!either(s.requestPrincipals, isRequestedBy, token)) return "requestPrincipals";
   return undefined;
 }
 
 /** The first field of an operation that does not hold. */
 export function failingOperation(o: PolicyOperation, facts: RequestAuthzFacts, reading: Reading): RequestField | undefined {
-  if (!either(o.ports, (p) => p === facts.destination.port)) return "ports";
+  if (!either(o.ports, isPort, facts.destination.port)) return "ports";
   const { http } = facts;
   if (http === undefined) return undefined;
   const loose = reading === "restrict";
   // A `not` is a demand of its own: what it names loosely keeps an ALLOW from holding, what it names strictly keeps a DENY.
-  const host = (m: StringMatch, wide: boolean): boolean => (wide ? hostMatchesLoosely(m, http.authority) : hostMatches(m, http.authority));
-  if (!demands(o.hosts, (m) => host(m, loose), (m) => host(m, !loose))) return "hosts";
-  if (!either(o.methods, (m) => stringMatches(m, http.method))) return "methods";
-  if (!demands(o.paths, (p) => pathPatternMatches(p, http.path, loose), (p) => pathPatternMatches(p, http.path, !loose))) return "paths";
+  if (!demands(o.hosts, loose ? hostMatchesLoosely : hostMatches, loose ? hostMatches : hostMatchesLoosely, http.authority)) return "hosts";
+  if (!either(o.methods, stringMatches, http.method)) return "methods";
+  if (!demands(o.paths, loose ? pathLoosely : pathStrictly, loose ? pathStrictly : pathLoosely, http.path)) return "paths";
   return undefined;
 }
 
+type Holds<T, V> = (item: T, value: V) => boolean;
+const isText = (m: StringMatch, text: string | undefined): boolean => text !== undefined && stringMatches(m, text);
+const isAccount = (a: ServiceAccountMatch, peer: Identity | undefined): boolean => peer !== undefined && a.namespace === peer.namespace && a.serviceAccount === peer.serviceAccount;
+const isRequestedBy = (m: StringMatch, token: TokenIdentity | undefined): boolean => token !== undefined && requestPrincipalMatches(m, token.issuer, token.subject);
+const isPort = (wanted: number, port: number): boolean => wanted === port;
+const pathLoosely: Holds<PathPattern, string> = (p, path) => pathPatternMatches(p, path, true);
+const pathStrictly: Holds<PathPattern, string> = (p, path) => pathPatternMatches(p, path, false);
+
 const given = (e: Either<unknown>): boolean => e.any.length > 0 || e.not.length > 0;
-const either = <T>(e: Either<T>, holds: (item: T) => boolean): boolean => demands(e, holds, holds);
-const demands = <T>(e: Either<T>, is: (item: T) => boolean, isNot: (item: T) => boolean): boolean => (e.any.length === 0 || e.any.some(is)) && !e.not.some(isNot);
+const either = <T, V>(e: Either<T>, holds: Holds<T, V>, value: V): boolean => demands(e, holds, holds, value);
+const demands = <T, V>(e: Either<T>, is: Holds<T, V>, isNot: Holds<T, V>, value: V): boolean => (e.any.length === 0 || one(e.any, is, value)) && !one(e.not, isNot, value);
+function one<T, V>(list: readonly T[], holds: Holds<T, V>, value: V): boolean {
+  // By index: an iterator of its own for each list of each rule is garbage.
+  for (let i = 0; i < list.length; i++) if (holds(list[i] as T, value)) return true;
+  return false;
+}
 
 const sourceFields = (s: PolicySource): RequestField[] => SOURCE_FIELDS.filter((f) => given(s[f]));
 const operationFields = (o: PolicyOperation): RequestField[] => OPERATION_FIELDS.filter((f) => given(o[f]));

@@ -40,11 +40,19 @@ export function conditionHolds(condition: PolicyCondition, facts: RequestAuthzFa
  * to match, one that restricts is content with any of them; for `notValues` the other way round.
  */
 function headerHolds(strings: Either<StringMatch>, values: readonly string[], reading: Reading): boolean {
-  const one = (m: StringMatch, value: string): boolean => m.kind === "presence" || stringMatches(m, value);
-  const all = (m: StringMatch): boolean => values.length > 0 && values.every((v) => one(m, v));
-  const any = (m: StringMatch): boolean => values.some((v) => one(m, v));
-  const [is, isNot] = reading === "allow" ? [all, any] : [any, all];
-  return (strings.any.length === 0 || strings.any.some(is)) && !strings.not.some(isNot);
+  const strictly = reading === "allow";
+  if (strings.any.length > 0 && !someHolds(strings.any, values, strictly)) return false;
+  return !someHolds(strings.not, values, !strictly);
+}
+
+/** One of the matches holds: for every value and there is one (`all`), or for one. */
+function someHolds(matches: readonly StringMatch[], values: readonly string[], all: boolean): boolean {
+  for (const match of matches) {
+    let holding = 0;
+    for (const value of values) if (match.kind === "presence" || stringMatches(match, value)) holding++;
+    if (holding > 0 && (!all || holding === values.length)) return true;
+  }
+  return false;
 }
 
 /** X-Forwarded-For may be forged: what it says must suffice to allow, and what the connection says is enough to restrict. */

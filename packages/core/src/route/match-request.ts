@@ -21,16 +21,21 @@ export interface MatchFacts {
   readonly claims: readonly Readonly<Record<string, unknown>>[];
 }
 
-export const matchRequest = (match: RequestMatch, facts: MatchFacts): boolean => failingDemand(match, facts) === undefined;
+export const matchRequest = (match: RequestMatch, facts: MatchFacts): boolean => failing(match, facts, false) === undefined;
 
 /** The first demand that does not hold, in words for `ambit why`; undefined: it is a match. */
-export function failingDemand(match: RequestMatch, facts: MatchFacts): string | undefined {
-  if (match.path !== undefined && !pathMatches(match.path, facts.path)) return `path ${match.path.kind} ${match.path.value}`;
-  if (match.grpc !== undefined && !grpcMatches(match.grpc, facts)) return `grpc method ${match.grpc.service ?? "*"}/${match.grpc.method ?? "*"}`;
-  if (match.method !== undefined && !textMatches(match.method, facts.method)) return `method ${describeText(match.method)}`;
+export const failingDemand = (match: RequestMatch, facts: MatchFacts): string | undefined => failing(match, facts, true);
+
+/** Most routes of a port do not match most requests: words are only made for whoever asks. */
+const UNSAID = "";
+
+function failing(match: RequestMatch, facts: MatchFacts, say: boolean): string | undefined {
+  if (match.path !== undefined && !pathMatches(match.path, facts.path)) return say ? `path ${match.path.kind} ${match.path.value}` : UNSAID;
+  if (match.grpc !== undefined && !grpcMatches(match.grpc, facts)) return say ? `grpc method ${match.grpc.service ?? "*"}/${match.grpc.method ?? "*"}` : UNSAID;
+  if (match.method !== undefined && !textMatches(match.method, facts.method)) return say ? `method ${describeText(match.method)}` : UNSAID;
   for (let i = 0; i < match.headers.length; i++) {
     const header = match.headers[i];
-    if (header !== undefined && !repeats(match.headers, i) && !headerMatches(header, facts)) return `header ${header.name} ${header.invert ? "not " : ""}${describeText(header.value)}`;
+    if (header !== undefined && !repeats(match.headers, i) && !headerMatches(header, facts)) return say ? `header ${header.name} ${header.invert ? "not " : ""}${describeText(header.value)}` : UNSAID;
   }
   for (let i = 0; i < match.query.length; i++) {
     const query = match.query[i];
@@ -38,7 +43,7 @@ export function failingDemand(match: RequestMatch, facts: MatchFacts): string | 
     const value = firstParameter(facts.query, query.name);
     if (value === undefined || !textMatches(query.value, value)) return `query parameter ${query.name} ${describeText(query.value)}`;
   }
-  return failingSource(match, facts) ?? failingClaim(match, facts);
+  return failingSource(match, facts) ?? (match.claims.length === 0 ? undefined : failingClaim(match, facts));
 }
 
 /** Of several demands on one name only the first counts (Gateway API); being there and not being so are two. */
@@ -47,7 +52,11 @@ const repeats = (list: readonly { readonly name: string; readonly invert?: boole
 
 function failingSource({ sourceNamespace, sourceLabels }: Pick<RequestMatch, "sourceNamespace" | "sourceLabels">, { source }: Pick<MatchFacts, "source">): string | undefined {
   if (sourceNamespace !== undefined && source?.namespace !== sourceNamespace) return `source namespace ${sourceNamespace}`;
-  for (const [name, value] of Object.entries(sourceLabels)) if (labelOf(source?.labels, name) !== value) return `source label ${name}=${value}`;
+  for (const name in sourceLabels) {
+    if (!Object.hasOwn(sourceLabels, name)) continue;
+    const value = sourceLabels[name];
+    if (labelOf(source?.labels, name) !== value) return `source label ${name}=${value ?? ""}`;
+  }
   return undefined;
 }
 

@@ -90,16 +90,22 @@ const HOP_BY_HOP = new Set(["connection", "keep-alive", "proxy-connection", "tra
 
 /**
  * Without what is meant for one connection: hop-by-hop fields, what Connection names, `te` other than trailers, and `drop`. For requests and answers of
- * either protocol.
+ * either protocol. Always a new list.
  */
-export function endToEndFields(fields: readonly string[], drop: readonly string[]): string[] {
+export function endToEndFields(fields: readonly string[], drop: ReadonlySet<string>): string[] {
+  let clean = true;
+  for (let i = 0; i + 1 < fields.length && clean; i += 2) {
+    const name = fields[i] ?? "";
+    clean = !HOP_BY_HOP.has(name) && !drop.has(name) && (name !== "te" || fields[i + 1] === "trailers");
+  }
+  if (clean) return fields.slice();
   const named: string[] = [];
   for (let i = 0; i + 1 < fields.length; i += 2) if (fields[i] === "connection") named.push(...(fields[i + 1] ?? "").toLowerCase().split(",").map((o) => o.trim()));
   const out: string[] = [];
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? "";
     const value = fields[i + 1] ?? "";
-    if (HOP_BY_HOP.has(name) || drop.includes(name) || (named.length > 0 && name !== "te" && named.includes(name))) continue;
+    if (HOP_BY_HOP.has(name) || drop.has(name) || (named.length > 0 && name !== "te" && named.includes(name))) continue;
     if (name !== "te") out.push(name, value);
     else if (/(^|,)\s*trailers\s*(,|$)/i.test(value)) out.push(name, "trailers");
   }

@@ -139,6 +139,7 @@ export class Exchange implements DownstreamEvents, ForwardedRequest {
   }
 
   #settlePeeks(): void {
+    if (this.#peeks.length === 0) return;
     const met = this.#peeks.filter((p) => this.#over || this.bodyEnded || this.body.octets >= p.maxBytes);
     if (met.length === 0) return;
     this.#peeks = this.#peeks.filter((p) => !met.includes(p));
@@ -201,7 +202,7 @@ export class Exchange implements DownstreamEvents, ForwardedRequest {
   }
 
   #wanted(): number {
-    return Math.max(WAITING_BODY_OCTETS, ...this.#peeks.map((p) => p.maxBytes));
+    return this.#peeks.length === 0 ? WAITING_BODY_OCTETS : Math.max(WAITING_BODY_OCTETS, ...this.#peeks.map((p) => p.maxBytes));
   }
 
   #takeAgain(): void {

@@ -4,10 +4,13 @@ import { endToEndFields, isFieldValue } from "@ambit/http";
 import type { ForwardPlan } from "./options.ts";
 
 /** Only proxies of the mesh may say these; a client's are dropped before anybody reads them. */
-const OURS = ["x-forwarded-client-cert", "x-envoy-original-path", "x-envoy-attempt-count", "x-envoy-expected-rq-timeout-ms", "x-envoy-internal", "x-envoy-external-address",
-  "x-envoy-decorator-operation", "x-envoy-peer-metadata", "x-envoy-peer-metadata-id"];
+const OURS: ReadonlySet<string> = new Set(["x-forwarded-client-cert", "x-envoy-original-path", "x-envoy-attempt-count", "x-envoy-expected-rq-timeout-ms", "x-envoy-internal", "x-envoy-external-address",
+  "x-envoy-decorator-operation", "x-envoy-peer-metadata", "x-envoy-peer-metadata-id"]);
 /** Framing and addressing: each connection says them its own way. */
-const FRAMING = ["host", "content-length"];
+const FRAMING: ReadonlySet<string> = new Set(["host", "content-length"]);
+const FRAMING_AND_EXPECT: ReadonlySet<string> = new Set([...FRAMING, "expect"]);
+/** Of answers: what the connection to the client says itself, and what is between proxies. */
+const NOT_ANSWERED: ReadonlySet<string> = new Set(["content-length", "x-envoy-decorator-operation"]);
 
 /**
  * What policies and routes see: without hop-by-hop fields (of an upgrade `connection` and `upgrade` stay) and what is ours to say; with `x-request-id` and
@@ -26,16 +29,16 @@ export interface AttemptFields { readonly attempt: number; readonly expectedMs: 
 
 /** What leaves for an endpoint. Undefined: a name or value (of a route, a token, a checker) that no message can carry. */
 export function outgoingFields(planned: readonly string[], o: AttemptFields): string[] | undefined {
-  const out = endToEndFields(planned, o.keepExpect ? FRAMING : [...FRAMING, "expect"]);
+  const out = endToEndFields(planned, o.keepExpect ? FRAMING : FRAMING_AND_EXPECT);
   for (let i = 0; i + 1 < out.length; i += 2) if (!isFieldName(out[i] ?? "") || !isFieldValue(out[i + 1] ?? "")) return undefined;
-  set(out, "x-envoy-attempt-count", String(o.attempt));
+  set(out, "x-envoy-attempt-count", o.attempt === 1 ? "1" : String(o.attempt));
   if (o.expectedMs !== undefined) set(out, "x-envoy-expected-rq-timeout-ms", String(Math.max(1, Math.ceil(o.expectedMs))));
   return out;
 }
 
 /** Of an upstream's answer or our own, as a client gets it. `serviceMs` undefined: it is our own. */
 export function answerFields(fields: readonly string[], plan: ForwardPlan | undefined, o: { readonly serviceMs: number | undefined; readonly serverName: string | undefined; readonly now: number; readonly more: readonly string[] }): string[] {
-  const out = endToEndFields(fields, ["content-length", "x-envoy-decorator-operation"]);
+  const out = endToEndFields(fields, NOT_ANSWERED);
   if (plan !== undefined) {
     for (const change of plan.answer) applyChange(out, change);
     if (plan.cors !== undefined) {
@@ -45,7 +48,7 @@ export function answerFields(fields: readonly string[], plan: ForwardPlan | unde
     }
   }
   for (let i = out.length - 2; i >= 0; i -= 2) if (!isFieldName(out[i] ?? "") || !isFieldValue(out[i + 1] ?? "")) out.splice(i, 2);
-  out.push(...o.more);
+  for (const text of o.more) out.push(text);
   if (o.serviceMs !== undefined) set(out, "x-envoy-upstream-service-time", String(Math.round(o.serviceMs)));
   if (o.serverName !== undefined) set(out, "server", o.serverName);
   if (first(out, "date") === undefined) out.push("date", dateText(o.now));
@@ -78,7 +81,14 @@ export function remove(fields: string[], name: string): void {
   for (let i = fields.length - 2; i >= 0; i -= 2) if (fields[i] === name) fields.splice(i, 2);
 }
 
-const isFieldName = (name: string): boolean => /^[!#$%&'*+\-.^_`|~0-9a-z]+$/.test(name);
+/** Token characters without capitals, by code. */
+const NAME_CODES = new Uint8Array(128);
+for (const c of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") NAME_CODES[c.charCodeAt(0)] = 1;
+
+function isFieldName(name: string): boolean {
+  for (let i = 0; i < name.length; i++) if (NAME_CODES[name.charCodeAt(i)] !== 1) return false;
+  return name !== "";
+}
 
 let dateSecond = -1;
 let dateValue = "";

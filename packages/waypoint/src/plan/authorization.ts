@@ -68,7 +68,9 @@ export function remoteIp(config: Pick<WaypointConfig, "trustedProxies">, { conne
   return parsed.ok ? parsed.value : connection.source.ip;
 }
 
-export const remarksOf = (verdict: RequestVerdict): Remark[] => verdict.remarks.map(({ kind, policy, rule }) => ({ kind, policy, rule }));
+export const remarksOf = (verdict: RequestVerdict): readonly Remark[] => verdict.remarks.length === 0 ? NO_REMARKS : verdict.remarks.map(({ kind, policy, rule }) => ({ kind, policy, rule }));
+
+const NO_REMARKS: readonly Remark[] = [];
 
 export function denialReply(verdict: RequestDenial): LocalReply {
   switch (verdict.reason) {

@@ -10,8 +10,11 @@ export type Checked =
   | { readonly kind: "deny"; readonly policy: string; readonly reply: LocalReply }
   | { readonly kind: "allow"; readonly change: (fields: readonly string[]) => readonly string[]; readonly query: (query: string | undefined) => string | undefined; readonly toDownstream: readonly (readonly [string, string])[] };
 
+const UNCHECKED: Checked = { kind: "allow", change: (fields) => fields, query: (query) => query, toDownstream: [] };
+
 /** Every provider that a matching policy names must allow, one after the other; one that nobody configured denies what the policy matches. */
 export function decideChecks(config: WaypointConfig, checks: readonly RequestCheck[], answers: ReadonlyMap<string, CheckFacts>): Checked {
+  if (checks.length === 0) return UNCHECKED;
   let change = (fields: readonly string[]): readonly string[] => fields;
   let query = (text: string | undefined): string | undefined => text;
   const toDownstream: (readonly [string, string])[] = [];

@@ -16,22 +16,28 @@ const FORGEABLE = new Set([
 ]);
 
 /** One reader takes the first of two, another the last (S5): with these that is a way round whoever judged the other. */
-const ONCE = new Set(["authorization", "content-length", "content-type", "host"]);
+const ONCE: ReadonlyMap<string, number> = new Map(["authorization", "content-length", "content-type", "host"].map((name, i) => [name, 1 << i]));
 
 /** The name of a field that may come once and came twice. */
 export function repeatedField(fields: readonly string[]): string | undefined {
-  let seen: Set<string> | undefined;
+  let seen = 0;
   for (let i = 0; i < fields.length; i += 2) {
     const name = fields[i] ?? "";
-    if (!ONCE.has(name)) continue;
-    if (seen?.has(name) === true) return name;
-    (seen ??= new Set()).add(name);
+    const bit = ONCE.get(name);
+    if (bit === undefined) continue;
+    if ((seen & bit) !== 0) return name;
+    seen |= bit;
   }
   return undefined;
 }
 
+/** Nearly no request has any: then nothing is copied. `te` may be as it should be already. */
+const endsHere = (name: string, i: number, fields: readonly string[]): boolean =>
+  i % 2 === 0 && (HOP_BY_HOP.has(name) || FORGEABLE.has(name)) && !(name === "te" && fields[i + 1] === "trailers" && fields.indexOf("te", i + 2) < 0);
+
 /** The client's fields without what ends at this hop; `te: trailers` stays (RFC 9110 §10.1.4). */
-export function incomingFields(fields: readonly string[]): string[] {
+export function incomingFields(fields: readonly string[]): readonly string[] {
+  if (!fields.some(endsHere)) return fields;
   const connection = fieldValue(fields, "connection");
   const named = connection === undefined ? undefined : new Set(connection.toLowerCase().split(",").map((n) => n.trim()));
   const kept = withoutFields(fields, (name) => HOP_BY_HOP.has(name) || FORGEABLE.has(name) || named?.has(name) === true);

@@ -9,10 +9,12 @@ export function matchFactsOf(config: WaypointConfig, facts: RequestFacts, target
   return {
     ...target, method, authority, scheme, fields, grpc,
     source: { namespace: clientNamespace(connection), labels: clientLabels(config, facts) },
-    claims: token?.kind === "valid" ? token.tokens.map((t) => t.claims) : [],
+    claims: token?.kind === "valid" ? token.tokens.map((t) => t.claims) : NO_CLAIMS,
   };
 }
 
 export function clientLabels(config: WaypointConfig, { connection: { sourceWorkload } }: Pick<RequestFacts, "connection">): Readonly<Record<string, string>> {
-  return (sourceWorkload && config.workloadLabels.get(sourceWorkload.uid)) ?? {};
+  return (sourceWorkload && config.workloadLabels.get(sourceWorkload.uid)) ?? NO_LABELS;
 }
+const NO_LABELS: Readonly<Record<string, string>> = {};
+const NO_CLAIMS: MatchFacts["claims"] = [];

@@ -2,7 +2,7 @@
 // Order as in Istio's waypoint: normalisation, tokens, external checks, policies, faults, CORS, route (docs/reference of each is in its file).
 import {
   changeFields, chooseBackend, drawShare, fieldValue, locationOf, normalizeTarget, originAllowed, preflightFields, preflightOf, splitAuthority, targetOf,
-  type Backend, type Cors, type Filters, type HttpRoute, type RequestTarget, type RouteOrigin, type WaypointConfig, type WeightedBackend,
+  type Backend, type Cors, type Filters, type HeaderChange, type HttpRoute, type RequestTarget, type RouteOrigin, type Timeouts, type WaypointConfig, type WeightedBackend,
 } from "@ambit/core";
 import type { StateView } from "@ambit/proxy/state";
 import type { RequestFacts } from "../facts.ts";
@@ -22,10 +22,18 @@ const FORBIDDEN_UPGRADES = /^(?:h2c?|http\/.*|tls\/.*)$/i;
 
 type Forward = Extract<RequestPlan, { kind: "forward" }>;
 
-/** Uniform `random` in [0, 1) is drawn for faults, weights and mirrors, in this order. `seal` opens what clients carry of their session. */
-export function planRequest(config: WaypointConfig, view: Pick<StateView, "service">, facts: RequestFacts, random: () => number, seal?: SessionSeal): RequestPlan {
-  return new Planner(config, view, facts, random, seal).plan();
+/**
+ * Uniform `random` in [0, 1) is drawn for faults, weights and mirrors, in this order. `seal` opens what clients carry of their session. Without `reasons` the
+ * plan is the same, and its `because` stays empty: a request that is served needs no words.
+ */
+export function planRequest(config: WaypointConfig, view: Pick<StateView, "service">, facts: RequestFacts, random: () => number, seal?: SessionSeal, reasons = true): RequestPlan {
+  return new Planner(config, view, facts, random, seal, reasons ? [] : undefined).plan();
 }
+
+const NO_REASONS: readonly Because[] = [];
+const NO_TOKEN_RULES: TokenRules = { rules: [], refused: undefined };
+const NO_TIMEOUTS: Timeouts = { requestMs: undefined, attemptMs: undefined };
+type Mirror = Filters["mirrors"][number];
 
 /** One request's planning: holds what every step needs and writes down each step's reason. */
 class Planner {
@@ -34,13 +42,15 @@ class Planner {
   readonly #facts: RequestFacts;
   readonly #random: () => number;
   readonly #seal: SessionSeal | undefined;
-  readonly #because: Because[] = [];
+  /** undefined: nobody asks. */
+  readonly #because: Because[] | undefined;
   #remarks: readonly Remark[] = [];
   #origin: RouteOrigin | undefined;
   /** What external checks changed in the request, and what they add to its answer. */
   #toDownstream: readonly (readonly [string, string])[] = [];
 
-  constructor(config: WaypointConfig, view: Pick<StateView, "service">, facts: RequestFacts, random: () => number, seal: SessionSeal | undefined) {
+  constructor(config: WaypointConfig, view: Pick<StateView, "service">, facts: RequestFacts, random: () => number, seal: SessionSeal | undefined, because: Because[] | undefined) {
+    this.#because = because;
     this.#seal = seal;
     this.#config = config;
     this.#view = view;
@@ -55,9 +65,9 @@ class Planner {
     const normal = normalizeTarget(this.#facts.target, this.#config.pathNormalization);
     if (!normal.ok) return this.#reply(badRequest(normal.error));
     const target = normal.value;
-    if (targetOf(target.path, target.query) !== this.#facts.target) this.#note("path", this.#facts.target, target.path);
+    if (this.#because !== undefined && targetOf(target.path, target.query) !== this.#facts.target) this.#because?.push({ step: "path", saw: this.#facts.target, chose: target.path });
 
-    const rules = tokenRulesFor(this.#config, this.#facts.connection, matchFactsOf(this.#config, this.#facts, target, this.#facts.fields));
+    const rules = this.#config.authentications.length === 0 ? NO_TOKEN_RULES : tokenRulesFor(this.#config, this.#facts.connection, matchFactsOf(this.#config, this.#facts, target, this.#facts.fields));
     const refusal = this.#refuseToken(rules, target);
     if (refusal !== undefined) return refusal;
     // What the application will see is what is matched and judged.
@@ -67,7 +77,7 @@ class Planner {
     const matchFacts = matchFactsOf(this.#config, this.#facts, seen, shown);
 
     const level = routesOf(this.#config, this.#facts.connection);
-    if (level !== undefined) this.#note("level", `client namespace ${clientNamespace(this.#facts.connection)}`, level.level);
+    if (level !== undefined) this.#because?.push({ step: "level", saw: `client namespace ${clientNamespace(this.#facts.connection)}`, chose: level.level });
     const choice = chooseRoute(level?.routes, matchFacts, this.#because);
     const route = choice.kind === "route" ? choice.route : undefined;
     this.#origin = route?.origin;
@@ -78,10 +88,10 @@ class Planner {
     const checked = decideChecks(this.#config, verdict.checks, this.#facts.checks);
     if (checked.kind === "need") return { kind: "need", need: checked.need };
     if (checked.kind === "deny") {
-      this.#note("external authorization", checked.policy, `deny: ${checked.reply.details}`);
+      this.#because?.push({ step: "external authorization", saw: checked.policy, chose: `deny: ${checked.reply.details}` });
       return this.#reply(checked.reply);
     }
-    this.#because.push(explainVerdictShortly(verdict));
+    this.#because?.push(explainVerdictShortly(verdict));
     if (verdict.kind === "deny") return this.#reply(denialReply(verdict));
     this.#toDownstream = checked.toDownstream;
     const leaving = { path: target.path, query: checked.query(query) };
@@ -93,17 +103,17 @@ class Planner {
     const { token, method, fields, authority } = this.#facts;
     const realm = `http://${authority}${target.path}`;
     if (rules.refused !== undefined) {
-      this.#note("token", rules.refused, "deny");
+      this.#because?.push({ step: "token", saw: rules.refused, chose: "deny" });
       return this.#reply(tokenRefused("Jwt verification fails", realm));
     }
     // A browser sends no token with a preflight.
     if (rules.rules.length === 0 || preflightOf(method, fields) !== undefined) return undefined;
     if (token === undefined) return { kind: "need", need: { kind: "token" } };
     if (token.kind === "invalid") {
-      this.#note("token", token.reason, "deny");
+      this.#because?.push({ step: "token", saw: token.reason, chose: "deny" });
       return this.#reply(tokenRefused(token.reason, realm));
     }
-    this.#note("token", token.kind === "none" ? "none" : token.tokens.map((t) => `${t.issuer}/${t.subject}`).join(", "), "go on");
+    this.#because?.push({ step: "token", saw: token.kind === "none" ? "none" : token.tokens.map((t) => `${t.issuer}/${t.subject}`).join(", "), chose: "go on" });
     return undefined;
   }
 
@@ -135,10 +145,10 @@ class Planner {
 
   #takeRoute(route: HttpRoute, head: OutgoingHead, target: RequestTarget): RequestPlan {
     const delayMs = route.fault?.delay !== undefined && drawShare(route.fault.delay.fraction, this.#random) ? route.fault.delay.ms : 0;
-    if (delayMs > 0) this.#note("fault", `delay ${delayMs} ms`, "delayed");
+    if (delayMs > 0) this.#because?.push({ step: "fault", saw: `delay ${delayMs} ms`, chose: "delayed" });
     const { abort } = route.fault ?? {};
     if (abort !== undefined && drawShare(abort.fraction, this.#random)) {
-      this.#note("fault", "abort", JSON.stringify(abort.answer));
+      this.#because?.push({ step: "fault", saw: "abort", chose: JSON.stringify(abort.answer) });
       const reply = "httpStatus" in abort.answer ? localReply(abort.answer.httpStatus, "fault filter abort", "FI", "fault_filter_abort") : localReply(200, "", "FI", "fault_filter_abort", { grpcStatus: abort.answer.grpcStatus });
       return this.#reply(reply, delayMs);
     }
@@ -153,7 +163,7 @@ class Planner {
         const { authority, scheme, connection } = this.#facts;
         const location = locationOf(action.redirect, route.match.path, { scheme, authority, port: connection.address.port, ...target }, route.origin.kind === "VirtualService" ? "virtual-service" : "gateway");
         if (!location.ok) return this.#reply(ruleFails(location.error), delayMs);
-        this.#note("redirect", route.origin.name, location.value);
+        this.#because?.push({ step: "redirect", saw: route.origin.name, chose: location.value });
         return this.#reply(localReply(action.redirect.status, "", "-", "direct_response", { fields: ["location", location.value] }), delayMs, [route.filters]);
       }
       case "forward": return this.#toBackend(route, action.backends, head, target, delayMs);
@@ -165,11 +175,11 @@ class Planner {
     const chosen = this.#backendOfSession(route, backends) ?? chooseBackend(backends, this.#random);
     if (chosen === undefined) return this.#reply(nothingWeighs, delayMs);
     if (chosen.kind === "invalid") {
-      this.#note("backend", chosen.why, "500");
+      this.#because?.push({ step: "backend", saw: chosen.why, chose: "500" });
       return this.#reply(backendUnknown(chosen.why), delayMs);
     }
     const { backend, filters } = chosen;
-    this.#note("backend", `${backends.length} by weight`, describeBackend(backend));
+    this.#because?.push({ step: "backend", saw: `${backends.length} by weight`, chose: describeBackend(backend) });
     if (this.#view.service(backend.service) === undefined) return this.#reply(backendUnknown(`${backend.service} is not known`), delayMs);
     const preflight = this.#preflight(filters.cors);
     if (preflight !== undefined) return this.#reply(preflight, delayMs);
@@ -190,34 +200,36 @@ class Planner {
     const preflight = cors && preflightOf(this.#facts.method, this.#facts.fields);
     if (cors === undefined || preflight === undefined) return undefined;
     const allowed = originAllowed(cors, preflight.origin);
-    this.#note("cors", `preflight from ${preflight.origin}`, allowed ? "answered" : cors.unmatchedPreflight === "answer" ? "answered without leave" : "sent on");
+    this.#because?.push({ step: "cors", saw: `preflight from ${preflight.origin}`, chose: allowed ? "answered" : cors.unmatchedPreflight === "answer" ? "answered without leave" : "sent on" });
     if (!allowed && cors.unmatchedPreflight === "forward") return undefined;
     return localReply(200, "", "-", "cors_preflight", { fields: allowed ? preflightFields(cors, preflight) : [] });
   }
 
   #forward(to: Forward["to"], head: OutgoingHead, route: HttpRoute | undefined, filters: readonly Filters[], cors: Cors | undefined, delayMs: number): RequestPlan {
-    const timeouts = effectiveTimeouts(route?.timeouts ?? { requestMs: undefined, attemptMs: undefined }, this.#facts);
+    const timeouts = effectiveTimeouts(route?.timeouts ?? NO_TIMEOUTS, this.#facts);
     const complete = { ...head, fields: withTimeouts(withClient(this.#config, this.#facts, head.fields), timeouts) };
     const origin = fieldValue(this.#facts.fields, "origin");
-    const mirrors = filters.flatMap((f) => f.mirrors).filter((m) => drawShare(m.fraction, this.#random));
+    const answer: HeaderChange[] = [];
+    const mirrors: Mirror[] = [];
+    if (this.#toDownstream.length > 0) answer.push({ set: this.#toDownstream, add: [], remove: [] });
+    for (const f of filters) {
+      if (f.response !== undefined) answer.push(f.response);
+      for (const m of f.mirrors) if (drawShare(m.fraction, this.#random)) mirrors.push(m);
+    }
     return {
       kind: "forward", origin: route?.origin, to, head: complete, timeouts, delayMs, session: route?.session,
-      answer: [...(this.#toDownstream.length > 0 ? [{ set: this.#toDownstream, add: [], remove: [] }] : []), ...filters.flatMap((f) => f.response ?? [])],
+      answer,
       cors: cors !== undefined && origin !== undefined && originAllowed(cors, origin) ? { rule: cors, origin } : undefined,
       // After an upgrade nothing can be said again.
       retry: this.#facts.upgrade === undefined ? (route?.retry ?? this.#config.defaultRetry) : { ...this.#config.defaultRetry, retries: 0 },
       mirrors: this.#facts.upgrade === undefined ? mirrors.map((m) => ({ backend: m.backend, head: { ...complete, authority: shadowOf(complete.authority) } })) : [],
-      remarks: this.#remarks, because: this.#because,
+      remarks: this.#remarks, because: this.#because ?? NO_REASONS,
     };
   }
 
   #reply(reply: LocalReply, delayMs = 0, filters: readonly Filters[] = []): RequestPlan {
     const fields = filters.reduce<readonly string[]>((f, { response }) => (response === undefined ? f : changeFields(f, response)), reply.fields);
-    return { kind: "reply", reply: { ...reply, fields }, origin: this.#origin, delayMs, remarks: this.#remarks, because: this.#because };
-  }
-
-  #note(step: string, saw: string, chose: string): void {
-    this.#because.push({ step, saw, chose });
+    return { kind: "reply", reply: { ...reply, fields }, origin: this.#origin, delayMs, remarks: this.#remarks, because: this.#because ?? NO_REASONS };
   }
 }
 

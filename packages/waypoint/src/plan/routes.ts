@@ -33,21 +33,22 @@ export type RouteChoice =
   | { readonly kind: "none" };
 
 /** The first route that matches. Nothing matches: no way, unless the routes leave the rest to the service (VirtualService). */
-export function chooseRoute(routes: PortRoutes | undefined, facts: MatchFacts, because: Because[]): RouteChoice {
+export function chooseRoute(routes: PortRoutes | undefined, facts: MatchFacts, because: Because[] | undefined): RouteChoice {
   if (routes === undefined || !isHttp(routes)) {
-    because.push({ step: "route", saw: routes === undefined ? "no routes on this port" : `${routes.kind} routes`, chose: "the service itself" });
+    because?.push({ step: "route", saw: routes === undefined ? "no routes on this port" : `${routes.kind} routes`, chose: "the service itself" });
     return { kind: "service" };
   }
   if (routes.kind === "grpc" && !facts.grpc) {
-    because.push({ step: "route", saw: "GRPCRoutes and a request that is not gRPC", chose: "nothing matches" });
+    because?.push({ step: "route", saw: "GRPCRoutes and a request that is not gRPC", chose: "nothing matches" });
     return { kind: "none" };
   }
-  const route = routes.routes.find((r) => matchRequest(r.match, facts));
+  let route: HttpRoute | undefined;
+  for (const r of routes.routes) if (matchRequest(r.match, facts)) { route = r; break; }
   if (route !== undefined) {
-    because.push({ step: "route", saw: `${facts.method} ${facts.path}`, chose: describeOrigin(route) });
+    because?.push({ step: "route", saw: `${facts.method} ${facts.path}`, chose: describeOrigin(route) });
     return { kind: "route", route };
   }
-  because.push({ step: "route", saw: `${routes.routes.length} matches, none holds`, chose: routes.fallThrough ? "the service itself" : "nothing matches" });
+  because?.push({ step: "route", saw: `${routes.routes.length} matches, none holds`, chose: routes.fallThrough ? "the service itself" : "nothing matches" });
   return { kind: routes.fallThrough ? "service" : "none" };
 }
 

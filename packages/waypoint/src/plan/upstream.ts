@@ -30,6 +30,8 @@ export interface UpstreamHints extends PickHints {
   readonly session: { readonly rule: SessionPersistence; readonly seal: SessionSeal } | undefined;
   /** Answers of DNS for workloads that have only a name. */
   readonly hosts: ReadonlyMap<string, readonly Ip[]>;
+  /** False: nobody reads `because`, and it stays empty. */
+  readonly reasons?: boolean;
 }
 
 export type NextHop =
@@ -63,15 +65,15 @@ export function planUpstream(view: Pick<StateView, "service" | "endpoints" | "me
   const settings = trafficSettings(policy, backend);
 
   const able = eligible(service, view.endpoints(backend.service), backend.port, hints.network).filter((c) => c.workload.network === hints.network && inSubset(c, backend, config));
-  const near = chooseLocality(able, settings.locality, service.loadBalancing, {
+  const near = able.length < 2 ? able : chooseLocality(able, settings.locality, service.loadBalancing, {
     client: hints.client, ejected: hints.ejected, labelsOf: (uid) => config.workloadLabels.get(uid) ?? {}, clientLabels: (hints.client && config.workloadLabels.get(hints.client.uid)) ?? {},
   }, random);
   const well = withoutEjected(near, settings, hints);
-  because.push({ step: "endpoints", saw: `${view.members(backend.service).length} in all, ${able.length} able, ${near.length} near enough`, chose: `${well.length} to choose from` });
+  if (hints.reasons !== false) because.push({ step: "endpoints", saw: `${view.members(backend.service).length} in all, ${able.length} able, ${near.length} near enough`, chose: `${well.length} to choose from` });
 
   const chosen = chosenBySession(well, backend, hints) ?? chosenByBalancer(well, service, backend, { settings, ruled: policy?.origin !== undefined }, hints, random);
   if (chosen === undefined) return { kind: "none", reply: noHealthyUpstream, because };
-  because.push({ step: "endpoint", saw: settings.balancer.kind, chose: `${chosen.candidate.workload.uid} port ${chosen.candidate.port}` });
+  if (hints.reasons !== false) because.push({ step: "endpoint", saw: settings.balancer.kind, chose: `${chosen.candidate.workload.uid} port ${chosen.candidate.port}` });
   return finish(chosen, service, settings, hints, because);
 }
 
@@ -90,7 +92,23 @@ function finish({ candidate: { workload, port }, answerFields }: Choice, service
   return { kind: "endpoint", workload, service, port, settings, answerFields, because, hop: hopTo(workload, ip, port, service) };
 }
 
+interface KnownHop { readonly ip: Ip; readonly port: number; readonly service: Service | undefined; readonly hop: NextHop }
+/** Kept of one workload at most; then all are made again. */
+const HOPS_MAX = 16;
+/** A workload's version never changes, so every request to one of its ports takes the same hop, and what is known of that hop elsewhere is found by it. */
+const hopsOf = new WeakMap<Workload, KnownHop[]>();
+
 function hopTo(workload: Workload, ip: Ip, port: number, service: Service | undefined): NextHop {
+  let known = hopsOf.get(workload);
+  if (known === undefined) hopsOf.set(workload, (known = []));
+  for (const k of known) if (k.port === port && k.service === service && k.ip === ip) return k.hop;
+  const hop = makeHop(workload, ip, port, service);
+  if (known.length >= HOPS_MAX) known.length = 0;
+  known.push({ ip, port, service, hop });
+  return hop;
+}
+
+function makeHop(workload: Workload, ip: Ip, port: number, service: Service | undefined): NextHop {
   if (workload.protocol !== "hbone") return { kind: "direct", at: { ip, port } };
   const more = (service?.subjectAltNames ?? []).map(parseIdentity).flatMap((r) => (r.ok && !sameIdentity(r.value, workload.identity) ? [r.value] : []));
   return { kind: "tunnel", at: { ip, port: HBONE_PORT }, target: { ip, port }, expect: [workload.identity, ...more] };
@@ -145,7 +163,8 @@ function chosenByBalancer(candidates: readonly Candidate[], service: Service, ba
 
 function withSession(candidate: Candidate | undefined, answerFields: readonly string[], { service }: Backend, { session, now }: UpstreamHints): Choice | undefined {
   if (candidate === undefined) return undefined;
-  const remembered = session === undefined ? [] : rememberSession(session.rule, session.seal, { service, workload: candidate.workload.uid }, now);
+  if (session === undefined) return { candidate, answerFields };
+  const remembered = rememberSession(session.rule, session.seal, { service, workload: candidate.workload.uid }, now);
   return { candidate, answerFields: [...answerFields, ...remembered] };
 }
 

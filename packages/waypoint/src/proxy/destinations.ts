@@ -16,7 +16,8 @@ export type EndpointPlan = Extract<UpstreamPlan, { kind: "endpoint" }>;
 export interface ChoiceFacts {
   readonly connection: ConnectionFacts;
   readonly fields: readonly string[];
-  readonly query: string | undefined;
+  /** Path and query. */
+  readonly target: string;
   readonly excluded: ReadonlySet<string>;
   readonly session: SessionPersistence | undefined;
 }
@@ -52,20 +53,30 @@ export class Destinations {
 
   choose(goal: Goal, facts: ChoiceFacts): UpstreamPlan {
     const { state, clock, random, network, seal, ejected, hosts } = this.#o;
-    const { connection, fields, query, excluded, session } = facts;
+    const { connection, fields, excluded, session } = facts;
     const config = state.config;
     if (goal.kind === "workload" || config === undefined) {
       if (connection.destination.kind !== "workload") throw new Error("defect: pod traffic without a pod");
       return planWorkload(connection.destination.workload, connection.address.port, { hosts: hosts(), network }, DEFAULT_TRAFFIC);
     }
-    const name = `${goal.backend.service} ${goal.backend.port} ${goal.backend.subset ?? ""}`;
+    const turn = (): number => this.#turn(goal.backend);
+    return planUpstream(state.view(), config, goal.backend, {
+      client: connection.sourceWorkload, network, ejected: (uid) => ejected(goal.backend, uid), excluded, tables: this.#tables, sourceIp: connection.source.ip, fields,
+      session: session === undefined ? undefined : { rule: session, seal }, hosts: hosts(), active: this.#activeOf, memberSince: this.#sinceOf, now: clock.now(), reasons: false,
+      // Few ways of choosing ask for these.
+      get query() { return queryOf(facts.target); },
+      get turn() { return turn(); },
+    }, random);
+  }
+
+  readonly #activeOf = (uid: WorkloadUid): number => this.#active.get(uid) ?? 0;
+  readonly #sinceOf = (uid: WorkloadUid): number | undefined => this.#since.get(uid);
+
+  #turn({ service, port, subset }: Backend): number {
+    const name = `${service} ${port} ${subset ?? ""}`;
     const turn = this.#turns.get(name) ?? 0;
     this.#turns.set(name, turn + 1);
-    return planUpstream(state.view(), config, goal.backend, {
-      client: connection.sourceWorkload, network, ejected: (uid) => ejected(goal.backend, uid), excluded, tables: this.#tables, sourceIp: connection.source.ip, fields, query,
-      session: session === undefined ? undefined : { rule: session, seal }, hosts: hosts(),
-      active: (uid) => this.#active.get(uid) ?? 0, memberSince: (uid) => this.#since.get(uid), now: clock.now(), turn,
-    }, random);
+    return turn;
   }
 
   /** For a request that the waypoint makes itself. */
@@ -104,6 +115,32 @@ export const clusterName = (goal: Goal, plan: EndpointPlan): string =>
 
 /** What HTTP needs of a chosen endpoint. Everything that makes two streams to it differ is in the key; a client only where the PROXY protocol tells it. */
 export function httpEndpoint(goal: Goal, plan: EndpointPlan, protocol: "http1" | "http2", client: SocketAddress | undefined): UpstreamEndpoint {
+  if (plan.settings.proxyProtocol !== undefined && client !== undefined) return makeEndpoint(goal, plan, protocol, client);
+  const backend = goal.kind === "service" ? goal.backend : undefined;
+  let known = endpointsOf.get(plan.hop);
+  if (known === undefined) endpointsOf.set(plan.hop, (known = []));
+  for (const k of known) if (k.settings === plan.settings && k.protocol === protocol && k.port === backend?.port && k.subset === backend?.subset && k.service === plan.service) return k.endpoint;
+  const endpoint = makeEndpoint(goal, plan, protocol, client);
+  if (known.length >= ENDPOINTS_MAX) known.length = 0;
+  known.push({ settings: plan.settings, protocol, port: backend?.port, subset: backend?.subset, service: plan.service, endpoint });
+  return endpoint;
+}
+
+interface KnownEndpoint {
+  readonly settings: TrafficSettings; readonly protocol: "http1" | "http2"; readonly port: number | undefined; readonly subset: string | undefined;
+  readonly service: EndpointPlan["service"]; readonly endpoint: UpstreamEndpoint;
+}
+/** Kept of one hop at most; then all are made again. */
+const ENDPOINTS_MAX = 16;
+/** Hops are the same objects from one request to the next (plan/upstream.ts), and so are settings. */
+const endpointsOf = new WeakMap<EndpointPlan["hop"], KnownEndpoint[]>();
+
+const queryOf = (target: string): string | undefined => {
+  const mark = target.indexOf("?");
+  return mark < 0 ? undefined : target.slice(mark + 1);
+};
+
+function makeEndpoint(goal: Goal, plan: EndpointPlan, protocol: "http1" | "http2", client: SocketAddress | undefined): UpstreamEndpoint {
   const { workload, settings, service, port, hop } = plan;
   const address = hop.kind === "tunnel" ? hop.target : hop.at;
   return {

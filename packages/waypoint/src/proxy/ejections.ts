@@ -31,7 +31,7 @@ export class Ejections {
   }
 
   isEjected(backend: Backend, uid: WorkloadUid): boolean {
-    return this.#watched.get(nameOf(backend))?.detector.isEjected(uid) === true;
+    return this.#watched.size > 0 && this.#watched.get(nameOf(backend))?.detector.isEjected(uid) === true;
   }
 
   /** `backend`: what the endpoint was chosen for. */
@@ -39,8 +39,11 @@ export class Ejections {
     const { service } = backend;
     const uid = outcome.endpoint.workload?.uid;
     const outlier = trafficSettings(this.#state.config?.traffic.get(service), backend).outlier;
+    if (uid === undefined || outlier === undefined) {
+      if (this.#watched.size > 0) this.#watched.delete(nameOf(backend));
+      return;
+    }
     const name = nameOf(backend);
-    if (uid === undefined || outlier === undefined) return void this.#watched.delete(name);
     let watched = this.#watched.get(name);
     if (watched === undefined) this.#watched.set(name, (watched = { detector: new OutlierDetector(outlier), service, sweptAt: this.#clock.now(), intervalMs: outlier.intervalMs }));
     watched.detector.configure(outlier);

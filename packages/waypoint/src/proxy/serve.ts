@@ -73,6 +73,8 @@ type TracedPlan = Exclude<RequestPlan, { kind: "need" }> & { readonly trace: Tra
 const plannedOf = (endpoint: UpstreamEndpoint): Planned | undefined => ("planned" in endpoint ? (endpoint as PlannedEndpoint).planned : undefined);
 const traceOf = (plan: RequestPlan): TraceContext | undefined => ("trace" in plan ? (plan as TracedPlan).trace : undefined);
 
+const NOT_TRIED: ReadonlySet<string> = new Set();
+
 class Server implements Serving {
   readonly #o: ServeOptions;
   readonly #http: HttpOptions;
@@ -148,7 +150,7 @@ class Server implements Serving {
     const { state, random } = this.#o;
     const { config } = state;
     if (config === undefined) return { kind: "reply", reply: localReply(503, "", "NC", "no_configuration"), origin: undefined, delayMs: 0, remarks: [], because: [] };
-    const plan = planRequest(config, state.view(), facts, random, this.#o.seal);
+    const plan = planRequest(config, state.view(), facts, random, this.#o.seal, false);
     if (plan.kind === "need") return plan;
     const { samplingPercent } = this.#o.telemetryOf(facts.connection).tracing;
     const context = traceContextOf(facts.fields, samplingPercent, random, randomHex);
@@ -157,8 +159,8 @@ class Server implements Serving {
   }
 
   #choose(goal: Goal, facts: RequestFacts, tried: readonly string[], session: Parameters<Destinations["choose"]>[1]["session"]): UpstreamChoice {
-    const query = facts.target.includes("?") ? facts.target.slice(facts.target.indexOf("?") + 1) : undefined;
-    const choice = this.#o.destinations.choose(goal, { connection: facts.connection, fields: facts.fields, query, excluded: new Set(tried.map((key) => key.split("|")[0] ?? "")), session });
+    const excluded = tried.length === 0 ? NOT_TRIED : new Set(tried.map((key) => key.split("|")[0] ?? ""));
+    const choice = this.#o.destinations.choose(goal, { connection: facts.connection, fields: facts.fields, target: facts.target, excluded, session });
     if (choice.kind === "none") return { kind: "none", reply: choice.reply };
     if (choice.kind === "need") return { kind: "none", reply: localReply(503, "", "UH", `dns_unresolved{${choice.hostname}}`) };
     return { kind: "endpoint", endpoint: this.#endpoint(goal, choice, upstreamProtocol(choice, goal, facts), facts.connection.source), answer: choice.answerFields };
@@ -200,7 +202,7 @@ class Server implements Serving {
     const settings = telemetryOf(record.facts.connection);
     metrics.request(record, settings.metrics);
     accessLog.request(record, settings.accessLog);
-    for (const remark of record.plan?.remarks ?? [])
+    if (record.plan !== undefined && record.plan.remarks.length > 0) for (const remark of record.plan.remarks)
       log.info("policy remark", { kind: remark.kind, policy: remark.policy, rule: remark.rule, method: record.facts.method, path: record.facts.target, request_id: record.requestId });
     const context = record.plan === undefined ? undefined : traceOf(record.plan);
     if (context !== undefined) onSpan(record, context, settings.tracing);

@@ -145,7 +145,7 @@ async function open(o: TcpOptions, { facts, ended }: Live, goal: Goal, given: St
   const { signal } = ended;
   if (given.aborted) ended.abort(given.reason);
   for (let tried = 0; tried < TRIES_MAX && !signal.aborted; tried++) {
-    const choice = o.destinations.choose(goal, { connection: facts, fields: [], query: undefined, excluded, session: undefined });
+    const choice = o.destinations.choose(goal, { connection: facts, fields: [], target: "", excluded, session: undefined });
     if (choice.kind === "none") return tried === 0 ? { flag: choice.reply.flag, failure: choice.reply.body || choice.reply.details } : last;
     if (choice.kind === "need") return { flag: "DF", failure: `${choice.hostname} has no address here` };
     if (excluded.has(choice.workload.uid)) return last;

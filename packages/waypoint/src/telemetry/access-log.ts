@@ -1,9 +1,9 @@
 // Owns the access line of a request, and that of a connection that is not HTTP: what each operator of Envoy's format stands for here.
-import { formatIdentity, formatSocketAddress, type RouteOrigin, type TelemetrySettings } from "@ambit/core";
+import { formatIdentity, formatSocketAddress, type RouteOrigin, type SocketAddress, type TelemetrySettings } from "@ambit/core";
 import { fieldValue } from "@ambit/http";
 import type { ConnectionFacts } from "../facts.ts";
 import type { RequestRecord } from "../http/options.ts";
-import { compileFormat, type LineFormat, type OperatorSource } from "./format.ts";
+import { compileFormat, type LineFormat, type Operators, type OperatorValue } from "./format.ts";
 import { flagsOf } from "./labels.ts";
 
 type Settings = TelemetrySettings["accessLog"];
@@ -37,112 +37,145 @@ export interface ConnectionLine {
 }
 
 export function createAccessLog(o: AccessLogOptions): AccessLog {
-  const compiled = new Map<string, LineFormat>();
-  let last: { readonly settings: Settings; readonly format: LineFormat } | undefined;
-  const lineFormat = (s: Settings): LineFormat => {
-    if (last?.settings === s) return last.format;
-    const key = `${s.encoding} ${s.format ?? ""}`;
-    let format = compiled.get(key);
-    if (format === undefined) {
-      const made = compileFormat(s.encoding, s.format);
-      if (!made.ok) o.onBadFormat(made.error);
-      format = made.ok ? made.value : defaultOf(s.encoding);
-      compiled.set(key, format);
-    }
-    last = { settings: s, format };
-    return format;
-  };
+  const requests = new Formats<RequestRecord>((operator, argument) => ofRequest(operator, argument ?? "", o), o.onBadFormat);
+  const connections = new Formats<ConnectionLine>((operator) => ofConnection(operator, o), () => undefined);
   return {
-    request: (r, s) => { if (s.enabled) o.write(lineFormat(s)(ofRequest(r, o))); },
-    connection: (c, s) => { if (s.enabled) o.write(lineFormat(s)(ofConnection(c, o))); },
+    request: (r, s) => { if (s.enabled) o.write(requests.of(s)(r)); },
+    connection: (c, s) => { if (s.enabled) o.write(connections.of(s)(c)); },
   };
 }
 
-function defaultOf(encoding: "text" | "json"): LineFormat {
-  const made = compileFormat(encoding, undefined);
-  if (!made.ok) throw new Error(`defect: the default format: ${made.error}`);
-  return made.value;
+/** Formats by their text; the settings of a configuration never change, so the last are mostly met again. */
+class Formats<R> {
+  readonly #operators: Operators<R>;
+  readonly #onBad: (why: string) => void;
+  readonly #compiled = new Map<string, LineFormat<R>>();
+  #last: { readonly settings: Settings; readonly format: LineFormat<R> } | undefined;
+
+  constructor(operators: Operators<R>, onBad: (why: string) => void) {
+    this.#operators = operators;
+    this.#onBad = onBad;
+  }
+
+  of(settings: Settings): LineFormat<R> {
+    if (this.#last?.settings === settings) return this.#last.format;
+    const key = `${settings.encoding} ${settings.format ?? ""}`;
+    let format = this.#compiled.get(key);
+    if (format === undefined) this.#compiled.set(key, (format = this.#compile(settings)));
+    this.#last = { settings, format };
+    return format;
+  }
+
+  #compile({ encoding, format }: Settings): LineFormat<R> {
+    const made = compileFormat(encoding, format, this.#operators);
+    if (made.ok) return made.value;
+    this.#onBad(made.error);
+    const standard = compileFormat(encoding, undefined, this.#operators);
+    if (!standard.ok) throw new Error(`defect: the default format: ${standard.error}`);
+    return standard.value;
+  }
 }
 
 const GRPC_NAMES = ["OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied", "ResourceExhausted",
   "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"];
 
-const ofRequest = (r: RequestRecord, o: AccessLogOptions): OperatorSource => (operator, argument = "") => {
-  const { facts } = r;
-  switch (operator) {
-    case "START_TIME": return startTime(r.startedAt);
-    case "REQ": return requestField(r, argument);
-    case "RESP": return fieldValue(r.responseFields, argument);
-    case "TRAILER": return fieldValue(r.responseTrailers, argument);
-    case "PROTOCOL": return facts.protocol;
-    case "RESPONSE_CODE": return r.status;
-    case "RESPONSE_FLAGS": return flagsOf(r);
-    case "RESPONSE_CODE_DETAILS": return r.details || undefined;
-    case "UPSTREAM_TRANSPORT_FAILURE_REASON": return r.upstreamFailure;
-    case "BYTES_RECEIVED": return r.bytesReceived;
-    case "BYTES_SENT": return r.bytesSent;
-    case "DURATION": return Math.round(r.durationMs);
-    case "REQUEST_DURATION": return rounded(r.requestEndMs);
-    case "RESPONSE_DURATION": return rounded(r.responseStartMs);
-    case "RESPONSE_TX_DURATION": return r.responseStartMs === undefined ? undefined : Math.round(r.durationMs - r.responseStartMs);
-    case "UPSTREAM_HOST": return r.endpoint && formatSocketAddress(r.endpoint.address);
-    case "UPSTREAM_CLUSTER": case "UPSTREAM_CLUSTER_RAW": return r.endpoint?.cluster;
-    case "UPSTREAM_REQUEST_ATTEMPT_COUNT": return r.attempts;
-    case "ROUTE_NAME": return routeName(r.plan?.origin);
-    case "GRPC_STATUS": return r.grpcStatus === undefined ? undefined : (GRPC_NAMES[r.grpcStatus] ?? String(r.grpcStatus));
-    case "GRPC_STATUS_NUMBER": return r.grpcStatus;
-    case "STREAM_ID": return r.requestId;
-    default: return ofParties(facts.connection, operator, o);
-  }
-};
+type RequestValue = OperatorValue<RequestRecord>;
 
-const ofConnection = (c: ConnectionLine, o: AccessLogOptions): OperatorSource => (operator) => {
+function ofRequest(operator: string, argument: string, o: AccessLogOptions): RequestValue {
   switch (operator) {
-    case "START_TIME": return startTime(c.startedAt);
-    case "RESPONSE_CODE": return 0;
-    case "RESPONSE_FLAGS": return c.flag;
-    case "RESPONSE_CODE_DETAILS": return undefined;
-    case "CONNECTION_TERMINATION_DETAILS": return c.details || undefined;
-    case "UPSTREAM_TRANSPORT_FAILURE_REASON": return c.upstreamFailure;
-    case "BYTES_RECEIVED": return c.bytesReceived;
-    case "BYTES_SENT": return c.bytesSent;
-    case "DURATION": return Math.round(c.durationMs);
-    case "UPSTREAM_HOST": return c.upstreamHost;
-    case "UPSTREAM_CLUSTER": case "UPSTREAM_CLUSTER_RAW": return c.destinationName;
-    case "ROUTE_NAME": return routeName(c.route);
-    default: return ofParties(c.facts, operator, o);
+    case "START_TIME": return (r) => startTime(r.startedAt);
+    case "REQ": return requestField(argument);
+    case "RESP": return (r) => fieldValue(r.responseFields, argument);
+    case "TRAILER": return (r) => fieldValue(r.responseTrailers, argument);
+    case "PROTOCOL": return (r) => r.facts.protocol;
+    case "RESPONSE_CODE": return (r) => r.status;
+    case "RESPONSE_FLAGS": return flagsOf;
+    case "RESPONSE_CODE_DETAILS": return (r) => r.details || undefined;
+    case "UPSTREAM_TRANSPORT_FAILURE_REASON": return (r) => r.upstreamFailure;
+    case "BYTES_RECEIVED": return (r) => r.bytesReceived;
+    case "BYTES_SENT": return (r) => r.bytesSent;
+    case "DURATION": return (r) => Math.round(r.durationMs);
+    case "REQUEST_DURATION": return (r) => rounded(r.requestEndMs);
+    case "RESPONSE_DURATION": return (r) => rounded(r.responseStartMs);
+    case "RESPONSE_TX_DURATION": return (r) => (r.responseStartMs === undefined ? undefined : Math.round(r.durationMs - r.responseStartMs));
+    case "UPSTREAM_HOST": return (r) => r.endpoint && addressText(r.endpoint.address);
+    case "UPSTREAM_CLUSTER": case "UPSTREAM_CLUSTER_RAW": return (r) => r.endpoint?.cluster;
+    case "UPSTREAM_REQUEST_ATTEMPT_COUNT": return (r) => r.attempts;
+    case "ROUTE_NAME": return (r) => routeName(r.plan?.origin);
+    case "GRPC_STATUS": return (r) => (r.grpcStatus === undefined ? undefined : (GRPC_NAMES[r.grpcStatus] ?? String(r.grpcStatus)));
+    case "GRPC_STATUS_NUMBER": return (r) => r.grpcStatus;
+    case "STREAM_ID": return (r) => r.requestId;
+    default: {
+      const party = ofParties(operator, o);
+      return (r) => party(r.facts.connection);
+    }
   }
-};
+}
 
-function ofParties(c: ConnectionFacts, operator: string, o: AccessLogOptions): string | undefined {
+function ofConnection(operator: string, o: AccessLogOptions): OperatorValue<ConnectionLine> {
   switch (operator) {
-    case "UPSTREAM_LOCAL_ADDRESS": return o.local;
-    case "DOWNSTREAM_LOCAL_ADDRESS": return formatSocketAddress(c.address);
-    case "DOWNSTREAM_REMOTE_ADDRESS": case "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": return formatSocketAddress(c.source);
-    case "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": return c.source.ip;
-    case "DOWNSTREAM_PEER_URI_SAN": return formatIdentity(c.peer);
-    case "HOSTNAME": return o.hostname;
-    case "CONNECTION_ID": return c.id;
-    default: return undefined;
+    case "START_TIME": return (c) => startTime(c.startedAt);
+    case "RESPONSE_CODE": return () => 0;
+    case "RESPONSE_FLAGS": return (c) => c.flag;
+    case "RESPONSE_CODE_DETAILS": return () => undefined;
+    case "CONNECTION_TERMINATION_DETAILS": return (c) => c.details || undefined;
+    case "UPSTREAM_TRANSPORT_FAILURE_REASON": return (c) => c.upstreamFailure;
+    case "BYTES_RECEIVED": return (c) => c.bytesReceived;
+    case "BYTES_SENT": return (c) => c.bytesSent;
+    case "DURATION": return (c) => Math.round(c.durationMs);
+    case "UPSTREAM_HOST": return (c) => c.upstreamHost;
+    case "UPSTREAM_CLUSTER": case "UPSTREAM_CLUSTER_RAW": return (c) => c.destinationName;
+    case "ROUTE_NAME": return (c) => routeName(c.route);
+    default: {
+      const party = ofParties(operator, o);
+      return (c) => party(c.facts);
+    }
+  }
+}
+
+function ofParties(operator: string, o: AccessLogOptions): OperatorValue<ConnectionFacts> {
+  switch (operator) {
+    case "UPSTREAM_LOCAL_ADDRESS": return () => o.local;
+    case "DOWNSTREAM_LOCAL_ADDRESS": return (c) => addressText(c.address);
+    case "DOWNSTREAM_REMOTE_ADDRESS": case "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": return (c) => addressText(c.source);
+    case "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": return (c) => c.source.ip;
+    case "DOWNSTREAM_PEER_URI_SAN": return (c) => formatIdentity(c.peer);
+    case "HOSTNAME": return () => o.hostname;
+    case "CONNECTION_ID": return (c) => c.id;
+    default: return () => undefined;
   }
 }
 
 /** As the client sent it; fields that were made here (the request's id, the original path) as they left. */
-function requestField(r: RequestRecord, name: string): string | undefined {
-  const { facts, outgoing } = r;
+function requestField(name: string): RequestValue {
   switch (name) {
-    case ":method": return facts.method || undefined;
-    case ":path": return (outgoing?.target ?? facts.target) || undefined;
-    case ":authority": case "host": return (outgoing?.authority ?? facts.authority) || undefined;
-    case ":scheme": return facts.scheme;
-    case "x-request-id": return r.requestId || undefined;
-    default: return fieldValue(facts.fields, name) ?? (outgoing === undefined ? undefined : fieldValue(outgoing.fields, name));
+    case ":method": return (r) => r.facts.method || undefined;
+    case ":path": return (r) => (r.outgoing?.target ?? r.facts.target) || undefined;
+    case ":authority": case "host": return (r) => (r.outgoing?.authority ?? r.facts.authority) || undefined;
+    case ":scheme": return (r) => r.facts.scheme;
+    case "x-request-id": return (r) => r.requestId || undefined;
+    default: return (r) => fieldValue(r.facts.fields, name) ?? (r.outgoing === undefined ? undefined : fieldValue(r.outgoing.fields, name));
   }
+}
+
+/** Addresses of connections and origins of routes are met again with every request: each becomes text once. */
+const addressTexts = new WeakMap<SocketAddress, string>();
+function addressText(address: SocketAddress): string {
+  let text = addressTexts.get(address);
+  if (text === undefined) addressTexts.set(address, (text = formatSocketAddress(address)));
+  return text;
 }
 
 /** `HTTPRoute shop/reviews rule 1 (canary)`, or the bare name of a VirtualService's rule, as Istio has it. */
 export function routeName(origin: RouteOrigin | undefined): string {
   if (origin === undefined) return "default";
+  let name = routeNames.get(origin);
+  if (name === undefined) routeNames.set(origin, (name = nameOfRoute(origin)));
+  return name;
+}
+const routeNames = new WeakMap<RouteOrigin, string>();
+
+function nameOfRoute(origin: RouteOrigin): string {
   if (origin.kind === "VirtualService") return origin.ruleName ?? `${origin.namespace}.${origin.name}.${origin.rule}`;
   return `${origin.namespace}.${origin.name}.${origin.ruleName ?? origin.rule}`;
 }

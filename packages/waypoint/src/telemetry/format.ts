@@ -1,9 +1,11 @@
-// Owns Envoy's access log format: command operators in text or JSON, compiled once, applied to a record's operator values.
+// Owns Envoy's access log format: command operators in text or JSON, compiled once to what reads their values off a record.
 import { err, ok, type Result } from "@ambit/core";
 
-/** Gives the value of an operator, or undefined for `-`. `argument` is what stands in parentheses. */
-export type OperatorSource = (operator: string, argument: string | undefined) => string | number | undefined;
-export type LineFormat = (source: OperatorSource) => string;
+/** Reads one value off a record; undefined: `-`. */
+export type OperatorValue<R> = (record: R) => string | number | undefined;
+/** What an operator reads; asked once, when a format is compiled. `argument` is what stands in parentheses. */
+export type Operators<R> = (operator: string, argument: string | undefined) => OperatorValue<R>;
+export type LineFormat<R> = (record: R) => string;
 
 /** Istio's default, one line of text. */
 export const DEFAULT_TEXT = '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%';
@@ -31,21 +33,21 @@ const FORMAT_MAX = 16_384;
 const FIELDS_MAX = 128;
 
 /** undefined: Istio's default of that encoding. A JSON format is an object of formats. Errors name the operator. */
-export function compileFormat(encoding: "text" | "json", format: string | undefined): Result<LineFormat, string> {
+export function compileFormat<R>(encoding: "text" | "json", format: string | undefined, operators: Operators<R>): Result<LineFormat<R>, string> {
   if (format !== undefined && format.length > FORMAT_MAX) return err(`the format has ${format.length} characters, at most ${FORMAT_MAX} are read`);
   if (encoding === "text") {
-    const compiled = compileText((format ?? DEFAULT_TEXT).replace(/\n$/, ""));
-    return compiled.ok ? ok((source) => textOf(compiled.value, source)) : compiled;
+    const compiled = compileText((format ?? DEFAULT_TEXT).replace(/\n$/, ""), operators);
+    return compiled.ok ? ok((record) => textOf(compiled.value, record)) : compiled;
   }
   const fields = format === undefined ? DEFAULT_JSON : parseFields(format);
   if (typeof fields === "string") return err(fields);
-  const parts: [string, readonly Part[]][] = [];
+  const parts: [string, readonly OperatorValue<R>[]][] = [];
   for (const [name, text] of Object.entries(fields)) {
-    const compiled = compileText(text);
+    const compiled = compileText(text, operators);
     if (!compiled.ok) return err(`${name}: ${compiled.error}`);
     parts.push([name, compiled.value]);
   }
-  return ok((source) => JSON.stringify(Object.fromEntries(parts.map(([name, list]) => [name, list.length === 1 ? (list[0]?.(source) ?? null) : textOf(list, source)]))));
+  return ok((record) => JSON.stringify(Object.fromEntries(parts.map(([name, list]) => [name, list.length === 1 ? (list[0]?.(record) ?? null) : textOf(list, record)]))));
 }
 
 function parseFields(format: string): Readonly<Record<string, string>> | string {
@@ -62,23 +64,21 @@ function parseFields(format: string): Readonly<Record<string, string>> | string 
   return bad === undefined ? (read as Record<string, string>) : `${bad[0]}: not a text`;
 }
 
-type Part = (source: OperatorSource) => string | number | undefined;
-
-function textOf(parts: readonly Part[], source: OperatorSource): string {
+function textOf<R>(parts: readonly OperatorValue<R>[], record: R): string {
   let line = "";
-  for (const part of parts) line += part(source) ?? "-";
+  for (const part of parts) line += part(record) ?? "-";
   return line;
 }
 
-function compileText(text: string): Result<readonly Part[], string> {
-  const parts: Part[] = [];
+function compileText<R>(text: string, operators: Operators<R>): Result<readonly OperatorValue<R>[], string> {
+  const parts: OperatorValue<R>[] = [];
   let at = 0;
   while (at < text.length) {
     const open = text.indexOf("%", at);
     if (open < 0) { parts.push(literal(text.slice(at))); break; }
     if (open > at) parts.push(literal(text.slice(at, open)));
     if (text[open + 1] === "%") { parts.push(literal("%")); at = open + 2; continue; }
-    const part = operatorAt(text, open);
+    const part = operatorAt(text, open, operators);
     if (!part.ok) return part;
     parts.push(part.value.part);
     at = part.value.end;
@@ -86,28 +86,31 @@ function compileText(text: string): Result<readonly Part[], string> {
   return ok(parts.length === 0 ? [literal("")] : parts);
 }
 
-const literal = (text: string): Part => () => text;
+const literal = (text: string) => (): string => text;
 const OPERATOR = /%([A-Z_]+)(?:\(([^()%]*)\))?(?::(\d{1,5}))?%/y;
 
-function operatorAt(text: string, at: number): Result<{ part: Part; end: number }, string> {
+function operatorAt<R>(text: string, at: number, operators: Operators<R>): Result<{ part: OperatorValue<R>; end: number }, string> {
   OPERATOR.lastIndex = at;
   const m = OPERATOR.exec(text);
   if (m === null) return err(`at ${at}: ${JSON.stringify(text.slice(at, at + 30))} is not %OPERATOR%, %OPERATOR(X)% or %OPERATOR(X):N%`);
   const [whole, name = "", argument, limit] = m;
   if (!OPERATORS.has(name)) return err(`%${name}% is not known`);
   if (WITH_ARGUMENT.has(name) !== (argument !== undefined) && name !== "START_TIME") return err(`%${name}% ${argument === undefined ? "needs the name of a header" : "takes no argument"}`);
-  const read = WITH_ARGUMENT.has(name) ? firstOf(name, argument ?? "") : (source: OperatorSource) => source(name, argument);
+  const read = WITH_ARGUMENT.has(name) ? firstOf(name, argument ?? "", operators) : operators(name, argument);
   if (limit === undefined) return ok({ part: read, end: at + whole.length });
   const max = Number(limit);
-  const part: Part = (source) => {
-    const value = read(source);
+  const part: OperatorValue<R> = (record) => {
+    const value = read(record);
     return typeof value === "string" ? value.slice(0, max) : value;
   };
   return ok({ part, end: at + whole.length });
 }
 
 /** `X?Y`: the second header where the first is missing. */
-function firstOf(name: string, argument: string): Part {
+function firstOf<R>(name: string, argument: string, operators: Operators<R>): OperatorValue<R> {
   const [main = "", otherwise] = argument.toLowerCase().split("?");
-  return otherwise === undefined ? (source) => source(name, main) : (source) => source(name, main) ?? source(name, otherwise);
+  const first = operators(name, main);
+  if (otherwise === undefined) return first;
+  const second = operators(name, otherwise);
+  return (record) => first(record) ?? second(record);
 }

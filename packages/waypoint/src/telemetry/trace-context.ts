@@ -49,17 +49,24 @@ function incoming(fields: Fields): Incoming {
 
 /** The request's fields with our span as the caller's: in the dialects it came with, W3C if it came with none. `tracestate` and baggage pass. */
 export function propagate(fields: Fields, context: TraceContext): string[] {
-  const out: string[] = [];
-  const has = (name: string): boolean => fieldValue(fields, name) !== undefined;
-  const multi = has("x-b3-traceid") || has("x-b3-sampled");
-  const single = has("b3");
+  let w3c = false;
+  let single = false;
+  let multi = false;
+  const out = fields.slice();
+  let kept = 0;
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? "";
-    if (name === "traceparent" || name === "b3" || (name.startsWith("x-b3-") && name !== "x-b3-flags")) continue;
-    out.push(name, fields[i + 1] ?? "");
+    if (name === "traceparent") w3c = true;
+    else if (name === "b3") single = true;
+    else if (name.startsWith("x-b3-") && name !== "x-b3-flags") multi ||= name === "x-b3-traceid" || name === "x-b3-sampled";
+    else {
+      out[kept++] = name;
+      out[kept++] = fields[i + 1] ?? "";
+    }
   }
+  out.length = kept;
   const flag = context.sampled ? "1" : "0";
-  if (has("traceparent") || (!multi && !single)) out.push("traceparent", `00-${context.traceId}-${context.spanId}-0${flag}`);
+  if (w3c || (!multi && !single)) out.push("traceparent", `00-${context.traceId}-${context.spanId}-0${flag}`);
   if (single) out.push("b3", `${context.traceId}-${context.spanId}-${flag}${context.parentId === undefined ? "" : `-${context.parentId}`}`);
   if (multi) {
     out.push("x-b3-traceid", context.traceId, "x-b3-spanid", context.spanId, "x-b3-sampled", flag);

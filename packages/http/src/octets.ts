@@ -22,8 +22,13 @@ for (let c = 0x21; c < 0x7f; c++) TARGET[c] = c === 0x23 ? 0 : 1;
 /** `String.fromCharCode` takes its octets as arguments: so many at a time. */
 const APPLY_MAX = 4096;
 
+/** What shells read into can make text by itself (node's Buffer): one call and no view, where the way below costs both. */
+interface Latin1Source { latin1Slice(from: number, to: number): string }
+const isLatin1Source = (bytes: Uint8Array): bytes is Uint8Array & Latin1Source => "latin1Slice" in bytes;
+
 /** Latin-1. */
 export function text(bytes: Uint8Array, from: number, to: number): string {
+  if (isLatin1Source(bytes)) return bytes.latin1Slice(from, to);
   if (to - from <= APPLY_MAX) return String.fromCharCode.apply(null, bytes.subarray(from, to) as unknown as number[]);
   let all = "";
   for (let i = from; i < to; i += APPLY_MAX) all += String.fromCharCode.apply(null, bytes.subarray(i, Math.min(to, i + APPLY_MAX)) as unknown as number[]);

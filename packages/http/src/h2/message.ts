@@ -1,9 +1,7 @@
 // Owns the rules for field blocks (RFC 9113 §8): pseudo-fields, allowed octets, connection-specific fields, content length.
 import type { Fields } from "../hpack/decoder.ts";
-import { isFieldValue } from "../octets.ts";
+import { isFieldValue, NAME, TARGET } from "../octets.ts";
 
-/** RFC 9110 token in lower case. */
-const NAME = /^[!#$%&'*+\-.^_`|~0-9a-z]+$/;
 /** §8.2.2: they speak about a connection of HTTP/1. */
 const CONNECTION_SPECIFIC = new Set(["connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"]);
 /** Digits a content length may have: beyond 2^53 nothing can be counted. */
@@ -20,46 +18,84 @@ interface MessageHead {
 
 export type HeadResult = { readonly head: MessageHead } | { readonly malformed: string };
 
-const REQUEST_PSEUDO = new Set([":method", ":scheme", ":authority", ":path"]);
-const EXTENDED_PSEUDO = new Set([...REQUEST_PSEUDO, ":protocol"]);
+/** RFC 9110 token in lower case. */
+function isName(name: string): boolean {
+  for (let i = 0; i < name.length; i++) {
+    const c = name.charCodeAt(i);
+    if (NAME[c] !== c) return false;
+  }
+  return name !== "";
+}
+
+/** RFC 9110 token without small letters. */
+function isMethod(method: string): boolean {
+  for (let i = 0; i < method.length; i++) {
+    const c = method.charCodeAt(i);
+    const lower = NAME[c] ?? 0;
+    if (lower === 0 || (lower === c && c >= 97 && c <= 122)) return false;
+  }
+  return method !== "";
+}
+
+function isPath(path: string): boolean {
+  for (let i = 0; i < path.length; i++) if (TARGET[path.charCodeAt(i)] !== 1) return false;
+  return true;
+}
 
 /** The first block of a request. A CONNECT may come without `:authority`: that is answered, not reset. `extended`: we said that we take RFC 8441. */
 export function requestHead(fields: Fields, extended: boolean): HeadResult {
-  const seen = new Map<string, string>();
-  const regular = pseudoFields(fields, extended ? EXTENDED_PSEUDO : REQUEST_PSEUDO, seen);
-  if (typeof regular === "string") return { malformed: regular };
-  const method = seen.get(":method");
-  if (method === undefined || !/^[!#$%&'*+\-.^_`|~0-9A-Z]+$/.test(method)) return { malformed: ":method is missing or not a token in upper case" };
-  const scheme = seen.get(":scheme");
-  const path = seen.get(":path");
-  const protocol = seen.get(":protocol");
-  if (protocol !== undefined && (method !== "CONNECT" || !NAME.test(protocol.toLowerCase()) || seen.get(":authority") === undefined))
+  let method: string | undefined;
+  let scheme: string | undefined;
+  let authority: string | undefined;
+  let path: string | undefined;
+  let protocol: string | undefined;
+  let i = 0;
+  for (; i + 1 < fields.length && fields[i]?.startsWith(":"); i += 2) {
+    const name = fields[i] ?? "";
+    const value = fields[i + 1] ?? "";
+    if (!isFieldValue(value)) return { malformed: `${printable(name)} has octets that are not allowed` };
+    let before: string | undefined;
+    switch (name) {
+      case ":method": before = method; method = value; break;
+      case ":scheme": before = scheme; scheme = value; break;
+      case ":authority": before = authority; authority = value; break;
+      case ":path": before = path; path = value; break;
+      case ":protocol":
+        if (!extended) return notAllowed(name);
+        before = protocol;
+        protocol = value;
+        break;
+      default: return notAllowed(name);
+    }
+    if (before !== undefined) return { malformed: `pseudo-field ${name} comes twice` };
+  }
+  if (method === undefined || !isMethod(method)) return { malformed: ":method is missing or not a token in upper case" };
+  if (protocol !== undefined && (method !== "CONNECT" || !isName(protocol.toLowerCase()) || authority === undefined))
     return { malformed: ":protocol is not a token, or not of a CONNECT with :authority" };
   if (method === "CONNECT" && protocol === undefined) {
     if (scheme !== undefined || path !== undefined) return { malformed: "CONNECT with :scheme or :path" };
   } else {
     if (scheme === undefined || scheme === "" || path === undefined) return { malformed: ":scheme or :path is missing" };
     if (!(path.startsWith("/") || (path === "*" && method === "OPTIONS"))) return { malformed: ":path is neither absolute nor * of OPTIONS" };
-    if (/[^\x21-\x7e]|#/.test(path)) return { malformed: ":path has a blank, a fragment or an octet beyond ASCII" };
+    if (!isPath(path)) return { malformed: ":path has a blank, a fragment or an octet beyond ASCII" };
   }
-  return regularFields(fields, regular, { method, status: 0, contentLength: -1 });
+  return regularFields(fields, i, method, 0);
 }
 
-const RESPONSE_PSEUDO = new Set([":status"]);
+const notAllowed = (name: string): HeadResult => ({ malformed: `pseudo-field ${printable(name)} is not allowed here` });
 
 /** The first block of a response, or an informational one. */
 export function responseHead(fields: Fields): HeadResult {
-  const seen = new Map<string, string>();
-  const regular = pseudoFields(fields, RESPONSE_PSEUDO, seen);
-  if (typeof regular === "string") return { malformed: regular };
-  const status = seen.get(":status") ?? "";
-  if (!/^[1-5]\d\d$/.test(status) || status === "101") return { malformed: `:status is ${JSON.stringify(status)}` };
-  return regularFields(fields, regular, { method: "", status: Number(status), contentLength: -1 });
+  const status = fields[1] ?? "";
+  if (fields[0] !== ":status") return fields[0]?.startsWith(":") === true ? notAllowed(fields[0]) : { malformed: ":status is missing" };
+  if (fields[2] === ":status") return { malformed: "pseudo-field :status comes twice" };
+  if (!/^[1-5]\d\d$/.test(status) || status === "101") return { malformed: `:status is ${JSON.stringify(status.slice(0, PRINTED_MAX))}` };
+  return regularFields(fields, 2, "", Number(status));
 }
 
 /** Trailers: no pseudo-fields at all. Returns why they are malformed. */
 export function trailersProblem(fields: Fields): string | undefined {
-  const result = regularFields(fields, 0, { method: "", status: 0, contentLength: -1 });
+  const result = regularFields(fields, 0, "", 0);
   return "malformed" in result ? result.malformed : undefined;
 }
 
@@ -69,33 +105,19 @@ export function fieldValue(fields: Fields, name: string): string | undefined {
   return undefined;
 }
 
-/** Reads leading pseudo-fields into `seen`; returns where regular fields begin, or what is wrong. */
-function pseudoFields(fields: Fields, allowed: ReadonlySet<string>, seen: Map<string, string>): number | string {
-  let i = 0;
-  for (; i + 1 < fields.length && fields[i]?.startsWith(":"); i += 2) {
-    const name = fields[i] ?? "";
-    const value = fields[i + 1] ?? "";
-    if (!allowed.has(name)) return `pseudo-field ${printable(name)} is not allowed here`;
-    if (seen.has(name)) return `pseudo-field ${name} comes twice`;
-    if (!isFieldValue(value)) return `${name} has octets that are not allowed`;
-    seen.set(name, value);
-  }
-  return i;
-}
-
-function regularFields(fields: Fields, from: number, head: MessageHead): HeadResult {
+function regularFields(fields: Fields, from: number, method: string, status: number): HeadResult {
   let contentLength = -1;
   for (let i = from; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? "";
     const value = fields[i + 1] ?? "";
-    if (!NAME.test(name)) return { malformed: `field name ${printable(name)} is not a lower-case token, or a pseudo-field out of place` };
+    if (!isName(name)) return { malformed: `field name ${printable(name)} is not a lower-case token, or a pseudo-field out of place` };
     if (!isFieldValue(value)) return { malformed: `${name} has octets that are not allowed` };
     if (CONNECTION_SPECIFIC.has(name) || (name === "te" && value !== "trailers")) return { malformed: `connection-specific field ${name}` };
     if (name !== "content-length") continue;
     if (!CONTENT_LENGTH.test(value) || (contentLength !== -1 && contentLength !== Number(value))) return { malformed: "bad content-length" };
     contentLength = Number(value);
   }
-  return { head: { ...head, contentLength } };
+  return { head: { method, status, contentLength } };
 }
 
 const PRINTED_MAX = 60;

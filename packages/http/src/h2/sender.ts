@@ -44,6 +44,10 @@ export class Sender<C> {
   headers(id: number, fields: Fields, endStream: boolean): void {
     const block = this.#encoder.encode(fields);
     const size = this.peer.maxFrameSize;
+    if (block.length <= size) {
+      this.output.header(block.length, FrameType.HEADERS, (endStream ? Flag.END_STREAM : 0) | Flag.END_HEADERS, id);
+      return this.output.copy(block);
+    }
     let at = Math.min(size, block.length);
     this.output.header(at, FrameType.HEADERS, (endStream ? Flag.END_STREAM : 0) | (at === block.length ? Flag.END_HEADERS : 0), id);
     this.output.copy(block.subarray(0, at));

@@ -2,15 +2,13 @@
 import { DynamicTable, ENTRY_OVERHEAD } from "./dynamic-table.ts";
 import { decodeHuffman, TOO_LONG } from "./huffman.ts";
 import { STATIC_ENTRIES, staticNames, staticValues } from "./static-table.ts";
+import { text } from "../octets.ts";
 
 /** Names and values in turn: `[name, value, name, value, …]`, latin-1. */
 export type Fields = readonly string[];
 
 /** Integers in a block count octets or entries; 2^28 is beyond every bound we have and safe in 32 bits. */
 const INTEGER_MAX = 1 << 28;
-/** `String.fromCharCode` takes its octets as arguments: so many at a time. */
-const APPLY_MAX = 4096;
-
 /** The block does not follow RFC 7541: the connection cannot go on (COMPRESSION_ERROR). */
 export class HpackError extends Error {
   override readonly name = "HpackError";
@@ -115,19 +113,13 @@ export class HpackDecoder {
     const from = this.#at;
     if (length > this.#end - from) throw new HpackError("string runs beyond its block");
     this.#at = from + length;
-    if (!huffman) return latin1(this.#bytes, from, from + length);
+    if (!huffman) return text(this.#bytes, from, from + length);
     const most = Math.floor((length * 8) / 5); // the shortest code has 5 bits
     if (this.#scratch.length < most) this.#scratch = new Uint8Array(most);
     const decoded = decodeHuffman(this.#bytes, from, from + length, this.#scratch, most);
     if (decoded < 0) throw new HpackError(decoded === TOO_LONG ? "defect: Huffman bound" : "bad Huffman code or padding");
-    return latin1(this.#scratch, 0, decoded);
+    return text(this.#scratch, 0, decoded);
   }
 }
 
 const EMPTY = new Uint8Array(0);
-
-function latin1(bytes: Uint8Array, from: number, to: number): string {
-  let text = "";
-  for (let i = from; i < to; i += APPLY_MAX) text += String.fromCharCode.apply(null, bytes.subarray(i, Math.min(to, i + APPLY_MAX)) as unknown as number[]);
-  return text;
-}

@@ -17,6 +17,12 @@ const UNIQUE = new Set([":path", "content-length", "date", "etag", "forwarded", 
 /** Secrets: marked never-indexed for every hop (RFC 7541 §7.1.3). */
 const SECRET = new Set(["authorization", "proxy-authorization", "cookie"]);
 
+/** What is known of a name before any message: its index in the static table (0: none), the values that it has there, and how its values are treated. */
+interface KnownName { readonly index: number; readonly values: ReadonlyMap<string, number> | undefined; readonly unique: boolean; readonly secret: boolean }
+const knownName = (name: string): KnownName => ({ index: staticNameIndex.get(name) ?? 0, values: staticFieldIndex.get(name), unique: UNIQUE.has(name), secret: SECRET.has(name) });
+const KNOWN: ReadonlyMap<string, KnownName> = new Map([...staticNameIndex.keys(), ...UNIQUE, ...SECRET].map((name) => [name, knownName(name)]));
+const ORDINARY = knownName("");
+
 export class HpackEncoder {
   readonly #table: DynamicTable;
   /** name → value → sequence number of the newest such entry; the same for names alone. */
@@ -58,23 +64,37 @@ export class HpackEncoder {
 
   #field(name: string, value: string): void {
     this.#room(name.length + value.length + FIELD_OVERHEAD);
+    const known = KNOWN.get(name) ?? ORDINARY;
+    const fixed = known.values?.get(value);
+    if (fixed !== undefined) return this.#integer(0x80, 7, fixed);
+    if (known.secret || known.unique) return this.#plain(name, value, known);
     const sequence = this.#byField.get(name)?.get(value);
-    const index = staticFieldIndex.get(name)?.get(value) ?? (sequence === undefined ? undefined : STATIC_ENTRIES + 1 + this.#table.positionOf(sequence));
-    if (index !== undefined) return this.#integer(0x80, 7, index);
-    const nameSequence = this.#byName.get(name);
-    const nameIndex = staticNameIndex.get(name) ?? (nameSequence === undefined ? 0 : STATIC_ENTRIES + 1 + this.#table.positionOf(nameSequence));
-    const indexed = !UNIQUE.has(name) && !SECRET.has(name) && entrySize(name, value) <= this.#table.capacity * INDEX_PART_MAX;
-    if (indexed) this.#integer(0x40, 6, nameIndex);
-    else this.#integer(SECRET.has(name) ? 0x10 : 0, 4, nameIndex);
-    if (nameIndex === 0) this.#text(name);
-    this.#text(value);
-    if (!indexed) return;
+    if (sequence !== undefined) return this.#integer(0x80, 7, STATIC_ENTRIES + 1 + this.#table.positionOf(sequence));
+    if (entrySize(name, value) > this.#table.capacity * INDEX_PART_MAX) return this.#plain(name, value, known);
+    const index = this.#nameIndex(name, known);
+    this.#integer(0x40, 6, index);
+    if (index === 0) this.#shortest(name);
+    this.#shortest(value);
     const inserted = this.#table.nextSequence;
     if (!this.#table.insert(name, value)) return;
     const values = this.#byField.get(name);
     if (values === undefined) this.#byField.set(name, new Map([[value, inserted]]));
     else values.set(value, inserted);
     this.#byName.set(name, inserted);
+  }
+
+  /** Not for the table. It will never be met again, so the time for a shorter form is not worth the octets. */
+  #plain(name: string, value: string, known: KnownName): void {
+    const index = this.#nameIndex(name, known);
+    this.#integer(known.secret ? 0x10 : 0, 4, index);
+    if (index === 0) this.#text(name);
+    this.#text(value);
+  }
+
+  #nameIndex(name: string, known: KnownName): number {
+    if (known.index > 0) return known.index;
+    const sequence = this.#byName.get(name);
+    return sequence === undefined ? 0 : STATIC_ENTRIES + 1 + this.#table.positionOf(sequence);
   }
 
   #integer(pattern: number, prefixBits: number, value: number): void {
@@ -89,15 +109,19 @@ export class HpackEncoder {
     this.#scratch[this.#at++] = rest;
   }
 
-  #text(text: string): void {
+  #shortest(text: string): void {
     const short = huffmanLength(text);
-    if (short < text.length) {
-      this.#integer(0x80, 7, short);
-      this.#at = encodeHuffman(text, this.#scratch, this.#at);
-      return;
-    }
+    if (short >= text.length) return this.#text(text);
+    this.#integer(0x80, 7, short);
+    this.#at = encodeHuffman(text, this.#scratch, this.#at);
+  }
+
+  #text(text: string): void {
     this.#integer(0, 7, text.length);
-    for (let i = 0; i < text.length; i++) this.#scratch[this.#at++] = text.charCodeAt(i);
+    const b = this.#scratch;
+    let at = this.#at;
+    for (let i = 0; i < text.length; i++) b[at++] = text.charCodeAt(i);
+    this.#at = at;
   }
 
   #room(octets: number): void {

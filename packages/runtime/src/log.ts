@@ -4,6 +4,9 @@ import { formatRecord, type LogFormat } from "./log-format.ts";
 
 export const LEVELS = ["error", "warn", "info", "debug", "trace"] as const;
 export type Level = (typeof LEVELS)[number];
+/** As a limit: nothing is said. */
+const OFF = "off";
+type Limit = Level | typeof OFF;
 export type Fields = Readonly<Record<string, unknown>>;
 
 export interface Logger {
@@ -18,9 +21,9 @@ export interface Logger {
 
 /** Levels can change while the process runs: one object shared by every logger of a process. */
 export class LogLevels {
-  #base: Level;
+  #base: Limit;
   readonly #initial: string;
-  #byScope = new Map<string, Level>();
+  #byScope = new Map<string, Limit>();
 
   constructor(filter = "info") {
     this.#initial = filter;
@@ -31,13 +34,13 @@ export class LogLevels {
 
   /** `level` or `scope=level,scope=level,level`. Returns a problem text and changes nothing if any part is unknown. */
   set(filter: string): string | undefined {
-    let base: Level = this.#base;
-    const byScope = new Map<string, Level>();
+    let base: Limit = this.#base;
+    const byScope = new Map<string, Limit>();
     for (const part of filter.split(",")) {
       // Istio's help says `scope:level`, its parser wants `scope=level`: both are meant.
       const [left, right] = part.split(/[=:]/, 2).map((s) => s.trim());
       const level = right ?? left ?? "";
-      if (!isLevel(level)) return `unknown log level "${level}" in "${filter}": use ${LEVELS.join(", ")} or scope=level`;
+      if (!isLevel(level) && level !== OFF) return `unknown log level "${level}" in "${filter}": use ${LEVELS.join(", ")}, ${OFF} or scope=level`;
       if (right === undefined) base = level;
       else byScope.set(left ?? "", level);
     }
@@ -56,7 +59,7 @@ export class LogLevels {
 
   enabled(scope: string, level: Level): boolean {
     const limit = this.#byScope.get(scope) ?? this.#base;
-    return LEVELS.indexOf(level) <= LEVELS.indexOf(limit);
+    return limit !== OFF && LEVELS.indexOf(level) <= LEVELS.indexOf(limit);
   }
 }
 

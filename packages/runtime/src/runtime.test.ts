@@ -61,6 +61,8 @@ describe("logs", () => {
     assert.equal(new LogLevels("info,xds:debug").toString(), "xds=debug,info");
     assert.match(levels.set("xds=loud") ?? "", /unknown log level "loud"/);
     assert.ok(levels.enabled("xds", "debug"));
+    assert.equal(levels.set("xds=off,error"), undefined);
+    assert.ok(!levels.enabled("xds", "error") && levels.enabled("other", "error"));
     levels.reset();
     assert.equal(levels.toString(), "warn");
   });

@@ -27,7 +27,7 @@ describe("two traffic threads", function () {
     server = await city.pod("server", "10.77.0.2");
     city.put({ workload: wirePod("client", "10.77.0.1") }, { service: svc("web", "10.96.0.1") }, { workload: wirePod("server", "10.77.0.2", { services: member("web") }) });
     await city.listen(server, 8080, (socket) => socket.pipe(socket));
-    await city.startZtunnel({ ZTUNNEL_WORKER_THREADS: "2", RUST_LOG: "warn,access=error,ztunnel=info" });
+    await city.startZtunnel({ ZTUNNEL_WORKER_THREADS: "2", RUST_LOG: "warn,access=off,ztunnel=info" });
     await city.connected();
     for (const pod of [client, server]) assert.equal(await city.add(pod), "");
     assert.equal(await city.snapshotSent(), "");

@@ -98,6 +98,8 @@ describe("kill -9 of each part under 200 new connections a second", function () 
     const said = await recovered(done);
     assert.deepEqual(requests(said, at).filter((s) => s.ok !== true).slice(0, 5), [], "no request failed");
     assert.ok(requests(said, at).length > 500);
+    for (const pod of (await lab.client.list<Pod>(KINDS.pods, "istio-system")).items.filter((p) => p.metadata.labels?.["app"] === "ztunnel"))
+      assert.match(await lab.kubectl("-n", "istio-system", "logs", pod.metadata.name), /"listeners taken over"/, "the last one has its predecessor's sockets");
   });
 
   it("afterwards policy is still enforced", async () => {

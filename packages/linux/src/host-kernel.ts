@@ -1,10 +1,12 @@
-// Owns the real kernel behind the Kernel seam. The only file that touches Node's private `_handle.fd`.
+// Owns the real kernel behind the Kernel seam.
 import { createSocket, type Socket as DatagramSocket } from "node:dgram";
 import { spawn } from "node:child_process";
+import { fstatSync } from "node:fs";
 import { createServer, Socket } from "node:net";
 import { familyOf, parseIp, type SocketAddress } from "@ambit/core";
 import { C, check, sys } from "./ffi.ts";
-import type { DialOptions, Kernel, ListenOptions, Netns } from "./kernel.ts";
+import { fdOf } from "./handle.ts";
+import type { DialOptions, Kernel, ListenOptions, Netns, StreamListenerFacts } from "./kernel.ts";
 import { adoptNetns, insideNetns, openNetns } from "./netns.ts";
 import { decodeSockaddr, encodeSockaddr, SOCKADDR_MAX } from "./sockaddr.ts";
 
@@ -35,6 +37,7 @@ export const hostKernel: Kernel = {
     return server;
   },
   bindStream: (ns, at, options) => boundSocket(ns, at, C.SOCK_STREAM, options),
+  streamListener,
   bindDatagram(ns, at, options): DatagramSocket {
     const fd = boundSocket(ns, at, C.SOCK_DGRAM, options);
     const socket = createSocket(familyOf(at.ip) === 6 ? "udp6" : "udp4");
@@ -95,7 +98,8 @@ function boundSocket(ns: Netns | undefined, at: SocketAddress, type: number, opt
     const v6 = familyOf(at.ip) === 6;
     const fd = check(sys.socket(v6 ? C.AF_INET6 : C.AF_INET, type | C.SOCK_NONBLOCK | C.SOCK_CLOEXEC, 0), "socket");
     try {
-      setOption(fd, C.SOL_SOCKET, C.SO_REUSEADDR);
+      // "Any port" must be one that nobody has: two datagram sockets that both allow it would be given the same one.
+      if (at.port !== 0) setOption(fd, C.SOL_SOCKET, C.SO_REUSEADDR);
       if (options.reusePort === true) setOption(fd, C.SOL_SOCKET, C.SO_REUSEPORT);
       if (options.mark !== undefined) setOption(fd, C.SOL_SOCKET, C.SO_MARK, options.mark);
       if (v6) setOption(fd, C.SOL_IPV6, C.IPV6_V6ONLY, 0);
@@ -156,9 +160,25 @@ function originalDestinationOf(fd: number, level: number, name: number): SocketA
   return sys.getsockopt(fd, level, name, answer, answerSize) < 0 ? undefined : decodeSockaddr(answer);
 }
 
-function fdOf(socket: Socket): number | undefined {
-  const handle = (socket as { _handle?: { fd?: unknown } | null })._handle;
-  return typeof handle?.fd === "number" && handle.fd >= 0 ? handle.fd : undefined;
+function streamListener(fd: number): StreamListenerFacts | undefined {
+  if (option(fd, C.SOL_SOCKET, C.SO_TYPE) !== C.SOCK_STREAM || option(fd, C.SOL_SOCKET, C.SO_ACCEPTCONN) !== 1) return undefined;
+  const address = Buffer.alloc(SOCKADDR_MAX);
+  if (sys.getsockname(fd, address, int32(SOCKADDR_MAX)) < 0) return undefined;
+  const local = decodeSockaddr(address);
+  const netns = sys.ioctlNumber(fd, C.SIOCGSKNS, 0);
+  if (netns < 0) return undefined;
+  const netnsInode = fstatSync(netns, { bigint: true }).ino;
+  sys.close(netns);
+  if (local === undefined) return undefined;
+  return {
+    local, netnsInode, transparent: option(fd, C.SOL_IP, C.IP_TRANSPARENT) === 1, reusePort: option(fd, C.SOL_SOCKET, C.SO_REUSEPORT) === 1,
+    mark: option(fd, C.SOL_SOCKET, C.SO_MARK) ?? 0,
+  };
+}
+
+function option(fd: number, level: number, name: number): number | undefined {
+  const value = Buffer.alloc(4);
+  return sys.getsockopt(fd, level, name, value, int32(4)) < 0 ? undefined : value.readInt32LE(0);
 }
 
 function setOption(fd: number, level: number, name: number, value = 1): void {

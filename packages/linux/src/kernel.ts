@@ -21,6 +21,16 @@ export interface ListenOptions {
   readonly backlog?: number;
 }
 
+/** What a descriptor from elsewhere is, as the kernel says. */
+export interface StreamListenerFacts {
+  readonly local: SocketAddress;
+  /** Of the namespace that it listens in, see Netns. */
+  readonly netnsInode: bigint;
+  readonly transparent: boolean;
+  readonly reusePort: boolean;
+  readonly mark: number;
+}
+
 export interface DialOptions {
   readonly mark?: number;
   /** Source address to keep (port 0): needs `transparent` when it is not local. */
@@ -48,6 +58,8 @@ export interface Kernel {
   listen(ns: Netns | undefined, at: SocketAddress, options: ListenOptions): Server;
   /** A bound stream descriptor in `ns`, not listening yet: for engines of their own. The caller closes it. */
   bindStream(ns: Netns | undefined, at: SocketAddress, options: ListenOptions): number;
+  /** Undefined when it is no listening TCP socket, or the kernel does not tell. */
+  streamListener(fd: number): StreamListenerFacts | undefined;
   bindDatagram(ns: Netns | undefined, at: SocketAddress, options: ListenOptions): DatagramSocket;
   /** From now on the other sockets of its SO_REUSEPORT group get what is sent to its address. What waits in it can be read, and it can answer. */
   retireDatagram(socket: DatagramSocket): void;

@@ -436,6 +436,48 @@ describe("ztunnel on network namespaces", function () {
       await drained;
       assert.equal(city.ztunnel, next);
     });
+    /** Port and inode of what listens in a pod. */
+    const listening = async (pod: CityPod): Promise<string[]> => {
+      const lines = await hostKernel.run(pod.netns, ["cat", "/proc/net/tcp6", "/proc/net/tcp"]);
+      return [...lines.matchAll(/^ *\d+: \w+:(\w{4}) \w+:0000 0A (?:\S+ +){5}(\d+) /gm)].map((m) => `${parseInt(m[1] ?? "", 16)} ${m[2]}`).filter((l) => l.startsWith("150")).sort();
+    };
+    it("successors listen on the very sockets of their predecessors, however many threads either has", async function () {
+      this.timeout(60_000); // threads start slowly on a loaded machine
+      for (const threads of [1, 1, 2, 1]) {
+        const before = await listening(client);
+        const old = city.ztunnel;
+        await city.startZtunnel({ CONNECTION_TERMINATION_DEADLINE: "60s", ZTUNNEL_WORKER_THREADS: String(threads), RUST_LOG: "off,ztunnel=info" });
+        await city.connectedAgain();
+        for (const pod of [client, server, bob]) assert.equal(await city.add(pod), "");
+        assert.equal(await city.snapshotSent(), "");
+        await city.line((l) => l["msg"] === "ready");
+        await old.drain();
+        const after = await listening(client);
+        assert.deepEqual(before.filter((l) => !after.includes(l)), [], "none was closed");
+        // Three ports, and names at two addresses; a thread that got none of a port made its own.
+        assert.equal(after.length, Math.max(before.length, 2 + 3 * threads));
+        const socket = await city.dial(client, "10.96.0.1:80");
+        socket.end();
+        assert.equal(await readAll(socket), "hello 10.77.0.1\n");
+        city.lines.length = 0;
+      }
+    });
+    it("without a hand-over a successor binds beside its predecessor", async () => {
+      const before = await listening(client);
+      const old = city.ztunnel;
+      await city.startZtunnel({ CONNECTION_TERMINATION_DEADLINE: "60s", AMBIT_HANDOVER: "off" });
+      await city.connectedAgain();
+      for (const pod of [client, server, bob]) assert.equal(await city.add(pod), "");
+      assert.equal(await city.snapshotSent(), "");
+      await city.line((l) => l["msg"] === "ready");
+      assert.ok((await listening(client)).length > before.length);
+      await old.drain();
+      const after = await listening(client);
+      assert.deepEqual(after.filter((l) => before.includes(l)), []);
+      const socket = await city.dial(client, "10.96.0.1:80");
+      socket.end();
+      assert.equal(await readAll(socket), "hello 10.77.0.1\n");
+    });
     it("no question about a name is lost when a predecessor ends: those that nobody read yet are answered too", async () => {
       const old = city.ztunnel;
       await city.startZtunnel({ CONNECTION_TERMINATION_DEADLINE: "60s" });
@@ -446,7 +488,7 @@ describe("ztunnel on network namespaces", function () {
       // The kernel gives each port to one of the two: with so many, both have some.
       const asking = Array.from({ length: 64 }, () => hostKernel.bindDatagram(client.netns, { ip: ip("0.0.0.0"), port: 0 }, {}));
       try {
-        const answers = asking.map((socket) => once(socket, "message", { signal: AbortSignal.timeout(4_000) }).then(() => "answered", () => "lost"));
+        const answers = asking.map((socket) => once(socket, "message", { signal: AbortSignal.timeout(8_000) }).then(() => "answered", () => "lost"));
         await Promise.all(asking.map((socket) => new Promise((sent) => socket.send(query("web"), 53, "10.77.0.3", sent))));
         // The questions are in the kernel's queues, and our event loop has not turned since.
         await old.drain();

@@ -15,8 +15,10 @@ import { watchTrust } from "./trust-watch.ts";
 import { adjustHeap } from "./heap.ts";
 import { nameServers } from "./dns/forward.ts";
 import { localBatches } from "./local.ts";
+import { Handover } from "./pod/handover.ts";
 import { PodManager, type RunningPod } from "./pod/manager.ts";
 import { PodProxies } from "./pod/pod-proxies.ts";
+import { startPod } from "./pod/start-pod.ts";
 import type { ProxyPorts } from "./proxy/pod-context.ts";
 import { Connections } from "./proxy/connections.ts";
 import { createNeeds } from "./proxy/needs.ts";
@@ -131,21 +133,13 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   void informed.then(() => { heap ??= adjustHeap(clock); stateReady(); });
 
   await warmThreadPool();
+  const handover = new Handover({ path: config.handoverSocket, kernel, clock, log: log.child("pods") });
   const followAgent = (): PodManager => new PodManager({
     socketPath: config.podSocket, kernel, clock, random, log: log.child("pods"),
-    start: async (uid, info, netns) => {
-      await crew?.start(uid, info, netns);
-      try {
-        const pod = await pods.start(uid, info, netns);
-        return { ...pod, stop: () => { crew?.stop(uid); pod.stop(); } };
-      } catch (error) {
-        crew?.stop(uid);
-        throw error;
-      }
-    },
+    start: (uid, info, netns) => startPod({ handover, crew, pods }, uid, info, netns),
     onSettled: (settled) => {
       if (!settled) podsReady ??= readiness.waitFor("workload proxy manager");
-      else { podsReady?.(); podsReady = undefined; }
+      else { handover.settled(); podsReady?.(); podsReady = undefined; }
     },
   });
   // Not before we know the mesh: whoever says hello gets the pods, and half of the new connections of a predecessor that serves them well.
@@ -168,6 +162,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
       readiness.waitFor("draining");
       ending = true;
       manager?.close();
+      await handover.close();
       log.info("draining", { connections: connections.size, deadline_ms: config.drainMs });
       await Promise.all([pods.drain(config.drainMs, clock, connections), crew?.drain(config.drainMs)]);
       stopRotations?.();

@@ -1,5 +1,6 @@
 // Owns the environment of ztunnel: Istio's variables, read once, refused where we could not honour them.
 import { availableParallelism } from "node:os";
+import { dirname, join } from "node:path";
 import { parseSocketAddress, type Ip, type SocketAddress } from "@ambit/core";
 import type { PodInfo } from "@ambit/proxy/state";
 import { env, LOG_FORMATS, parseDuration, readEnv, type LogFormat } from "@ambit/runtime";
@@ -10,6 +11,7 @@ export const SCHEMA = {
   localPath: env.string("LOCAL_XDS_PATH", "", "file with workloads, services and policies, in the shape of the dump"),
   localText: env.string("LOCAL_XDS", "", "the same, as text"),
   podSocket: env.string("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock", "socket of the node agent"),
+  handover: env.string("AMBIT_HANDOVER", "auto", "socket over which a successor on the node gets the listening sockets; `auto`: beside the agent's, `off`: none"),
   portReuse: env.boolean("INPOD_PORT_REUSE", true, "SO_REUSEPORT, so that an old and a new ztunnel overlap"),
   packetMark: env.integer("PACKET_MARK", 0x539, "mark of every socket of ours", 1, 0xffffffff),
   ipv6: env.boolean("IPV6_ENABLED", true, "listen dual-stack"),
@@ -77,6 +79,8 @@ export interface Config {
   /** false: the local configuration is all there is. */
   readonly followXds: boolean;
   readonly podSocket: string;
+  /** Undefined: listening sockets are neither taken over nor handed over. */
+  readonly handoverSocket: string | undefined;
   readonly portReuse: boolean;
   readonly packetMark: number;
   readonly ipv6: boolean;
@@ -146,7 +150,7 @@ export function readConfig(source: Environment): Config {
   return Object.freeze({
     withoutEffect: WITHOUT_EFFECT.filter((name) => (source[name] ?? "") !== ""),
     dedicated: dedicatedTo(e.mode, e.workloadInfo), local: localSource(e.localPath, e.localText), followXds: e.xdsAddress !== "" || (e.localPath === "" && e.localText === ""),
-    podSocket: e.podSocket, portReuse: e.portReuse, packetMark: e.packetMark, ipv6: e.ipv6,
+    podSocket: e.podSocket, handoverSocket: e.handover === "off" ? undefined : e.handover === "auto" ? join(dirname(e.podSocket), "ambit-handover.sock") : e.handover, portReuse: e.portReuse, packetMark: e.packetMark, ipv6: e.ipv6,
     clusterId: e.clusterId || e.clusterIdShort, network: e.network, nodeName: e.nodeName,
     podName: e.podName, podNamespace: e.podNamespace, instanceIp: e.instanceIp || undefined, serviceAccount: e.serviceAccount,
     xds: { address: xdsAddress, roots: e.xdsRootCa, token: e.authToken, altHostname: e.altXdsHostname || undefined, headers: headers(source, "XDS_HEADER_") },

@@ -18,6 +18,8 @@ export interface TcpConnection extends ByteStream {
 }
 
 export interface DescriptorListener {
+  /** As it was given; -1 when closed. */
+  readonly fd: number;
   readonly local: SocketAddress | undefined;
   /** No new connections. */
   close(): void;
@@ -51,7 +53,8 @@ function listenWithHandle(binding: TcpBinding, fd: number, backlog: number, acce
   must(handle.listen(backlog), "listen");
   const at: { address?: string; port?: number } = {};
   must(handle.getsockname(at), "getsockname");
-  return { local: address(at.address, at.port), close: () => handle.close(() => undefined) };
+  let open = fd;
+  return { get fd() { return open; }, local: address(at.address, at.port), close: () => { open = -1; handle.close(() => undefined); } };
 }
 
 function connectWithHandle(binding: TcpBinding, fd: number, to: SocketAddress, signal: ConnectSignal): Promise<TcpConnection> {
@@ -88,7 +91,8 @@ function listenWithNet(fd: number, accepted: (connection: TcpConnection) => void
   server.on("error", failed);
   server.listen({ fd });
   const at = server.address();
-  return { local: at === null || typeof at === "string" ? undefined : address(at.address, at.port), close: () => server.close() };
+  let open = fd;
+  return { get fd() { return open; }, local: at === null || typeof at === "string" ? undefined : address(at.address, at.port), close: () => { open = -1; server.close(); } };
 }
 
 function connectWithNet(fd: number, to: SocketAddress, signal: ConnectSignal): Promise<TcpConnection> {

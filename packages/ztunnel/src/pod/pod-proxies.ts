@@ -18,6 +18,7 @@ import type { PodInfo } from "@ambit/proxy/state";
 import type { TrafficMetrics } from "../telemetry/traffic-metrics.ts";
 import { earlyDenial } from "../telemetry/connection-record.ts";
 import { descriptorLimit, descriptorsShort } from "./descriptors.ts";
+import type { ListeningSocket } from "./handover-server.ts";
 import type { RunningPod } from "./manager.ts";
 import { startListeners, type DnsAcceptors, type Listeners } from "./pod-proxy.ts";
 
@@ -37,6 +38,11 @@ export interface PodProxiesOptions {
   readonly serve?: "all" | "traffic" | "dns";
 }
 
+export interface ServedPod extends RunningPod {
+  /** What listens in it now: a successor may take these over. */
+  sockets(): readonly ListeningSocket[];
+}
+
 /** How long a drain waits for connections that were accepted just before: more than a handshake and a certificate take. */
 const ARRIVALS_WAIT_MS = 2_000;
 
@@ -50,7 +56,8 @@ export class PodProxies {
     this.#o = options;
   }
 
-  async start(uid: string, info: PodInfo, netns: Netns): Promise<RunningPod> {
+  /** `inherited`: listening sockets of a predecessor in this pod, ours to use or to close. */
+  async start(uid: string, info: PodInfo, netns: Netns, inherited: readonly ListeningSocket[] = []): Promise<ServedPod> {
     const { log } = this.#o.ports;
     const pod = createPodContext(this.#o.ports, uid, info, netns);
     const run = (serve: (pod: PodContext, connection: TcpConnection) => Promise<void>) => (connection: TcpConnection): void => {
@@ -64,7 +71,7 @@ export class PodProxies {
     const listeners = await startListeners({
       kernel: this.#o.kernel, netns, mark: this.#o.config.packetMark, reusePort: this.#o.config.portReuse, ipv6: this.#o.config.ipv6, log,
       dns: this.#o.serve === "traffic" ? undefined : this.#dns(pod, netns),
-      traffic: this.#o.serve !== "dns",
+      traffic: this.#o.serve !== "dns", inherited,
       accept: { outbound: run(serveOutbound), plaintext: run(servePlaintext), tunnel: run(serveTunnel) },
     });
     this.#pods.set(pod, listeners);
@@ -72,7 +79,7 @@ export class PodProxies {
     this.#o.traffic.activeProxies.set(this.#pods.size);
     if (this.#o.serve !== "traffic") log.info("pod proxy started", { pod: uid, name: `${info.namespace}/${info.name}` });
     return {
-      uid, info,
+      uid, info, sockets: () => listeners.sockets(),
       stop: () => {
         if (!this.#pods.delete(pod)) return;
         listeners.close();

@@ -1,16 +1,17 @@
 // Owns the listeners that we run inside one pod's network namespace, and their end.
-import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import type { Socket as DatagramSocket } from "node:dgram";
-import type { Server, Socket } from "node:net";
-import { UNSPECIFIED_V4, type Ip, type SocketAddress } from "@ambit/core";
-import { insideNetns, SyscallError, type Kernel, type Netns } from "@ambit/linux";
+import type { Socket } from "node:net";
+import { formatSocketAddress, UNSPECIFIED_V4, type Ip, type SocketAddress } from "@ambit/core";
+import { closeDescriptor, insideNetns, SyscallError, type Kernel, type ListenOptions, type Netns } from "@ambit/linux";
 import { errorText, nextTurn, type Logger } from "@ambit/runtime";
-import { listenDescriptor, type TcpConnection } from "@ambit/transport";
+import { listenDescriptor, type DescriptorListener, type TcpConnection } from "@ambit/transport";
+import type { ListeningSocket } from "./handover-server.ts";
 
 export const OUTBOUND_PORT = 15001;
 export const PLAINTEXT_PORT = 15006;
 export const TUNNEL_PORT = 15008;
+export const TRAFFIC_PORTS: ReadonlySet<number> = new Set([OUTBOUND_PORT, PLAINTEXT_PORT, TUNNEL_PORT]);
 
 export interface Acceptors {
   outbound(client: TcpConnection): void;
@@ -30,7 +31,7 @@ export interface DnsAcceptors {
 }
 
 export interface ListenersOptions {
-  readonly kernel: Pick<Kernel, "bindStream" | "listen" | "bindDatagram" | "retireDatagram" | "unread">;
+  readonly kernel: Pick<Kernel, "bindStream" | "streamListener" | "bindDatagram" | "retireDatagram" | "unread">;
   readonly netns: Netns;
   readonly mark: number;
   readonly reusePort: boolean;
@@ -40,10 +41,14 @@ export interface ListenersOptions {
   readonly dns: DnsAcceptors | undefined;
   /** False: other threads listen for connections. */
   readonly traffic: boolean;
+  /** Listening sockets of a predecessor, ours to use or to close. */
+  readonly inherited?: readonly ListeningSocket[] | undefined;
   readonly log: Logger;
 }
 
 export interface Listeners {
+  /** What listens now: a successor may take these over. */
+  sockets(): readonly ListeningSocket[];
   /** No new connections; those that were accepted go on. DNS ends at once. */
   close(): void;
   /** The same, but DNS questions that came in are answered first. */
@@ -53,39 +58,31 @@ export interface Listeners {
 /** A socket's queue holds some hundred datagrams, and each turn of the event loop reads dozens. */
 const READ_TURNS_MAX = 1_024;
 
-/** All or none: resolves once the kernel accepts connections on every port. */
+/** All or none: resolves once the kernel accepts connections on every port. What was inherited is ours, or closed. */
 export async function startListeners(o: ListenersOptions): Promise<Listeners> {
   migrateBacklog(o);
-  const open: { close(): void }[] = [];
+  const open: DescriptorListener[] = [];
   /** They carry the answers as well: closed after the last. */
   const datagrams: DatagramSocket[] = [];
+  const inherited = [...(o.inherited ?? [])];
   const closeAll = (sockets: { close(): void }[]): void => { for (const socket of sockets.splice(0)) socket.close(); };
   const close = (): void => { closeAll(open); closeAll(datagrams); o.dns?.close(); };
-  const serve = async (server: Server, port: number, accept: (socket: Socket) => void): Promise<void> => {
-    open.push(server);
-    server.on("connection", (socket: Socket) => {
-      // A peer may reset before anybody looks at the socket; that must not be an unheard error.
-      socket.on("error", () => undefined);
-      accept(socket);
-    });
-    if (!server.listening) await once(server, "listening");
-    server.on("error", (error) => o.log.error("listener failed", { port, error: errorText(error) }));
+  const options = { reusePort: o.reusePort, mark: o.mark };
+  const listen = (at: SocketAddress, transparent: boolean, accept: (connection: TcpConnection) => void): void => {
+    // One by one: when a later one fails, the earlier ones are on the list of what is closed.
+    for (const fd of takeOrBind(o, inherited, at, { ...options, transparent }))
+      open.push(listenDescriptor(fd, BACKLOG, accept, (error) => o.log.error("listener failed", { port: at.port, error: errorText(error) })));
   };
   try {
-    // One by one: when a later one fails, the earlier ones are on the list of what is closed.
-    if (o.traffic) {
-      open.push(listen(o, OUTBOUND_PORT, (c) => o.accept.outbound(c)));
-      open.push(listen(o, PLAINTEXT_PORT, (c) => o.accept.plaintext(c)));
-      open.push(listen(o, TUNNEL_PORT, (c) => o.accept.tunnel(c)));
-    }
+    if (o.traffic) for (const [port, accept] of [[OUTBOUND_PORT, o.accept.outbound], [PLAINTEXT_PORT, o.accept.plaintext], [TUNNEL_PORT, o.accept.tunnel]] as const)
+      onBothFamilies(o.ipv6, (ip) => listen({ ip, port }, true, accept));
     const { dns } = o;
     for (const [i, at] of dns?.listen.entries() ?? []) {
-      const options = { reusePort: o.reusePort, mark: o.mark };
       try {
         const socket = o.kernel.bindDatagram(o.netns, at, options);
         datagrams.push(socket);
         dns?.datagrams(socket);
-        await serve(o.kernel.listen(o.netns, at, options), at.port, (s) => dns?.stream(s));
+        listen(at, false, (connection) => dns?.stream(connection.toSocket()));
       } catch (error) {
         if (i === 0 || !lacksIpv6(error)) throw error;
       }
@@ -93,9 +90,12 @@ export async function startListeners(o: ListenersOptions): Promise<Listeners> {
   } catch (error) {
     close();
     throw error;
+  } finally {
+    for (const { fd } of inherited) closeDescriptor(fd);
   }
   return {
     close,
+    sockets: () => open.flatMap((l) => (l.local === undefined || l.fd < 0 ? [] : [{ at: l.local, fd: l.fd }])),
     async drain() {
       closeAll(open);
       // What came in before is ours: a question that nobody reads is asked again after seconds.
@@ -107,23 +107,29 @@ export async function startListeners(o: ListenersOptions): Promise<Listeners> {
   };
 }
 
-const UNSPECIFIED_V6 = "::" as Ip;
-
 /** So many handshakes wait for us, and as many connections, while this thread is busy: at 200 a second a stall of 5 s. */
 const BACKLOG = 1024;
 
-function listen(o: ListenersOptions, port: number, accept: (connection: TcpConnection) => void): { close(): void } {
-  return listenDescriptor(bind(o, port), BACKLOG, accept, (error) => o.log.error("listener failed", { port, error: errorText(error) }));
+/** A predecessor's sockets at this address, taken off the list, if they are as we would make them; else one of our own. */
+function takeOrBind(o: ListenersOptions, inherited: ListeningSocket[], at: SocketAddress, options: ListenOptions): readonly number[] {
+  const found = inherited.filter((s) => formatSocketAddress(s.at) === formatSocketAddress(at)).filter(({ fd }) => {
+    const is = o.kernel.streamListener(fd);
+    return is !== undefined && is.mark === options.mark && is.reusePort === options.reusePort && is.transparent === options.transparent;
+  });
+  for (const socket of found) inherited.splice(inherited.indexOf(socket), 1);
+  return found.length > 0 ? found.map((s) => s.fd) : [o.kernel.bindStream(o.netns, at, options)];
 }
 
-function bind(o: ListenersOptions, port: number): number {
-  const options = { transparent: true, reusePort: o.reusePort, mark: o.mark };
-  if (!o.ipv6) return o.kernel.bindStream(o.netns, { ip: UNSPECIFIED_V4, port }, options);
+const UNSPECIFIED_V6 = "::" as Ip;
+
+/** One socket serves both; where there is no IPv6, or shall be none, one of IPv4. */
+function onBothFamilies(ipv6: boolean, listen: (ip: Ip) => void): void {
+  if (!ipv6) return listen(UNSPECIFIED_V4);
   try {
-    return o.kernel.bindStream(o.netns, { ip: UNSPECIFIED_V6, port }, options);
+    listen(UNSPECIFIED_V6);
   } catch (error) {
     if (!lacksIpv6(error)) throw error;
-    return o.kernel.bindStream(o.netns, { ip: UNSPECIFIED_V4, port }, options);
+    listen(UNSPECIFIED_V4);
   }
 }
 

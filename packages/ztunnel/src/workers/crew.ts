@@ -9,6 +9,7 @@ import type { LookupAnswer } from "@ambit/xds";
 import type { Config } from "../config.ts";
 import type { Push } from "../push-queue.ts";
 import type { Live } from "../admin/routes.ts";
+import type { ListeningSocket } from "../pod/handover-server.ts";
 import { answer, Asking } from "./asking.ts";
 import type { FromWorker, PushPart, Questions, Told, ToWorker, WorkerStart } from "./messages.ts";
 
@@ -74,11 +75,12 @@ export class Crew {
     this.#tell({ kind: "levels", filter });
   }
 
-  /** Resolves when every thread listens in the pod; if one cannot, none does. */
-  async start(uid: string, info: PodInfo, netns: Netns): Promise<void> {
-    const started = await Promise.allSettled(this.#members.map((m) => m.asking.ask("start", { uid, info, netnsFd: netns.fd })));
+  /** Resolves with what they listen on when every thread does in the pod; if one cannot, none does. A predecessor's sockets are dealt out among them. */
+  async start(uid: string, info: PodInfo, netns: Netns, inherited: readonly ListeningSocket[]): Promise<readonly ListeningSocket[]> {
+    const hands = dealtOut(inherited, this.#members.length);
+    const started = await Promise.allSettled(this.#members.map((m, i) => m.asking.ask("start", { uid, info, netnsFd: netns.fd, inherited: hands[i] ?? [] })));
     const failed = started.find((s) => s.status === "rejected");
-    if (failed === undefined) return;
+    if (failed === undefined) return started.flatMap((s) => (s.status === "fulfilled" ? s.value : []));
     this.stop(uid);
     throw failed.reason;
   }
@@ -107,6 +109,18 @@ export class Crew {
   #tell(m: Told): void {
     for (const { worker } of this.#members) worker.postMessage(m);
   }
+}
+
+/** Every socket to one thread, those of each port in turn. */
+export function dealtOut(sockets: readonly ListeningSocket[], threads: number): readonly (readonly ListeningSocket[])[] {
+  const hands: ListeningSocket[][] = Array.from({ length: threads }, () => []);
+  const next = new Map<number, number>();
+  for (const socket of sockets) {
+    const turn = next.get(socket.at.port) ?? 0;
+    next.set(socket.at.port, turn + 1);
+    hands[turn % threads]?.push(socket);
+  }
+  return hands;
 }
 
 /** Of a certificate only what TLS needs. */

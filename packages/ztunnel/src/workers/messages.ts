@@ -6,6 +6,7 @@ import type { MetricsSnapshot } from "@ambit/runtime";
 import type { LookupAnswer } from "@ambit/xds";
 import type { Config } from "../config.ts";
 import type { Live } from "../admin/routes.ts";
+import type { ListeningSocket } from "../pod/handover-server.ts";
 
 export interface WorkerStart { readonly config: Config; readonly index: number }
 
@@ -14,7 +15,7 @@ export interface PushPart { readonly typeUrl: string; readonly upserts: readonly
 
 /** Questions of the main thread: each is answered once. */
 export interface Questions {
-  start: { ask: { readonly uid: string; readonly info: PodInfo; readonly netnsFd: number }; answer: undefined };
+  start: { ask: { readonly uid: string; readonly info: PodInfo; readonly netnsFd: number; readonly inherited: readonly ListeningSocket[] }; answer: readonly ListeningSocket[] };
   live: { ask: undefined; answer: Live };
   metrics: { ask: undefined; answer: MetricsSnapshot };
   drain: { ask: { readonly deadlineMs: number }; answer: undefined };

@@ -7,6 +7,7 @@ import { ProxyState } from "@ambit/proxy/state";
 import { createLogger, LogLevels, LoopWatch, Metrics, systemClock, systemRandom } from "@ambit/runtime";
 import { adjustHeap } from "../heap.ts";
 import { PodProxies } from "../pod/pod-proxies.ts";
+import type { ListeningSocket } from "../pod/handover-server.ts";
 import type { RunningPod } from "../pod/manager.ts";
 import { Connections } from "../proxy/connections.ts";
 import { createNeeds } from "../proxy/needs.ts";
@@ -20,7 +21,7 @@ import { expireSeries } from "../telemetry/expire.ts";
 import { TrafficMetrics } from "../telemetry/traffic-metrics.ts";
 import { watchTrust } from "../trust-watch.ts";
 import { answer, Asking } from "./asking.ts";
-import type { Answered, FromWorker, ToWorker, WorkerQuestions, WorkerStart } from "./messages.ts";
+import type { Answered, FromWorker, Questions, ToWorker, WorkerQuestions, WorkerStart } from "./messages.ts";
 
 /** The main thread has these, once. */
 const OF_THE_PROCESS = /^(?:istio_build$|workload_manager_|istio_xds_|istio_dns_)/;
@@ -86,7 +87,7 @@ port.on("message", (m: ToWorker) => {
       bundles.delete(formatIdentity(m.identity));
       return contexts.forget(m.identity);
     case "levels": return void levels.set(m.filter);
-    case "start": return answer(m.id, () => start(m.ask.uid, m.ask.info, m.ask.netnsFd), post);
+    case "start": return answer(m.id, () => start(m.ask), post);
     case "live": return answer(m.id, () => ({ connections: connections.list(), wires: wires.list() }), post);
     case "metrics": return answer(m.id, () => metrics.snapshot().filter((f) => !OF_THE_PROCESS.test(f.name)), post);
     case "drain": return answer(m.id, () => pods.drain(m.ask.deadlineMs, clock, connections), post);
@@ -94,11 +95,13 @@ port.on("message", (m: ToWorker) => {
   }
 });
 
-async function start(uid: string, info: RunningPod["info"], netnsFd: number): Promise<void> {
+async function start({ uid, info, netnsFd, inherited }: Questions["start"]["ask"]): Promise<readonly ListeningSocket[]> {
   // A descriptor of our own: the main thread closes its when it likes.
   const netns = hostKernel.openNetns(`/proc/self/fd/${netnsFd}`);
   try {
-    running.set(uid, await pods.start(uid, info, netns));
+    const pod = await pods.start(uid, info, netns, inherited);
+    running.set(uid, pod);
+    return pod.sockets();
   } catch (error) {
     netns[Symbol.dispose]();
     throw error;

@@ -1,37 +1,16 @@
 // ztunnel as a whole, on real network namespaces with real redirection. Needs root: it fails, rather than skips, without.
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import type { Socket } from "node:net";
 import { security, workload } from "@ambit/proto";
 import { hostKernel } from "@ambit/linux";
 import { seededRandom } from "@ambit/runtime";
-import { City, type CityPod } from "./city.fixture.ts";
+import { City, ending, firstLine, readAll, type CityPod } from "./city.fixture.ts";
 import { framed, takeFrame } from "./dns/protocol/relay.ts";
 import { opt, query, replyTo } from "./dns/query.fixture.ts";
 import { ip, member, pod as wirePod, svc, type WirePolicy } from "@ambit/proxy/testing";
 
 const { Action, Scope } = security;
 
-/** The text until the peer ends its half; rejects when it resets. */
-async function readAll(socket: Socket): Promise<string> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of socket as AsyncIterable<Buffer>) chunks.push(chunk);
-  return Buffer.concat(chunks).toString();
-}
-/** How the socket ends: its error's code, or "closed". */
-function ending(socket: Socket): Promise<string> {
-  return new Promise((resolve) => {
-    let code = "closed";
-    socket.on("error", (error: NodeJS.ErrnoException) => { code = error.code ?? error.message; });
-    socket.on("end", () => socket.end());
-    socket.on("close", () => resolve(code));
-    socket.resume();
-  });
-}
-async function firstLine(socket: Socket): Promise<string> {
-  const [chunk] = (await once(socket, "data")) as [Buffer];
-  return chunk.toString();
-}
 const principal = (sa: string): string => `cluster.local/ns/ns/sa/${sa}`;
 const policy = (name: string, action: security.Action, matches: object, more: WirePolicy = {}): WirePolicy =>
   ({ name, namespace: "ns", scope: Scope.NAMESPACE, action, rules: [{ clauses: [{ matches: [matches] }] }], ...more } as WirePolicy);
@@ -410,122 +389,6 @@ describe("ztunnel on network namespaces", function () {
     });
     it("refuses to start where its admin port is taken", async () => {
       await assert.rejects(city.buildAnother({ AMBIT_ADMIN_PORT: String(city.ztunnel.adminPort) }), { code: "EADDRINUSE" });
-    });
-  });
-
-  describe("upgrade and end", () => {
-    it("a successor takes over; what is open is finished by the old one; nothing is refused", async () => {
-      const old = city.ztunnel;
-      const open = await city.dial(client, "10.96.0.1:80");
-      await firstLine(open);
-      city.lines.length = 0;
-      const next = await city.startZtunnel();
-      await city.connectedAgain();
-      for (const pod of [client, server, bob]) assert.equal(await city.add(pod), "");
-      assert.equal(await city.snapshotSent(), "");
-      await city.line((l) => l["msg"] === "ready");
-      const drained = old.drain();
-      const results = await Promise.all(Array.from({ length: 50 }, async () => {
-        const socket = await city.dial(client, "10.96.0.1:80");
-        socket.end();
-        return readAll(socket);
-      }));
-      assert.deepEqual([...new Set(results)], ["hello 10.77.0.1\n"]);
-      open.end("late");
-      assert.equal(await readAll(open), "late");
-      await drained;
-      assert.equal(city.ztunnel, next);
-    });
-    /** Port and inode of what listens in a pod. */
-    const listening = async (pod: CityPod): Promise<string[]> => {
-      const lines = await hostKernel.run(pod.netns, ["cat", "/proc/net/tcp6", "/proc/net/tcp"]);
-      return [...lines.matchAll(/^ *\d+: \w+:(\w{4}) \w+:0000 0A (?:\S+ +){5}(\d+) /gm)].map((m) => `${parseInt(m[1] ?? "", 16)} ${m[2]}`).filter((l) => l.startsWith("150")).sort();
-    };
-    it("successors listen on the very sockets of their predecessors, however many threads either has", async function () {
-      this.timeout(60_000); // threads start slowly on a loaded machine
-      for (const threads of [1, 1, 2, 1]) {
-        const before = await listening(client);
-        const old = city.ztunnel;
-        await city.startZtunnel({ CONNECTION_TERMINATION_DEADLINE: "60s", ZTUNNEL_WORKER_THREADS: String(threads), RUST_LOG: "off,ztunnel=info" });
-        await city.connectedAgain();
-        for (const pod of [client, server, bob]) assert.equal(await city.add(pod), "");
-        assert.equal(await city.snapshotSent(), "");
-        await city.line((l) => l["msg"] === "ready");
-        await old.drain();
-        const after = await listening(client);
-        assert.deepEqual(before.filter((l) => !after.includes(l)), [], "none was closed");
-        // Three ports, and names at two addresses; a thread that got none of a port made its own.
-        assert.equal(after.length, Math.max(before.length, 2 + 3 * threads));
-        const socket = await city.dial(client, "10.96.0.1:80");
-        socket.end();
-        assert.equal(await readAll(socket), "hello 10.77.0.1\n");
-        city.lines.length = 0;
-      }
-    });
-    it("without a hand-over a successor binds beside its predecessor", async () => {
-      const before = await listening(client);
-      const old = city.ztunnel;
-      await city.startZtunnel({ CONNECTION_TERMINATION_DEADLINE: "60s", AMBIT_HANDOVER: "off" });
-      await city.connectedAgain();
-      for (const pod of [client, server, bob]) assert.equal(await city.add(pod), "");
-      assert.equal(await city.snapshotSent(), "");
-      await city.line((l) => l["msg"] === "ready");
-      assert.ok((await listening(client)).length > before.length);
-      await old.drain();
-      const after = await listening(client);
-      assert.deepEqual(after.filter((l) => before.includes(l)), []);
-      const socket = await city.dial(client, "10.96.0.1:80");
-      socket.end();
-      assert.equal(await readAll(socket), "hello 10.77.0.1\n");
-    });
-    it("no question about a name is lost when a predecessor ends: those that nobody read yet are answered too", async () => {
-      const old = city.ztunnel;
-      await city.startZtunnel({ CONNECTION_TERMINATION_DEADLINE: "60s" });
-      await city.connectedAgain();
-      for (const pod of [client, server, bob]) assert.equal(await city.add(pod), "");
-      assert.equal(await city.snapshotSent(), "");
-      await city.line((l) => l["msg"] === "ready");
-      // The kernel gives each port to one of the two: with so many, both have some.
-      const asking = Array.from({ length: 64 }, () => hostKernel.bindDatagram(client.netns, { ip: ip("0.0.0.0"), port: 0 }, {}));
-      try {
-        const answers = asking.map((socket) => once(socket, "message", { signal: AbortSignal.timeout(8_000) }).then(() => "answered", () => "lost"));
-        await Promise.all(asking.map((socket) => new Promise((sent) => socket.send(query("web"), 53, "10.77.0.3", sent))));
-        // The questions are in the kernel's queues, and our event loop has not turned since.
-        await old.drain();
-        assert.equal((await Promise.all(answers)).filter((a) => a === "lost").length, 0);
-      } finally {
-        for (const socket of asking) socket.close();
-      }
-    });
-    it("connections that stay open end spread over the window, idle ones first, with an end rather than a reset", async () => {
-      await city.ztunnel.drain();
-      await city.startZtunnel({ CONNECTION_TERMINATION_DEADLINE: "2s" });
-      await city.connectedAgain();
-      for (const pod of [client, server, bob]) assert.equal(await city.add(pod), "");
-      assert.equal(await city.snapshotSent(), "");
-      await city.line((l) => l["msg"] === "ready");
-      const began = performance.now();
-      const open = async (): Promise<{ socket: Socket; end: Promise<{ how: string; atMs: number }> }> => {
-        const socket = await city.dial(client, "10.96.0.1:80");
-        await firstLine(socket);
-        return { socket, end: ending(socket).then((how) => ({ how, atMs: performance.now() - began })) };
-      };
-      const idle = [await open(), await open(), await open()];
-      const busy = await open();
-      const talk = setInterval(() => busy.socket.write("x"), 20);
-      await city.ztunnel.drain();
-      clearInterval(talk);
-      const ends = (await Promise.all(idle.map((c) => c.end))).sort((a, b) => a.atMs - b.atMs);
-      const last = await busy.end;
-      assert.deepEqual(ends.map((e) => e.how), ["closed", "closed", "closed"]);
-      const [first, , third] = ends.map((e) => e.atMs);
-      assert.ok(first !== undefined && third !== undefined && third - first > 300, `idle ones ended at ${ends.map((e) => Math.round(e.atMs)).join(", ")} ms`);
-      assert.ok(last.atMs > third && last.atMs >= 1_500, `the busy one ended at ${Math.round(last.atMs)} ms`);
-      city.zt = undefined;
-    });
-    it("after its end nothing of the pods leaves in the clear", async () => {
-      await assert.rejects(city.dial(client, "10.77.0.3:8080"), { code: "ECONNREFUSED" });
-      await assert.rejects(city.dial(outside, "10.77.0.2:8080"), { code: "ECONNREFUSED" });
     });
   });
 });

@@ -45,6 +45,27 @@ const LEAK_WAIT_MS = 5_000;
 
 export interface CityPod { readonly name: string; readonly address: string; readonly netns: Netns; readonly path: string }
 
+/** The text until the peer ends its half; rejects when it resets. */
+export async function readAll(socket: Socket): Promise<string> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of socket as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks).toString();
+}
+/** How the socket ends: its error's code, or "closed". */
+export function ending(socket: Socket): Promise<string> {
+  return new Promise((resolve) => {
+    let code = "closed";
+    socket.on("error", (error: NodeJS.ErrnoException) => { code = error.code ?? error.message; });
+    socket.on("end", () => socket.end());
+    socket.on("close", () => resolve(code));
+    socket.resume();
+  });
+}
+export async function firstLine(socket: Socket): Promise<string> {
+  const [chunk] = (await once(socket, "data")) as [Buffer];
+  return chunk.toString();
+}
+
 /** What a test serves over xDS, changed by hand. */
 class Shelf implements ResourceSource {
   readonly typeUrl: string;

@@ -1,4 +1,4 @@
-// Owns the words between two ztunnels of a node that hand over listening sockets: one question a line, one answer with its descriptors (ADR 0037).
+// Owns the words between two ztunnels of a node that hand over listening sockets: one question a line, one answer with its descriptors (ADR 0038).
 import { err, formatSocketAddress, ok, parseSocketAddress, type Result, type SocketAddress } from "@ambit/core";
 
 /** Questions and answers of another version are not understood: both sides then go on without a hand-over. */

@@ -84,7 +84,7 @@ export class H2Connection<C> {
 
   /** A copy: safe to reset streams while going through it. */
   streams(): H2Stream<C>[] {
-    return [...this.#table.open.values()];
+    return [...this.#table.open];
   }
 
   /** Octets from the peer at `now` (monotonic milliseconds), ours from here on. Never throws: a broken rule becomes `onFailed`. */

@@ -178,7 +178,7 @@ export class Receiver<C> implements FrameSink {
       return;
     }
     this.#spendControl();
-    this.#sender.settings(bytes, from, to, this.#client, this.#table.open.values());
+    this.#sender.settings(bytes, from, to, this.#client, this.#table.open);
     this.settingsSeen = true;
     this.#events.onSettings?.(this.#sender.peer);
   }
@@ -223,7 +223,7 @@ export class Receiver<C> implements FrameSink {
     const last = readUint32(bytes, from) & STREAM_ID_MAX;
     const code = readUint32(bytes, from + 4);
     if (this.#client) {
-      for (const stream of [...this.#table.open.values()]) {
+      for (const stream of [...this.#table.open]) {
         if (stream.id <= last) continue;
         this.#table.close(stream);
         this.#events.onReset(stream, ErrorCode.REFUSED_STREAM, false);

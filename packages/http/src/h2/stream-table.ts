@@ -2,6 +2,7 @@
 import { ConnectionError, ErrorCode } from "./error-code.ts";
 import { WINDOW_DEFAULT } from "./frame.ts";
 import { RESET_MEMORY_MAX, type Limits } from "./limits.ts";
+import { OpenStreams } from "./open-streams.ts";
 import type { Sender } from "./sender.ts";
 import { H2Stream } from "./stream.ts";
 
@@ -9,7 +10,7 @@ import { H2Stream } from "./stream.ts";
 const CREDIT_PART = 1 / 4;
 
 export class StreamTable<C> {
-  readonly open = new Map<number, H2Stream<C>>();
+  readonly open = new OpenStreams<C>();
   readonly #limits: Limits;
   readonly #sender: Sender<C>;
   /** Streams that we reset lately: frames of theirs that were on the way are not the peer's fault. */
@@ -26,7 +27,7 @@ export class StreamTable<C> {
 
   add(id: number, connect: boolean, context: C | undefined): H2Stream<C> {
     const stream = new H2Stream<C>(id, connect, this.#sender.peer.initialWindowSize, this.#limits.streamWindow, context);
-    this.open.set(id, stream);
+    this.open.add(stream);
     return stream;
   }
 

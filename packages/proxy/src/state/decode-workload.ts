@@ -13,11 +13,12 @@ const NETWORK_MODE = ["standard", "host"] as const;
 const APPLICATION_TUNNEL = ["none", "proxy"] as const;
 const DEFAULT_CLUSTER = "Kubernetes";
 
-export function decodeWorkload(w: workload.Workload): Result<Workload, readonly Problem[]> {
+/** `name`: what the resource is called, which should be its uid: equal texts are one then. */
+export function decodeWorkload(w: workload.Workload, name = w.uid): Result<Workload, readonly Problem[]> {
   const p = new Problems();
   const tunnel = w.applicationTunnel;
   const value: Workload = {
-    uid: required(w.uid, "uid", p),
+    uid: required(w.uid === name ? name : w.uid, "uid", p),
     name: w.name,
     namespace: internText(w.namespace),
     addresses: compact(w.addresses.map((a, i) => ip(a, `addresses[${i}]`, p))),

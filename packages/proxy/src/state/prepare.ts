@@ -38,10 +38,10 @@ export interface Prepared { readonly batch: Batch; readonly rejects: readonly Pr
 
 export function prepareAddresses(push: WirePush): Prepared {
   const changes: Change[] = push.removed.map((name) => ({ kind: "address-removed", name }));
-  return prepareEach(push, changes, (bytes) => {
+  return prepareEach(push, changes, (bytes, name) => {
     const { type } = fromBinary(workload.AddressSchema, bytes);
     switch (type.case) {
-      case "workload": return named(decodeWorkload(type.value), (value) => ({ name: value.uid, change: { kind: "workload", value } }));
+      case "workload": return named(decodeWorkload(type.value, name), (value) => ({ name: value.uid, change: { kind: "workload", value } }));
       case "service": return named(decodeService(type.value), (value) => {
         const key = serviceKey(value.namespace, value.hostname);
         return { name: key, change: { kind: "service", key, value } };
@@ -75,11 +75,11 @@ function named<T>(result: Result<T, readonly Problem[]>, make: (value: T) => Nam
   return make(result.value);
 }
 
-function prepareEach(push: WirePush, changes: Change[], decode: (bytes: Uint8Array) => Named): Prepared {
+function prepareEach(push: WirePush, changes: Change[], decode: (bytes: Uint8Array, name: string) => Named): Prepared {
   const rejects: Problem[] = [];
   for (const { name, bytes } of push.upserts) {
     try {
-      const decoded = decode(bytes);
+      const decoded = decode(bytes, name);
       // A removal comes by name: a resource under another name than its own could never be removed again.
       if (decoded.name !== name) rejects.push({ path: name, message: `the content is that of "${decoded.name}"` });
       else changes.push(decoded.change);

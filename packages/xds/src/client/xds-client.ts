@@ -203,7 +203,8 @@ class Driver implements XdsClient {
 
   #apply(response: DeltaResponse, misfits: Misfits): readonly Problem[] | Promise<readonly Problem[]> {
     const bad = new Set(misfits.map((m) => m.name));
-    const upserts = lastByName(response.resources).filter((r) => !bad.has(r.name));
+    const last = lastByName(response.resources);
+    const upserts = bad.size === 0 ? last : last.filter((r) => !bad.has(r.name));
     const told = (problems: readonly Problem[]): readonly Problem[] => {
       const all = [...misfits.map((m): Problem => ({ path: m.name, message: m.reason })), ...problems];
       for (const p of all) this.#o.log.error("resource refused", { type: response.typeUrl, resource: p.path, error: p.message });

@@ -156,6 +156,7 @@ export function nackText(problems: readonly Problem[]): string {
 
 /** The last entry of each name wins, as it does when they are applied in order. */
 export function lastByName(resources: readonly DeltaResource[]): readonly DeltaResource[] {
-  const byName = new Map(resources.map((r) => [r.name, r]));
-  return byName.size === resources.length ? resources : [...byName.values()];
+  const names = new Set<string>();
+  for (const r of resources) names.add(r.name);
+  return names.size === resources.length ? resources : [...new Map(resources.map((r) => [r.name, r])).values()];
 }

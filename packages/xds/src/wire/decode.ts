@@ -4,6 +4,7 @@ import { fromBinary } from "@bufbuild/protobuf";
 import type { DeltaRequest, DeltaResponse } from "../protocol/messages.ts";
 import { CHECKSUM_MARK, PARTIAL_MARK } from "./encode.ts";
 import { splitInitialVersions } from "./initial-versions.ts";
+import { splitResources } from "./split-resources.ts";
 
 export function decodeRequest(bytes: Uint8Array): DeltaRequest {
   const { versions, rest } = splitInitialVersions(bytes);
@@ -22,13 +23,15 @@ export function decodeRequest(bytes: Uint8Array): DeltaRequest {
 
 /** A resource without a body, or with a body of another type than the response's, is kept with empty bytes and told apart in `misfits`. */
 export function decodeResponse(bytes: Uint8Array): { response: DeltaResponse; misfits: { name: string; reason: string }[] } {
-  const m = fromBinary(discovery.DeltaDiscoveryResponseSchema, bytes);
+  const { resources: cut, rest } = splitResources(bytes);
+  const m = fromBinary(discovery.DeltaDiscoveryResponseSchema, rest);
   const misfits: { name: string; reason: string }[] = [];
-  const resources = m.resources.map((r) => {
-    if (r.resource === undefined) misfits.push({ name: r.name, reason: "the resource has no body" });
-    else if (r.resource.typeUrl !== m.typeUrl) misfits.push({ name: r.name, reason: `its body is a ${r.resource.typeUrl}` });
-    return { name: r.name, version: r.version, aliases: r.aliases, bytes: r.resource?.value ?? new Uint8Array() };
-  });
+  const resources = cut.length > 0 ? cut
+    : m.resources.map((r) => ({ name: r.name, version: r.version, aliases: r.aliases, typeUrl: r.resource?.typeUrl, bytes: r.resource?.value ?? new Uint8Array() }));
+  for (const r of resources) {
+    if (r.typeUrl === undefined) misfits.push({ name: r.name, reason: "the resource has no body" });
+    else if (r.typeUrl !== m.typeUrl) misfits.push({ name: r.name, reason: `its body is a ${r.typeUrl}` });
+  }
   return {
     response: {
       typeUrl: m.typeUrl, nonce: m.nonce, resources, removed: m.removedResources, partial: m.systemVersionInfo.endsWith(PARTIAL_MARK),

@@ -1,12 +1,12 @@
 // Owns the fast way through a reconnecting client's first request: ten thousand names with their versions, cut out by hand.
 // Only the one plain form that every encoder writes is cut; a message with an entry that looks different is left to the library whole.
 
+import { fieldEnd, REPLACEMENT, varint, varintEnd } from "./fields.ts";
+
 /** Field 5 of DeltaDiscoveryRequest, length-delimited; inside an entry: key (1) and value (2), both strings. */
 const ENTRY_TAG = 0x2a;
 const KEY_TAG = 0x0a;
 const VALUE_TAG = 0x12;
-/** What stands for bytes that are not UTF-8: the library decides about those. */
-const REPLACEMENT = "\ufffd";
 
 export interface Split {
   readonly versions: Map<string, string>;
@@ -33,43 +33,17 @@ export function splitInitialVersions(message: Uint8Array): Split {
   return { versions, rest: rest.length === 1 ? (rest[0] as Uint8Array) : Buffer.concat(rest) };
 }
 
-/** Where the last varint that was read ends. */
-let varintEnd = 0;
-/** Up to 28 bits, which is more than any message here has bytes; -1 for anything longer or cut short. */
-function varint(bytes: Buffer, at: number): number {
-  let value = 0;
-  for (let shift = 0; shift < 28; shift += 7) {
-    const byte = bytes[at++];
-    if (byte === undefined) return -1;
-    value |= (byte & 0x7f) << shift;
-    if (byte < 0x80) {
-      varintEnd = at;
-      return value;
-    }
-  }
-  return -1;
-}
-
-/** The end of the field that begins at `at`; only length-delimited fields with tags of one byte are stepped over. */
-function fieldEnd(bytes: Buffer, at: number): number | undefined {
-  const tag = bytes[at] ?? 0;
-  if ((tag & 7) !== 2 || tag >= 0x80) return undefined;
-  const length = varint(bytes, at + 1);
-  const end = varintEnd + length;
-  return length < 0 || end > bytes.length ? undefined : end;
-}
-
 /** True when the entry was exactly one key and then one value, and has been taken. */
 function cut(bytes: Buffer, at: number, end: number, into: Map<string, string>): boolean {
   if (varint(bytes, at + 1) < 0) return false;
-  const keyAt = varintEnd;
+  const keyAt = varintEnd();
   if (keyAt >= end || bytes[keyAt] !== KEY_TAG) return false;
   const keyLength = varint(bytes, keyAt + 1);
-  const keyStart = varintEnd;
+  const keyStart = varintEnd();
   const valueAt = keyStart + keyLength;
   if (keyLength < 0 || valueAt >= end || bytes[valueAt] !== VALUE_TAG) return false;
   const valueLength = varint(bytes, valueAt + 1);
-  const valueStart = varintEnd;
+  const valueStart = varintEnd();
   if (valueLength < 0 || valueStart + valueLength !== end) return false;
   const key = bytes.toString("utf8", keyStart, valueAt);
   const value = bytes.toString("utf8", valueStart, end);

@@ -153,6 +153,12 @@ export class Forward implements AttemptEvents {
   onAnswer(status: number, fields: Fields, kind: "body" | "empty" | "upgraded"): void {
     this.#attemptDeadline?.cancel();
     if (kind === "upgraded") return this.#upgrade(fields);
+    const { upgrade, protocol } = this.#x.facts;
+    if (upgrade !== undefined && protocol === "HTTP/2" && status < 300) {
+      // A client of extended CONNECT would take any 2xx for the switch (RFC 8441 §5), and the body for the other protocol.
+      this.#attempt?.abandon();
+      return this.onFailed({ kind: "reset", by: "protocol", refused: false, why: `answered ${status} and did not switch to ${upgrade}` });
+    }
     this.#status = status;
     this.#grpcStatus = grpcStatusOf(fields);
     this.#answerHead = fields;

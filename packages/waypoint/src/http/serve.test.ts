@@ -405,6 +405,20 @@ for (const up of ["http1", "http2"] as const)
       await rig.until((r) => r.records.length === 2);
       assert.deepEqual([rig.records[1]?.facts.method, rig.records[1]?.upgraded], ["GET", true]);
     });
+
+    if (up === "http1") it("an application that answers 200 to an upgrade has not switched: over HTTP/2 that is no 2xx", async () => {
+      await make();
+      const session = client2();
+      await once(session, "remoteSettings");
+      const stream = session.request({ ":method": "CONNECT", ":protocol": "websocket", ":scheme": "http", ":authority": "a", ":path": "/chat", "sec-websocket-version": "13" }, { endStream: false });
+      const [headers] = await once(stream, "response") as [http2.IncomingHttpHeaders];
+      assert.equal(headers[":status"], 502);
+      stream.close();
+      await rig.until((r) => r.records.length === 1);
+      assert.deepEqual([rig.records[0]?.flags, rig.records[0]?.upgraded], [["UPE"], false]);
+      const plain = await ask(rig.port, { headers: { connection: "upgrade", upgrade: "websocket", "sec-websocket-key": "x", "sec-websocket-version": "13" } });
+      assert.equal(plain.status, 200, "an HTTP/1.1 client sees that nothing switched");
+    });
   });
 
 describe("serveHttp, many streams to one HTTP/2 upstream", () => {

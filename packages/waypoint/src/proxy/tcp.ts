@@ -101,7 +101,7 @@ async function serve(o: TcpOptions, connection: Live, downstream: Downstream, tr
     o.accessLog.connection({
       facts, startedAt: started.at, durationMs: o.clock.monotonic() - started.ms, bytesReceived: bytes.received, bytesSent: bytes.sent, flag, details,
       upstreamHost: chosen && formatSocketAddress(chosen.endpoint.hop.kind === "tunnel" ? chosen.endpoint.hop.target : chosen.endpoint.hop.at),
-      destinationName: chosen && clusterName(chosen.goal, chosen.endpoint), upstreamFailure: failure, route: plan.origin,
+      destinationName: chosen && clusterName(chosen.goal, chosen.endpoint), upstreamFailure: failure, route: plan.origin, sni: connection.sni,
     }, telemetry.accessLog);
   };
   if (plan.kind === "close") {

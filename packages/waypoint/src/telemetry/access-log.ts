@@ -34,6 +34,8 @@ export interface ConnectionLine {
   readonly destinationName: string | undefined;
   readonly upstreamFailure: string | undefined;
   readonly route: RouteOrigin | undefined;
+  /** What a client of TLS asked for. */
+  readonly sni: string | undefined;
 }
 
 export function createAccessLog(o: AccessLogOptions): AccessLog {
@@ -85,20 +87,26 @@ function ofRequest(operator: string, argument: string, o: AccessLogOptions): Req
   switch (operator) {
     case "START_TIME": return (r) => startTime(r.startedAt);
     case "REQ": return requestField(argument);
+    case "REQ_WITHOUT_QUERY": {
+      const field = requestField(argument);
+      return (r) => withoutQuery(field(r));
+    }
+    case "TRACE_ID": return (r) => traceId(r.outgoing?.fields ?? r.facts.fields);
     case "RESP": return (r) => fieldValue(r.responseFields, argument);
     case "TRAILER": return (r) => fieldValue(r.responseTrailers, argument);
     case "PROTOCOL": return (r) => r.facts.protocol;
     case "RESPONSE_CODE": return (r) => r.status;
     case "RESPONSE_FLAGS": return flagsOf;
     case "RESPONSE_CODE_DETAILS": return (r) => r.details || undefined;
-    case "UPSTREAM_TRANSPORT_FAILURE_REASON": return (r) => r.upstreamFailure;
+    case "UPSTREAM_TRANSPORT_FAILURE_REASON": return (r) => oneLine(r.upstreamFailure);
     case "BYTES_RECEIVED": return (r) => r.bytesReceived;
     case "BYTES_SENT": return (r) => r.bytesSent;
     case "DURATION": return (r) => Math.round(r.durationMs);
     case "REQUEST_DURATION": return (r) => rounded(r.requestEndMs);
     case "RESPONSE_DURATION": return (r) => rounded(r.responseStartMs);
     case "RESPONSE_TX_DURATION": return (r) => (r.responseStartMs === undefined ? undefined : Math.round(r.durationMs - r.responseStartMs));
-    case "UPSTREAM_HOST": return (r) => r.endpoint && addressText(r.endpoint.address);
+    case "UPSTREAM_HOST": case "UPSTREAM_REMOTE_ADDRESS": return (r) => r.endpoint && addressText(r.endpoint.address);
+    case "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": return (r) => r.endpoint?.address.ip;
     case "UPSTREAM_CLUSTER": case "UPSTREAM_CLUSTER_RAW": return (r) => r.endpoint?.cluster;
     case "UPSTREAM_REQUEST_ATTEMPT_COUNT": return (r) => r.attempts;
     case "ROUTE_NAME": return (r) => routeName(r.plan?.origin);
@@ -119,11 +127,12 @@ function ofConnection(operator: string, o: AccessLogOptions): OperatorValue<Conn
     case "RESPONSE_FLAGS": return (c) => c.flag;
     case "RESPONSE_CODE_DETAILS": return () => undefined;
     case "CONNECTION_TERMINATION_DETAILS": return (c) => c.details || undefined;
-    case "UPSTREAM_TRANSPORT_FAILURE_REASON": return (c) => c.upstreamFailure;
+    case "UPSTREAM_TRANSPORT_FAILURE_REASON": return (c) => oneLine(c.upstreamFailure);
     case "BYTES_RECEIVED": return (c) => c.bytesReceived;
     case "BYTES_SENT": return (c) => c.bytesSent;
     case "DURATION": return (c) => Math.round(c.durationMs);
-    case "UPSTREAM_HOST": return (c) => c.upstreamHost;
+    case "UPSTREAM_HOST": case "UPSTREAM_REMOTE_ADDRESS": return (c) => c.upstreamHost;
+    case "REQUESTED_SERVER_NAME": return (c) => c.sni;
     case "UPSTREAM_CLUSTER": case "UPSTREAM_CLUSTER_RAW": return (c) => c.destinationName;
     case "ROUTE_NAME": return (c) => routeName(c.route);
     default: {
@@ -138,7 +147,10 @@ function ofParties(operator: string, o: AccessLogOptions): OperatorValue<Connect
     case "UPSTREAM_LOCAL_ADDRESS": return () => o.local;
     case "DOWNSTREAM_LOCAL_ADDRESS": return (c) => addressText(c.address);
     case "DOWNSTREAM_REMOTE_ADDRESS": case "DOWNSTREAM_DIRECT_REMOTE_ADDRESS": return (c) => addressText(c.source);
-    case "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": return (c) => c.source.ip;
+    case "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT": return (c) => c.address.ip;
+    case "DOWNSTREAM_LOCAL_PORT": return (c) => String(c.address.port);
+    case "DOWNSTREAM_REMOTE_PORT": return (c) => String(c.source.port);
+    case "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT": case "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT": return (c) => c.source.ip;
     case "DOWNSTREAM_PEER_URI_SAN": return (c) => formatIdentity(c.peer);
     case "HOSTNAME": return () => o.hostname;
     case "CONNECTION_ID": return (c) => c.id;
@@ -178,6 +190,17 @@ const routeNames = new WeakMap<RouteOrigin, string>();
 function nameOfRoute(origin: RouteOrigin): string {
   if (origin.kind === "VirtualService") return origin.ruleName ?? `${origin.namespace}.${origin.name}.${origin.rule}`;
   return `${origin.namespace}.${origin.name}.${origin.ruleName ?? origin.rule}`;
+}
+
+/** The words of a library or a peer: a line of the log is a line. */
+const oneLine = (text: string | undefined): string | undefined => text?.replaceAll(/[\x00-\x1f\x7f]+/g, " ");
+
+const withoutQuery = (value: string | number | undefined): string | number | undefined => (typeof value === "string" ? value.split("?", 1)[0] : value);
+
+/** Of the request as it left, in whichever dialect. */
+function traceId(fields: readonly string[]): string | undefined {
+  const w3c = fieldValue(fields, "traceparent")?.split("-")[1];
+  return w3c ?? fieldValue(fields, "x-b3-traceid") ?? (fieldValue(fields, "b3")?.includes("-") === true ? fieldValue(fields, "b3")?.split("-", 1)[0] : undefined);
 }
 
 /** Requests come in bursts: many lines have the time of the one before. */

@@ -26,9 +26,10 @@ export const OPERATORS: ReadonlySet<string> = new Set([
   "UPSTREAM_TRANSPORT_FAILURE_REASON", "BYTES_RECEIVED", "BYTES_SENT", "DURATION", "REQUEST_DURATION", "RESPONSE_DURATION", "RESPONSE_TX_DURATION", "UPSTREAM_HOST",
   "UPSTREAM_CLUSTER", "UPSTREAM_CLUSTER_RAW", "UPSTREAM_LOCAL_ADDRESS", "UPSTREAM_REQUEST_ATTEMPT_COUNT", "DOWNSTREAM_LOCAL_ADDRESS", "DOWNSTREAM_REMOTE_ADDRESS",
   "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_DIRECT_REMOTE_ADDRESS", "DOWNSTREAM_PEER_URI_SAN", "REQUESTED_SERVER_NAME", "ROUTE_NAME", "HOSTNAME", "GRPC_STATUS", "GRPC_STATUS_NUMBER",
-  "CONNECTION_ID", "STREAM_ID",
+  "CONNECTION_ID", "STREAM_ID", "TRACE_ID", "UPSTREAM_REMOTE_ADDRESS", "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_LOCAL_PORT",
+  "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_REMOTE_PORT", "REQ_WITHOUT_QUERY",
 ]);
-const WITH_ARGUMENT: ReadonlySet<string> = new Set(["REQ", "RESP", "TRAILER"]);
+const WITH_ARGUMENT: ReadonlySet<string> = new Set(["REQ", "REQ_WITHOUT_QUERY", "RESP", "TRAILER"]);
 const FORMAT_MAX = 16_384;
 const FIELDS_MAX = 128;
 
@@ -95,7 +96,7 @@ function operatorAt<R>(text: string, at: number, operators: Operators<R>): Resul
   if (m === null) return err(`at ${at}: ${JSON.stringify(text.slice(at, at + 30))} is not %OPERATOR%, %OPERATOR(X)% or %OPERATOR(X):N%`);
   const [whole, name = "", argument, limit] = m;
   if (!OPERATORS.has(name)) return err(`%${name}% is not known`);
-  if (WITH_ARGUMENT.has(name) !== (argument !== undefined) && name !== "START_TIME") return err(`%${name}% ${argument === undefined ? "needs the name of a header" : "takes no argument"}`);
+  if (WITH_ARGUMENT.has(name) !== (argument !== undefined)) return err(`%${name}% ${argument === undefined ? "needs the name of a header" : "takes no argument"}`);
   const read = WITH_ARGUMENT.has(name) ? firstOf(name, argument ?? "", operators) : operators(name, argument);
   if (limit === undefined) return ok({ part: read, end: at + whole.length });
   const max = Number(limit);

@@ -1,14 +1,14 @@
-// Owns the conformance suite's cases of BackendTLSPolicy, under their own names, as a mesh has them: a waypoint speaks TLS to a Service of its own.
+// Owns the conformance suite's cases of BackendTLSPolicy, TLSRoute and TCPRoute, under their own names, as a mesh has them: a Service in the place of a Gateway.
 import assert from "node:assert/strict";
 import { fakeCa } from "@ambit/testkit";
 import { accountOf, documents } from "../e2e/client-log.fixture.ts";
-import { echoPod, grpcRoute, httpRoute, MESH, toService, type MeshBed } from "./bed.fixture.ts";
+import { echoPod, grpcRoute, httpRoute, MESH, podOf, toService, type MeshBed } from "./bed.fixture.ts";
 
 const NAME = "secure.example.com";
 const SPIFFE = "spiffe://example.com/secure";
 const service = JSON.stringify({
   apiVersion: "v1", kind: "Service", metadata: { name: "echo-tls", namespace: MESH },
-  spec: { selector: { instance: "echo-tls" }, ports: [{ name: "http", port: 80, targetPort: 8443 }, { name: "grpc", port: 7070, targetPort: 8443 }] },
+  spec: { selector: { instance: "echo-tls" }, ports: [{ name: "http", port: 80, targetPort: 8443 }, { name: "grpc", port: 7070, targetPort: 8443 }, { name: "tls", port: 443, targetPort: 8443, appProtocol: "tls" }, { name: "tcp", port: 9090, targetPort: 9090 }] },
 });
 const configMap = (name: string, text: string): object => ({ apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace: MESH }, data: { "ca.crt": text } });
 const policy = (name: string, validation: object, sectionName?: string): object => ({
@@ -36,6 +36,31 @@ export function backendTlsCases(bed: () => MeshBed): void {
     assert.deepEqual(Object.fromEntries(((ancestor?.["conditions"] ?? []) as { type: string; status: string; reason: string }[]).map((c) => [c.type, `${c.status} ${c.reason}`])), wanted);
   });
   const GOOD = { Accepted: "True Accepted", ResolvedRefs: "True ResolvedRefs" };
+
+  /** The name of the certificate that answers, and the greeting of a server that speaks first; or why there is none. */
+  const dial = (script: string): Promise<string> => bed().lab.kubectl("-n", MESH, "exec", podOf("echo-v1"), "--", process.execPath, "-e", script);
+  const certificate = (host: string, port: number, servername: string): Promise<string> => dial(`const s=require("tls").connect({host:"${host}",port:${port},servername:"${servername}",rejectUnauthorized:false},()=>{process.stdout.write(s.getPeerCertificate().subjectaltname);s.destroy()});s.setTimeout(4000,()=>s.destroy());s.on("error",e=>process.stdout.write(e.code))`);
+  const greeting = (host: string): Promise<string> => dial(`const s=require("net").connect(9090,"${host}");s.setTimeout(4000,()=>s.destroy());s.once("data",d=>{process.stdout.write(String(d));s.destroy()});s.on("error",e=>process.stdout.write(e.code));s.on("close",()=>process.stdout.write("."))`);
+  const l4Route = (kind: "TLSRoute" | "TCPRoute", name: string, spec: object): object => ({ apiVersion: `gateway.networking.k8s.io/${kind === "TLSRoute" ? "v1" : "v1alpha2"}`, kind, metadata: { name, namespace: MESH }, spec });
+  const accepted = (kind: "TLSRoute" | "TCPRoute", name: string): Promise<void> => bed().eventually(async () => {
+    const [parent] = await bed().statusList(kind, MESH, name, "parents");
+    assert.ok(((parent?.["conditions"] ?? []) as { type: string; status: string }[]).some((c) => c.type === "Accepted" && c.status === "True"));
+  });
+
+  it("TLSRouteSimpleSameNamespace", () => bed().with([l4Route("TLSRoute", "by-name", { parentRefs: [toService("echo-tls", 443)], hostnames: [NAME, "*.wild.example.com"], rules: [{ backendRefs: [{ name: "echo-tls", port: 443 }] }] })], async () => {
+    await accepted("TLSRoute", "by-name");
+    await bed().eventually(async () => assert.match(await certificate("echo-tls", 443, NAME), new RegExp(`DNS:${NAME}`)));
+    assert.match(await certificate("echo-tls", 443, "a.wild.example.com"), new RegExp(`DNS:${NAME}`));
+    await bed().eventually(async () => assert.match(await certificate("echo-tls", 443, "other.example.com"), /^ECONNRESET|^EPIPE/));
+  }));
+
+  it("TCPRouteWeightedRouting", async () => {
+    await bed().eventually(async () => assert.match(await greeting("echo-tls"), /hello from echo-tls/));
+    await bed().with([l4Route("TCPRoute", "weights", { parentRefs: [toService("echo-tls", 9090)], rules: [{ backendRefs: [{ name: "echo-v2", port: 9090, weight: 1 }, { name: "echo-v1", port: 9090, weight: 0 }] }] })], async () => {
+      await accepted("TCPRoute", "weights");
+      await bed().eventually(async () => assert.deepEqual([...new Set(await Promise.all(Array.from({ length: 5 }, () => greeting("echo-tls"))))], ["hello from echo-v2\n."]));
+    });
+  });
 
   it("BackendTLSPolicy", async () => {
     await answers(503);

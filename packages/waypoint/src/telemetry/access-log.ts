@@ -193,7 +193,7 @@ function nameOfRoute(origin: RouteOrigin): string {
 }
 
 /** The words of a library or a peer: a line of the log is a line. */
-const oneLine = (text: string | undefined): string | undefined => text?.replaceAll(/[\x00-\x1f\x7f]+/g, " ");
+const oneLine = (text: string | undefined): string | undefined => text?.replaceAll(/[^ -~\u0080-\uffff]+/g, " ");
 
 const withoutQuery = (value: string | number | undefined): string | number | undefined => (typeof value === "string" ? value.split("?", 1)[0] : value);
 

@@ -60,7 +60,7 @@ describe("apiserver: custom resources", () => {
 
   it("serves at once and reports itself established", async () => {
     assert.equal((await rig.admin.ask("POST", V1, widget("now"))).code, 201);
-    const seen = await rig.admin.watch(`${CRDS}/widgets.ex.io?watch=1`);
+    const seen = await rig.admin.watch(`${CRDS}?watch=1&fieldSelector=metadata.name%3Dwidgets.ex.io`);
     for (;;) {
       const event = await seen.next();
       const conditions = (dig(event?.object, "status", "conditions") ?? []) as JsonObject[];

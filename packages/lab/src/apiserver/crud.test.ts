@@ -56,7 +56,7 @@ describe("apiserver: objects", () => {
     ["bad percent-encoding", "GET", "/api/v1/namespaces/%zz/pods", undefined, 400, "BadRequest", /percent-encoding/],
     ["bad selector", "GET", `${CM}?labelSelector=%3D%3D`, undefined, 400, "BadRequest", /unable to parse requirement/],
     ["unknown field", "GET", `${PODS}?fieldSelector=spec.color%3Dred`, undefined, 400, "BadRequest", /field label not supported: spec\.color/],
-    ["bad limit", "GET", `${CM}?limit=many`, undefined, 400, "BadRequest", /limit must be an integer/],
+    ["bad limit", "GET", `${CM}?limit=many`, undefined, 400, "BadRequest", /parsing "many": invalid syntax/],
     ["foreign continue token", "GET", `${CM}?continue=abc`, undefined, 400, "BadRequest", /continue key is not valid/],
     ["version from the future", "GET", `${CM}?resourceVersion=99999999`, undefined, 504, "Timeout", /Too large resource version/],
     ["delete all namespaces' objects", "DELETE", "/api/v1/configmaps", undefined, 405, "MethodNotAllowed", /does not allow this method/],

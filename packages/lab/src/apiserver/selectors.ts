@@ -24,7 +24,8 @@ export function parseLabelSelector(text: string): Selector {
   if (parts.length > MAX_REQUIREMENTS) throw badRequest(`labelSelector has more than ${MAX_REQUIREMENTS} requirements`);
   return parts.map((part) => {
     const requirement = parseRequirement(part);
-    const sane = KEY.test(requirement.key) && requirement.values.every((value) => VALUE.test(value) && value.length <= 63);
+    const ordered = requirement.operator !== ">" && requirement.operator !== "<" ? true : /^[+-]?\d+$/.test(requirement.values[0] ?? "");
+    const sane = ordered && KEY.test(requirement.key) && requirement.values.every((value) => VALUE.test(value) && value.length <= 63);
     if (!sane) throw badRequest(`unable to parse requirement: ${JSON.stringify(part)} in labelSelector ${JSON.stringify(text)}`);
     return requirement;
   });
@@ -52,11 +53,11 @@ function splitOutsideParens(text: string): string[] {
     if (char === "(") depth += 1;
     if (char === ")") depth -= 1;
     if (char !== undefined && (char !== "," || depth > 0)) continue;
-    const part = text.slice(start, i).trim();
-    if (part !== "") parts.push(part);
+    parts.push(text.slice(start, i).trim());
     start = i + 1;
   }
-  return parts;
+  // A part may be missing only at the end.
+  return parts.at(-1) === "" ? parts.slice(0, -1) : parts;
 }
 
 export function matchesLabels(selector: Selector, labels: Readonly<Record<string, string>>): boolean {
@@ -130,7 +131,7 @@ export function parseFieldSelector(text: string, known: readonly string[]): Fiel
   if (parts.length > MAX_REQUIREMENTS) throw badRequest(`fieldSelector has more than ${MAX_REQUIREMENTS} requirements`);
   return parts.map((part) => {
     const match = /^([^=!]+?)\s*(==|=|!=)(.*)$/s.exec(part);
-    if (match === null) throw badRequest(`invalid field selector ${JSON.stringify(text)}: can't understand ${JSON.stringify(part)}`);
+    if (match === null) throw badRequest(`invalid selector: '${text}'; can't understand '${part}'`);
     const field = (match[1] as string).trim();
     if (!known.includes(field)) throw badRequest(`field label not supported: ${field}`);
     return { field, equal: match[2] !== "!=", value: match[3] ?? "" };

@@ -134,7 +134,7 @@ describe("apiserver: list and watch", () => {
   it("watches one name", async () => {
     await make("one");
     await make("two");
-    const seen = await watch(`${CM}/one?watch=1`);
+    const seen = await watch(`${CM}?watch=1&fieldSelector=metadata.name%3Done`);
     assert.equal(nameOf((await seen.next())?.object), "one");
     await merge("two", { data: { a: "b" } });
     await merge("one", { data: { a: "b" } });

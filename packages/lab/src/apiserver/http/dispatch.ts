@@ -73,6 +73,7 @@ export function findRow(api: Api, target: ResourceRequest): Row {
 
 async function serveObject(api: Api, exchange: Exchange, target: ResourceRequest): Promise<void> {
   const row = findRow(api, target);
+  if (exchange.request.method === "HEAD") throw methodNotAllowed();
   const { subresource } = target;
   const plain = subresource === "" || (subresource === "status" && row.status !== null);
   if (!plain) return serveSubresource(api, exchange, row, target);

@@ -1,5 +1,5 @@
 // Owns content negotiation: which of JSON, YAML, Table and PartialObjectMetadata a client asked for.
-import { notAcceptable } from "../status.ts";
+import { ApiError, notAcceptable } from "../status.ts";
 
 export type Shape = "plain" | "Table" | "PartialObjectMetadata" | "PartialObjectMetadataList";
 
@@ -16,10 +16,14 @@ const OFFERED = "application/json, application/yaml";
 /** The first acceptable clause by quality, in order; throws 406 when there is none. */
 export function negotiate(accept: string | undefined): Negotiated {
   if (accept === undefined || accept.trim() === "") return PLAIN;
-  for (const clause of clauses(accept)) {
+  const wanted = clauses(accept);
+  for (const clause of wanted) {
     const fit = fitting(clause);
     if (fit !== null) return fit;
   }
+  // A type that is served in a shape that is not: upstream finds out later, and says so in other words.
+  const isServed = wanted.some((clause) => ENCODINGS[clause.type] !== undefined);
+  if (isServed) throw new ApiError(406, "NotAcceptable", `only the following media types are accepted: ${OFFERED}`);
   throw notAcceptable(OFFERED);
 }
 

@@ -49,7 +49,9 @@ export function readTarget(method: string, path: string, query: URLSearchParams)
   const parsed = readApiPrefix(parts);
   if (parsed === null) return { kind: "path", verb, path };
   const { group, version } = parsed;
-  let rest = parsed.rest;
+  // The old way to ask for a watch.
+  const watched = parsed.rest[0] === "watch" && verb === "get";
+  let rest = watched ? parsed.rest.slice(1) : parsed.rest;
   let namespace = "";
   if (rest[0] === "namespaces") {
     // The namespace itself and its own subresources are cluster-scoped addresses.
@@ -59,7 +61,7 @@ export function readTarget(method: string, path: string, query: URLSearchParams)
   const [resource = "", name = "", subresource = "", ...tail] = rest;
   return {
     kind: "resource",
-    verb: refineVerb(verb, name, query),
+    verb: watched ? "watch" : refineVerb(verb, name, query),
     group,
     version,
     resource,
@@ -94,8 +96,8 @@ function readApiPrefix(parts: string[]): { group: string; version: string; rest:
 
 function refineVerb(verb: string, name: string, query: URLSearchParams): string {
   if (verb === "get") {
-    if (isTrue(query.get("watch"))) return "watch";
-    return name === "" ? "list" : "get";
+    if (name !== "") return "get";
+    return isTrue(query.get("watch")) ? "watch" : "list";
   }
   return verb === "delete" && name === "" ? "deletecollection" : verb;
 }

@@ -97,7 +97,7 @@ export const otherRows: readonly Row[] = [
     printer: {
       columns: [
         { name: "Name", type: "string", format: "name" },
-        { name: "Created At", type: "string" },
+        { name: "Created At", type: "date", verbatim: true },
       ],
       cells: (object) => [dig(object, "metadata", "name") ?? "", dig(object, "metadata", "creationTimestamp") ?? ""],
     },

@@ -7,6 +7,8 @@ export interface Column {
   readonly type: "string" | "integer" | "number" | "boolean" | "date";
   readonly format?: string;
   readonly description?: string;
+  /** The cell of a date is shown as it is, not as an age. */
+  readonly verbatim?: boolean;
   /** 0 is always shown, 1 only in wide output. */
   readonly priority?: number;
 }

@@ -15,6 +15,15 @@ export function text(name: string, priority = 0): Column {
   return { name, type: "string", priority };
 }
 
+/** The time itself, not how long ago it was. */
+export function moment(name: string): Column {
+  return { name, type: "date", verbatim: true };
+}
+
+export function flag(name: string, priority = 0): Column {
+  return { name, type: "boolean", priority };
+}
+
 export function count(name: string, priority = 0): Column {
   return { name, type: "integer", priority };
 }

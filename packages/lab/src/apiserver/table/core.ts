@@ -1,7 +1,7 @@
 // Owns the table columns of the core kinds, EndpointSlices and events.
 import { asNumber, asObject, asObjects, asString, dig, isObject, type Json, type JsonObject } from "../json.ts";
 import { ageText } from "./duration.ts";
-import { AGE, count, created, joined, mapText, nameOf, orNone, printer, sizeOf, strings, text } from "./cells.ts";
+import { AGE, created, joined, mapText, nameOf, orNone, printer, sizeOf, strings, text } from "./cells.ts";
 import { podCells } from "./pod-status.ts";
 import type { Printer } from "../registry/row.ts";
 
@@ -78,15 +78,15 @@ export const endpointSlices = printer([text("AddressType"), text("Ports"), text(
   return [asString(object["addressType"]), shownPorts, addresses.length === 0 ? "<unset>" : summed(addresses), created(object)];
 });
 
-export const configMaps = printer([count("Data"), AGE], (object) => {
+export const configMaps = printer([text("Data"), AGE], (object) => {
   return [sizeOf(object["data"]) + sizeOf(object["binaryData"]), created(object)];
 });
 
-export const secrets = printer([text("Type"), count("Data"), AGE], (object) => {
+export const secrets = printer([text("Type"), text("Data"), AGE], (object) => {
   return [asString(object["type"]), sizeOf(object["data"]), created(object)];
 });
 
-export const serviceAccounts = printer([count("Secrets"), AGE], (object) => [sizeOf(object["secrets"]), created(object)]);
+export const serviceAccounts = printer([AGE], (object) => [created(object)]);
 
 const ROLE_LABEL = "node-role.kubernetes.io/";
 
@@ -143,7 +143,7 @@ const EVENT_COLUMNS = [
   text("Source", 1),
   { name: "Message", type: "string" as const },
   text("First Seen", 1),
-  count("Count", 1),
+  text("Count", 1),
   { ...text("Name", 1), format: "name" },
 ];
 

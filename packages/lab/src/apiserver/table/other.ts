@@ -1,10 +1,10 @@
 // Owns the table columns of leases, RBAC, networking, scheduling and storage kinds.
 import { asNumber, asObject, asObjects, asString, dig } from "../json.ts";
-import { AGE, count, created, joined, orNone, printer, selectorText, text } from "./cells.ts";
+import { AGE, count, created, joined, orNone, printer, selectorText, text, flag, moment } from "./cells.ts";
 
 export const leases = printer([text("Holder"), AGE], (object) => [asString(dig(object, "spec", "holderIdentity")), created(object)]);
 
-export const roles = printer([{ name: "Created At", type: "string" }], (object) => [created(object)]);
+export const roles = printer([moment("Created At")], (object) => [created(object)]);
 
 export const bindings = printer([text("Role"), AGE, text("Users", 1), text("Groups", 1), text("ServiceAccounts", 1)], (object) => {
   const role = asObject(object["roleRef"]);
@@ -33,8 +33,8 @@ export const ingressClasses = printer([text("Controller"), text("Parameters"), A
   return [asString(dig(object, "spec", "controller")), shown.replace(",", "/"), created(object)];
 });
 
-export const priorityClasses = printer([count("Value"), text("Global-Default"), AGE, text("PreemptionPolicy")], (object) => {
-  return [asNumber(object["value"]), String(object["globalDefault"] === true), created(object), asString(object["preemptionPolicy"])];
+export const priorityClasses = printer([count("Value"), flag("Global-Default"), AGE, text("PreemptionPolicy")], (object) => {
+  return [asNumber(object["value"]), object["globalDefault"] === true, created(object), asString(object["preemptionPolicy"])];
 });
 
 export const storageClasses = printer(

@@ -1,6 +1,6 @@
 // Owns the table columns of apps, batch, autoscaling and policy kinds.
 import { asNumber, asObject, asObjects, asString, dig, type Json, type JsonObject } from "../json.ts";
-import { AGE, containerCells, count, created, mapText, orNone, printer, selectorText, text } from "./cells.ts";
+import { AGE, containerCells, count, created, mapText, orNone, printer, selectorText, text, flag } from "./cells.ts";
 import { hasCondition } from "./core.ts";
 import { ageText, humanDuration } from "./duration.ts";
 
@@ -19,7 +19,7 @@ function wanted(object: JsonObject): number {
   return asNumber(dig(object, "spec", "replicas"));
 }
 
-export const deployments = printer([text("Ready"), count("Up-to-date"), count("Available"), AGE, ...IMAGES], (object) => {
+export const deployments = printer([text("Ready"), text("Up-to-date"), text("Available"), AGE, ...IMAGES], (object) => {
   const ready = `${statusCount(object, "readyReplicas")}/${wanted(object)}`;
   return [ready, statusCount(object, "updatedReplicas"), statusCount(object, "availableReplicas"), created(object), ...imageCells(object)];
 });
@@ -75,7 +75,7 @@ function jobStatus(job: JsonObject): string {
 }
 
 export const cronJobs = printer(
-  [text("Schedule"), text("Timezone"), text("Suspend"), count("Active"), text("Last Schedule"), AGE, text("Containers", 1), text("Images", 1)],
+  [text("Schedule"), text("Timezone"), flag("Suspend"), count("Active"), text("Last Schedule"), AGE, text("Containers", 1), text("Images", 1), text("Selector", 1)],
   (object, now) => {
     const spec = asObject(object["spec"]);
     const last = asString(dig(object, "status", "lastScheduleTime"));
@@ -89,21 +89,33 @@ export const cronJobs = printer(
       created(object),
       names,
       images,
+      selectorText(dig(spec, "jobTemplate", "spec", "selector")),
     ];
   },
 );
 
-export const autoscalers = printer([text("Reference"), text("Targets"), text("MinPods"), text("MaxPods"), count("Replicas"), AGE], (object) => {
+export const autoscalers = printer([text("Reference"), text("Targets"), text("MinPods"), text("MaxPods"), text("Replicas"), AGE], (object) => {
   const target = asObject(dig(object, "spec", "scaleTargetRef"));
   return [
     `${asString(target["kind"])}/${asString(target["name"])}`,
-    "<unknown>",
+    targets(object),
     String(asNumber(dig(object, "spec", "minReplicas"), 1)),
-    String(asNumber(dig(object, "spec", "maxReplicas"))),
+    asNumber(dig(object, "spec", "maxReplicas")),
     statusCount(object, "currentReplicas"),
     created(object),
   ];
 });
+
+/** Nothing measures here: each target with its current value unknown. */
+function targets(object: JsonObject): string {
+  const shown = asObjects(dig(object, "spec", "metrics")).map((metric) => {
+    const resource = asObject(metric["resource"]);
+    const target = asObject(resource["target"]);
+    const wanted = target["averageUtilization"] === undefined ? asString(target["averageValue"]) : `${asNumber(target["averageUtilization"])}%`;
+    return metric["type"] === "Resource" ? `${asString(resource["name"])}: <unknown>/${wanted}` : "<unknown>";
+  });
+  return shown.length === 0 ? "<none>" : shown.join(", ");
+}
 
 export const disruptionBudgets = printer([text("Min Available"), text("Max Unavailable"), count("Allowed Disruptions"), AGE], (object) => {
   const bound = (field: string) => {

@@ -1,7 +1,7 @@
 // Owns the query parameters of reads and writes: each is parsed or refused, none is silently dropped.
 import type { Exchange } from "../http/exchange.ts";
 import { isTrue } from "../http/route.ts";
-import { badRequest, invalid, invalidValue, unsupportedValue, type ApiError, type FieldProblem } from "../status.ts";
+import { ApiError, badRequest, forbiddenField, invalid, invalidValue, unsupportedValue, type FieldProblem } from "../status.ts";
 
 /** Upstream's bound for names of field managers. */
 const MAX_MANAGER_CHARS = 128;
@@ -69,37 +69,64 @@ export interface ListOptions {
   readonly initialEvents: boolean | null;
 }
 
-export function readListOptions(query: URLSearchParams): ListOptions {
+export function readListOptions(query: URLSearchParams, watch = false): ListOptions {
   const match = query.get("resourceVersionMatch") ?? "";
-  if (match !== "" && match !== "Exact" && match !== "NotOlderThan") {
-    throw refuseOptions("ListOptions", [unsupportedValue("resourceVersionMatch", match, ["Exact", "NotOlderThan"])]);
-  }
-  const resourceVersion = readVersion(query.get("resourceVersion"));
+  const asked = query.get("resourceVersion") ?? "";
   const initial = query.get("sendInitialEvents");
-  if (match !== "" && resourceVersion === null && initial === null) {
-    throw refuseOptions("ListOptions", [{ field: "resourceVersionMatch", type: "FieldValueForbidden", message: "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided" }]);
-  }
+  const problems = watch ? watchProblems(match, initial, query) : listProblems(match, asked, initial, query);
+  if (problems.length > 0) throw refuseOptions("ListOptions", problems);
+  const resourceVersion = readVersion(asked, watch ? "watch" : "list");
   return {
-    limit: readCount(query.get("limit"), "limit") ?? 0,
+    limit: readCount(query.get("limit")) ?? 0,
     continueToken: query.get("continue") ?? "",
     resourceVersion,
-    match,
-    timeoutS: readCount(query.get("timeoutSeconds"), "timeoutSeconds"),
+    match: match as ListOptions["match"],
+    timeoutS: readCount(query.get("timeoutSeconds")),
     bookmarks: query.has("allowWatchBookmarks") && isTrue(query.get("allowWatchBookmarks")),
     initialEvents: initial === null ? null : isTrue(initial),
   };
 }
 
-/** A resourceVersion parameter: null when absent or empty; throws 400 for anything but digits. */
-export function readVersion(text: string | null): number | null {
-  if (text === null || text === "") return null;
-  const value = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-  if (Number.isNaN(value)) throw refuseOptions("ListOptions", [invalidValue("resourceVersion", text, "must be an unsigned integer of this server")]);
-  return value;
+const ONLY_MATCHES = ["Exact", "NotOlderThan"];
+
+function listProblems(match: string, version: string, initial: string | null, query: URLSearchParams): FieldProblem[] {
+  const problems: FieldProblem[] = [];
+  if (match !== "") {
+    if (version === "") problems.push(forbiddenField("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided"));
+    problems.push(...whenContinued(query));
+    if (!ONLY_MATCHES.includes(match)) problems.push(unsupportedValue("resourceVersionMatch", match, [...ONLY_MATCHES, ""]));
+    if (match === "Exact" && version === "0") problems.push(forbiddenField("resourceVersionMatch", 'resourceVersionMatch "exact" is forbidden for resourceVersion "0"'));
+  }
+  if (initial !== null) problems.push(forbiddenField("sendInitialEvents", "sendInitialEvents is forbidden for list"));
+  return problems;
 }
 
-function readCount(text: string | null, name: string): number | null {
+function watchProblems(match: string, initial: string | null, query: URLSearchParams): FieldProblem[] {
+  const problems: FieldProblem[] = [];
+  if (initial !== null && match !== "NotOlderThan") {
+    problems.push(forbiddenField("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"));
+  }
+  if (match === "") return problems;
+  if (initial === null) problems.push(forbiddenField("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"));
+  if (match !== "NotOlderThan") problems.push(unsupportedValue("resourceVersionMatch", match, ["NotOlderThan"]));
+  return [...problems, ...whenContinued(query)];
+}
+
+function whenContinued(query: URLSearchParams): FieldProblem[] {
+  return (query.get("continue") ?? "") === "" ? [] : [forbiddenField("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")];
+}
+
+/** A resourceVersion parameter: null when absent or empty; throws in upstream's words, which differ by verb, for anything but digits. */
+export function readVersion(text: string | null, verb: "get" | "list" | "watch"): number | null {
   if (text === null || text === "") return null;
-  if (!/^-?\d{1,15}$/.test(text)) throw badRequest(`${name} must be an integer, not ${JSON.stringify(text)}`);
+  if (/^\d{1,15}$/.test(text)) return Number(text);
+  const why = `${invalidValue("", text, "").message}: strconv.ParseUint: parsing ${JSON.stringify(text)}: invalid syntax`;
+  if (verb === "list") throw badRequest(`invalid resource version: resourceVersion: ${why}`);
+  throw new ApiError(500, "", `resourceVersion: ${why}`);
+}
+
+function readCount(text: string | null): number | null {
+  if (text === null || text === "") return null;
+  if (!/^-?\d{1,15}$/.test(text)) throw badRequest(`strconv.ParseInt: parsing ${JSON.stringify(text)}: invalid syntax`);
   return Math.max(0, Number(text));
 }

@@ -6,7 +6,7 @@ import { asObject, asString, type JsonObject } from "../json.ts";
 import { keyOf, type Row } from "../registry/row.ts";
 import { labelsOf, matchesFields, matchesLabels, parseFieldSelector, parseLabelSelector } from "../selectors.ts";
 import type { FieldSelector, Selector } from "../selectors.ts";
-import { ApiError, expired, notFound, tooLargeResourceVersion } from "../status.ts";
+import { ApiError, badRequest, expired, invalidValue, notFound, tooLargeResourceVersion } from "../status.ts";
 import { decodeContinue, encodeContinue } from "../storage/pages.ts";
 import type { Entry } from "../storage/store.ts";
 import { readListOptions, readVersion, type ListOptions } from "./options.ts";
@@ -19,12 +19,13 @@ export function requireEntry(api: Api, row: Row, namespace: string, name: string
 }
 
 export function get(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): void {
-  refuseFuture(api, readVersion(exchange.query.get("resourceVersion")));
+  refuseFuture(api, readVersion(exchange.query.get("resourceVersion"), "get"));
   replyEntry(api, exchange, row, 200, requireEntry(api, row, target.namespace, target.name));
 }
 
 export function replyEntry(api: Api, exchange: Exchange, row: Row, code: number, entry: Entry): void {
   const { shape, metaVersion } = exchange.negotiated;
+  if (shape === "PartialObjectMetadataList") throw new ApiError(406, "NotAcceptable", `you requested ${shape}, but the requested object is not a list (${goType(row)})`);
   if (shape === "Table") {
     const metadata: JsonObject = { resourceVersion: versionOf(entry.object) };
     exchange.reply(code, table(row, [entry], metadata, tableOptions(api, exchange)));
@@ -33,8 +34,17 @@ export function replyEntry(api: Api, exchange: Exchange, row: Row, code: number,
   exchange.reply(code, shape === "plain" ? plainText(row, entry) : partialText(entry, metaVersion));
 }
 
+/** How upstream calls a kind among its own types. */
+function goType(row: Row): string {
+  return `*${row.custom === null ? (row.group.split(".")[0] || "core") : "unstructured"}.${row.custom === null ? row.kind : "Unstructured"}`;
+}
+
 export function tableOptions(api: Api, exchange: Exchange) {
-  const include = exchange.query.get("includeObject") ?? "Metadata";
+  const include = exchange.query.get("includeObject") || "Metadata";
+  if (!["None", "Metadata", "Object"].includes(include)) {
+    const why = `includeObject: ${invalidValue("", include, "must be 'Metadata', 'Object', 'None', or empty").message}`;
+    throw badRequest(`Unable to convert to Table as requested: ${why}`);
+  }
   return { include, metaVersion: exchange.negotiated.metaVersion, now: api.now() };
 }
 
@@ -74,6 +84,9 @@ export function selected(api: Api, row: Row, namespace: string, selection: Selec
 
 export function list(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): void {
   const options = readListOptions(exchange.query);
+  if (exchange.negotiated.shape === "PartialObjectMetadata") {
+    throw new ApiError(406, "NotAcceptable", `you requested PartialObjectMetadata, but the requested object is a list (${goType(row)}List)`);
+  }
   const selection = readSelection(row, exchange.query, target.name);
   const page = takePage(api, row, target.namespace, selection, options);
   const metadata: JsonObject = { resourceVersion: String(page.rv) };
@@ -97,15 +110,26 @@ interface Page {
 function takePage(api: Api, row: Row, namespace: string, selection: Selection, options: ListOptions): Page {
   if (options.continueToken !== "") return continuePage(api, row, namespace, selection, options);
   refuseFuture(api, options.resourceVersion);
-  if (options.match === "Exact" && options.resourceVersion !== api.store.rv) refusePast(api, row, options.resourceVersion ?? 0);
+  if (options.match === "Exact" && options.resourceVersion !== null && options.resourceVersion !== api.store.rv) {
+    const rv = options.resourceVersion;
+    return cut(api, selectedAt(api, row, namespace, selection, rv), rv, options.limit);
+  }
   return cut(api, selected(api, row, namespace, selection), api.store.rv, options.limit);
 }
 
-/** A list at an exact earlier version is possible only while nothing of the resource has changed since. */
-function refusePast(api: Api, row: Row, rv: number): void {
+/** The list as it was: what is there now, with the changes since then undone. */
+function selectedAt(api: Api, row: Row, namespace: string, selection: Selection, rv: number): Entry[] {
   const resume = api.store.since(row.bucket, rv);
-  if (resume.kind === "ok" && resume.changes.length === 0) return;
-  throw expired(`The resourceVersion for the provided list is too old: ${rv}`);
+  if (resume.kind === "gone") throw expired(`The resourceVersion for the provided list is too old: ${rv}`);
+  const prefix = row.namespaced && namespace !== "" ? `${namespace}/` : "";
+  const entries = new Map(api.store.list(row.bucket, prefix).map((entry) => [entry.key, entry]));
+  for (const { before, after } of resume.changes.toReversed()) {
+    const key = (before ?? after)?.key ?? "";
+    if (!key.startsWith(prefix)) continue;
+    if (before === null) entries.delete(key);
+    else entries.set(key, before);
+  }
+  return [...entries.values()].filter((entry) => selects(row, selection, entry.object)).toSorted((a, b) => (a.key < b.key ? -1 : 1));
 }
 
 function continuePage(api: Api, row: Row, namespace: string, selection: Selection, options: ListOptions): Page {

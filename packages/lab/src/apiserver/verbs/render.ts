@@ -28,6 +28,8 @@ function partial(object: JsonObject, metaVersion: string): JsonObject {
 }
 
 interface TableOptions {
+  /** Leaves the columns out. */
+  readonly bare?: boolean;
   /** includeObject: None, Metadata or Object. */
   readonly include: string;
   readonly metaVersion: string;
@@ -39,9 +41,9 @@ export function table(row: Row, entries: readonly Entry[], metadata: JsonObject,
     kind: "Table",
     apiVersion: `meta.k8s.io/${options.metaVersion}`,
     metadata,
-    columnDefinitions: row.printer.columns.map((column) => ({
+    columnDefinitions: options.bare === true ? null : row.printer.columns.map((column) => ({
       name: column.name,
-      type: column.type === "date" ? "string" : column.type,
+      type: column.type === "date" && column.verbatim !== true ? "string" : column.type,
       format: column.format ?? "",
       description: column.description ?? "",
       priority: column.priority ?? 0,
@@ -53,11 +55,12 @@ export function table(row: Row, entries: readonly Entry[], metadata: JsonObject,
 function tableRow(row: Row, object: JsonObject, options: TableOptions): JsonObject {
   const shown = present(row, object);
   const cells = row.printer.cells(shown, options.now).map((cell, i): Json => {
-    return row.printer.columns[i]?.type === "date" ? ageText(asString(cell), options.now) : cell;
+    const column = row.printer.columns[i];
+    return column?.type === "date" && column.verbatim !== true ? ageText(asString(cell), options.now) : cell;
   });
   const result: JsonObject = { cells };
   if (options.include === "Object") result["object"] = shown;
-  else if (options.include !== "None") result["object"] = partial(object, options.metaVersion);
+  else result["object"] = options.include === "None" ? null : partial(object, options.metaVersion);
   return result;
 }
 

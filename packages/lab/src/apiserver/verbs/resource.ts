@@ -116,11 +116,11 @@ export async function deleteOptions(exchange: Exchange): Promise<DeleteOptions> 
 
 async function serveDeleteCollection(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Promise<void> {
   const options = await deleteOptions(exchange);
-  readListOptions(exchange.query);
+  const { limit } = readListOptions(exchange.query);
   if (!row.deletesCollection || (row.namespaced && target.namespace === "")) throw methodNotAllowed();
   const chosen = selected(api, row, target.namespace, readSelection(row, exchange.query, ""));
   const entries: Entry[] = [];
-  for (const entry of chosen) {
+  for (const entry of limit === 0 ? chosen : chosen.slice(0, limit)) {
     await permit(api, exchange, row, entry, options);
     const now = api.store.get(row.bucket, entry.key);
     if (now !== undefined) entries.push(remove(api, row, now, options).entry);

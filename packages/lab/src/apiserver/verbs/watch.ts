@@ -5,9 +5,9 @@ import { isClosed, pendingBytes, type Exchange } from "../http/exchange.ts";
 import type { ResourceRequest } from "../http/route.ts";
 import { asObject, type JsonObject } from "../json.ts";
 import { apiVersionOf, type Row } from "../registry/row.ts";
-import { ApiError, expired, forbiddenField, invalid } from "../status.ts";
+import { expired, type ApiError } from "../status.ts";
 import type { Change, Entry } from "../storage/store.ts";
-import { readListOptions, type ListOptions } from "./options.ts";
+import { readListOptions } from "./options.ts";
 import { readSelection, selected, selects, tableOptions, type Selection } from "./read.ts";
 import { partialText, plainText, table } from "./render.ts";
 
@@ -22,8 +22,7 @@ const INITIAL_END = "k8s.io/initial-events-end";
 type EventType = "ADDED" | "MODIFIED" | "DELETED";
 
 export function watch(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): void {
-  const options = readListOptions(exchange.query);
-  checkOptions(row, options);
+  const options = readListOptions(exchange.query, true);
   const selection = readSelection(row, exchange.query, target.name);
   const watcher = new Watcher(api, exchange, row, target.namespace, selection);
   const rv = options.resourceVersion ?? 0;
@@ -44,15 +43,6 @@ export function watch(api: Api, exchange: Exchange, row: Row, target: ResourceRe
   watcher.live(limit, options.bookmarks);
 }
 
-function checkOptions(row: Row, options: ListOptions): void {
-  if (options.initialEvents === null) return;
-  const subject = { group: "meta.k8s.io", resource: row.resource, kind: "ListOptions" };
-  if (options.match !== "NotOlderThan") {
-    const why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-    throw invalid(subject, "", [forbiddenField("resourceVersionMatch", why)]);
-  }
-}
-
 class Watcher {
   readonly #api: Api;
   readonly #exchange: Exchange;
@@ -61,6 +51,8 @@ class Watcher {
   readonly #selection: Selection;
   readonly #form: string;
   #allowedBehind = MAX_BEHIND_BYTES;
+  /** Whether the columns of a table have been sent: once is enough. */
+  #toldColumns = false;
   #end: () => void = () => undefined;
 
   constructor(api: Api, exchange: Exchange, row: Row, namespace: string, selection: Selection) {
@@ -76,8 +68,7 @@ class Watcher {
 
   start(): void {
     const { response } = this.#exchange;
-    const suffix = this.#exchange.negotiated.shape === "Table" ? ";stream=watch" : "";
-    response.writeHead(200, this.#exchange.headers(`application/json${suffix}`) as Record<string, string>);
+    response.writeHead(200, this.#exchange.headers("application/json") as Record<string, string>);
     response.flushHeaders();
   }
 
@@ -119,7 +110,7 @@ class Watcher {
     if (!was && !is) return;
     const type: EventType = !was ? "ADDED" : is ? "MODIFIED" : "DELETED";
     const entry = type === "DELETED" ? change.left : change.after;
-    const form = `${type}/${this.#form}`;
+    const form = `${type}/${this.#form}/${String(this.#toldColumns)}`;
     let frame = change.frames.get(form);
     if (frame === undefined) {
       frame = this.#frame(type, entry as Entry);
@@ -142,7 +133,7 @@ class Watcher {
     if (shape === "plain") return plainText(this.#row, entry);
     if (shape !== "Table") return partialText(entry, metaVersion);
     const metadata: JsonObject = { resourceVersion: String(entry.rv) };
-    return JSON.stringify(table(this.#row, [entry], metadata, tableOptions(this.#api, this.#exchange)));
+    return JSON.stringify(table(this.#row, [entry], metadata, { ...tableOptions(this.#api, this.#exchange), bare: this.#toldColumns }));
   }
 
   #bookmark(metadata: JsonObject): void {
@@ -159,6 +150,7 @@ class Watcher {
   }
 
   #write(frame: Buffer): void {
+    this.#toldColumns = true;
     const { response } = this.#exchange;
     if (isClosed(response)) return;
     response.write(frame);

@@ -79,7 +79,12 @@ export class TestKube extends TestCluster {
     return super.apply(yaml);
   }
 
-  /** Also removes a namespace that somebody else made for the test. */
+  /** What was made stays. */
+  close(): void {
+    this.client.close();
+  }
+
+  /** Also removes namespaces that somebody else made for the test. */
   async stop(...more: string[]): Promise<void> {
     try {
       await Promise.all([...this.#made, ...more].map((name) => this.#remove(name)));

@@ -132,7 +132,8 @@ function removeFolders(config: Config, log: Logger): void {
   for (const folder of [config.runDir, dirname(config.zdsPath)]) {
     try {
       for (const name of readdirSync(folder)) rmSync(join(folder, name), { recursive: true, force: true });
-      rmdirSync(join(config.hostRoot, "proc/1/root", folder));
+      // An absolute link, as /var/run is, would lead back into our own root.
+      rmdirSync(join(config.hostRoot, "proc/1/root", folder.replace(/^\/var\/run\//, "/run/")));
     } catch (error) {
       log.debug("a folder of the mesh stays on the node", { folder, error: errorText(error) });
     }

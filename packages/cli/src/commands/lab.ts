@@ -13,6 +13,7 @@ import { FORMATS, print, render, type Format } from "../output.ts";
 import { isEnrolled } from "../pods.ts";
 import { Progress } from "../progress.ts";
 import { runTour } from "../tour/tour.ts";
+import { listenInLab } from "../tour/watch-link.ts";
 import { UsageError } from "../usage-error.ts";
 
 interface UpOptions { readonly nodes: string; readonly state?: string; readonly port: string; readonly detach?: boolean; readonly tour?: boolean; readonly exit?: boolean; readonly keep?: boolean }
@@ -59,7 +60,7 @@ async function up(options: UpOptions): Promise<void> {
     await untilAborted(bringUpMesh(client, progress), ending.signal, lab.ended);
     progress.done(`the lab is up: ${nodes} nodes${kept ? ", with the state kept from before" : ""}`);
     if (options.tour === true) {
-      const proved = await untilAborted(runTour({ client, lab: lab.record, kubeconfig: lab.layout.kubeconfig, progress, signal: ending.signal }), ending.signal, lab.ended);
+      const proved = await untilAborted(runTour({ client, listen: listenInLab(lab.record), progress, signal: ending.signal }), ending.signal, lab.ended);
       if (proved === false) process.exitCode = 1;
     }
     client.close();

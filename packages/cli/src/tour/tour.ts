@@ -1,6 +1,5 @@
 // Owns the tour: a small application, and one real check per claim of the mesh, each with the evidence it rests on.
 import { applyManifests, KINDS, Reflector, type KubeClient, type Pod } from "@ambit/kube";
-import type { LabRecord } from "@ambit/lab/supervisor";
 import { systemClock, withTimeout } from "@ambit/runtime";
 import { readManifests } from "../install/charts-on-disk.ts";
 import { FIELD_MANAGER } from "../install/cluster-objects.ts";
@@ -12,9 +11,9 @@ import { PodLog, timeOf, type Line } from "./pod-log.ts";
 import { denyByMethod, fault, split, trace, waypoint, type WaypointStage } from "./waypoint-steps.ts";
 import { LinkWatch } from "./watch-link.ts";
 
-export interface TourOptions { readonly client: KubeClient; readonly lab: LabRecord; readonly kubeconfig: string; readonly progress: Progress; readonly signal: AbortSignal }
+export interface TourOptions { readonly client: KubeClient; /** Writes what passes the link of node-1 to stdout, as tcpdump -w does. */ readonly listen: readonly string[]; readonly progress: Progress; readonly signal: AbortSignal }
 
-const NAMESPACE = "shop";
+export const TOUR_NAMESPACE = "shop";
 const MARKER = "in-clear-from-visitor";
 const READY_TIMEOUT_MS = 60_000;
 const STEP_TIMEOUT_MS = 20_000;
@@ -71,11 +70,11 @@ const STEPS: readonly (readonly [string, Step])[] = [
 ];
 
 const waypointStage = (stage: Stage): WaypointStage =>
-  ({ client: stage.client, namespace: NAMESPACE, visitor: stage.visitor });
+  ({ client: stage.client, namespace: TOUR_NAMESPACE, visitor: stage.visitor });
 
 async function inClear(stage: Stage): Promise<{ ok: boolean; evidence: string[] }> {
   const begin = Date.now();
-  const link = await LinkWatch.start(stage.lab);
+  const link = await LinkWatch.start(stage.listen);
   await stage.visitor.waitFor((l) => l["ok"] === true && timeOf(l) > begin + OBSERVE_MS, begin, STEP_TIMEOUT_MS);
   await pollSegments(link, (s) => s.payload.includes(MARKER));
   const readable = (await link.stop()).filter((s) => s.payload.includes(MARKER));
@@ -91,7 +90,7 @@ async function enrol(stage: Stage): Promise<{ ok: boolean; evidence: string[] }>
   const restartsBefore = restarts(stage);
   const uidsBefore = Object.values(stage.cast as unknown as Record<string, Pod>).map((p) => p.metadata.uid);
   const begin = Date.now();
-  await stage.client.patch(KINDS.namespaces, undefined, NAMESPACE, { metadata: { labels: { "istio.io/dataplane-mode": "ambient" } } });
+  await stage.client.patch(KINDS.namespaces, undefined, TOUR_NAMESPACE, { metadata: { labels: { "istio.io/dataplane-mode": "ambient" } } });
   const enrolled = () => shopPods(stage).length > 0 && shopPods(stage).every((p) => isEnrolled(p));
   if (!(await until(stage.pods, enrolled))) return { ok: false, evidence: [`not enrolled: ${shopPods(stage).filter((p) => !isEnrolled(p)).map((p) => p.metadata.name).join(", ")}`] };
   const took = Date.now() - begin;
@@ -100,7 +99,7 @@ async function enrol(stage: Stage): Promise<{ ok: boolean; evidence: string[] }>
   const requests = [...stage.visitor.since(begin), ...stage.intruder.since(begin)].filter((l) => l["kind"] === "request").length;
   const same = restarts(stage) === restartsBefore && uidsBefore.every((uid) => shopPods(stage).some((p) => p.metadata.uid === uid));
   return { ok: failed.length === 0 && same, evidence: [
-    `kubectl label namespace ${NAMESPACE} istio.io/dataplane-mode=ambient: ${shopPods(stage).length} pods enrolled after ${took} ms`,
+    `kubectl label namespace ${TOUR_NAMESPACE} istio.io/dataplane-mode=ambient: ${shopPods(stage).length} pods enrolled after ${took} ms`,
     `${requests} requests meanwhile and after, ${failed.length} failed; ${same ? "the same pods, no restarts" : "PODS WERE RESTARTED"}`,
     ...failed.slice(0, 3).map((l) => JSON.stringify(l)),
   ] };
@@ -108,12 +107,12 @@ async function enrol(stage: Stage): Promise<{ ok: boolean; evidence: string[] }>
 
 async function tunnelled(stage: Stage): Promise<{ ok: boolean; evidence: string[] }> {
   const begin = Date.now();
-  const link = await LinkWatch.start(stage.lab);
+  const link = await LinkWatch.start(stage.listen);
   const outbound = stage.ztunnels.get(stage.cast.visitor.spec.nodeName ?? "");
   const access = await outbound?.waitFor((l) => l["direction"] === "outbound" && l["src.workload"] === stage.cast.visitor.metadata.name && typeof l["src.identity"] === "string", begin, STEP_TIMEOUT_MS);
   const answer = await stage.visitor.waitFor((l) => l["ok"] === true && timeOf(l) > begin + OBSERVE_MS, begin, STEP_TIMEOUT_MS);
   // A fresh tunnel shows its handshake: the pooled ones were opened before we listened.
-  await stage.client.delete(KINDS.pods, NAMESPACE, stage.cast.intruder.metadata.name, { gracePeriodSeconds: 0 });
+  await stage.client.delete(KINDS.pods, TOUR_NAMESPACE, stage.cast.intruder.metadata.name, { gracePeriodSeconds: 0 });
   await until(stage.pods, () => shopPods(stage).some((p) => p.metadata.labels?.["app"] === "intruder" && p.metadata.uid !== stage.cast.intruder.metadata.uid && isReady(p) && isEnrolled(p)));
   const hello = await pollSegments(link, (s) => s.sourcePort === 15008 && tlsVersionChosen(s.payload) !== undefined);
   const seen = await link.stop();
@@ -132,14 +131,14 @@ async function tunnelled(stage: Stage): Promise<{ ok: boolean; evidence: string[
 
 const POLICY = {
   apiVersion: "security.istio.io/v1", kind: "AuthorizationPolicy",
-  metadata: { name: "no-intruder", namespace: NAMESPACE },
-  spec: { selector: { matchLabels: { app: "catalog" } }, action: "DENY", rules: [{ from: [{ source: { principals: [`cluster.local/ns/${NAMESPACE}/sa/intruder`] } }] }] },
+  metadata: { name: "no-intruder", namespace: TOUR_NAMESPACE },
+  spec: { selector: { matchLabels: { app: "catalog" } }, action: "DENY", rules: [{ from: [{ source: { principals: [`cluster.local/ns/${TOUR_NAMESPACE}/sa/intruder`] } }] }] },
 };
 
 async function policy(stage: Stage): Promise<{ ok: boolean; evidence: string[] }> {
   const pod = shopPods(stage).find((p) => p.metadata.labels?.["app"] === "intruder" && isReady(p));
   if (pod === undefined) return { ok: false, evidence: ["the intruder is not running"] };
-  const intruder = new PodLog(stage.client, NAMESPACE, pod.metadata.name, "intruder");
+  const intruder = new PodLog(stage.client, TOUR_NAMESPACE, pod.metadata.name, "intruder");
   try {
     if ((await intruder.waitFor((l) => l["event"] === "echo", 0, STEP_TIMEOUT_MS)) === undefined) return { ok: false, evidence: ["the intruder never held a connection"] };
     const begin = Date.now();
@@ -147,7 +146,7 @@ async function policy(stage: Stage): Promise<{ ok: boolean; evidence: string[] }
     const refused = await intruder.waitFor((l) => l["kind"] === "request" && l["ok"] === false, begin, STEP_TIMEOUT_MS);
     const cut = await intruder.waitFor((l) => l["event"] === "closed", begin, STEP_TIMEOUT_MS);
     const inbound = stage.ztunnels.get(stage.cast.catalog.spec.nodeName ?? "");
-    const said = await inbound?.waitFor((l) => typeof l["error"] === "string" && l["error"].includes(`${NAMESPACE}/no-intruder`), begin, STEP_TIMEOUT_MS);
+    const said = await inbound?.waitFor((l) => typeof l["error"] === "string" && l["error"].includes(`${TOUR_NAMESPACE}/no-intruder`), begin, STEP_TIMEOUT_MS);
     const after = refused === undefined ? begin : timeOf(refused);
     const served = await stage.visitor.waitFor((l) => l["ok"] === true && timeOf(l) > after, after, STEP_TIMEOUT_MS);
     const visitorFailed = stage.visitor.since(begin).filter((l) => l["ok"] === false || l["event"] === "closed");
@@ -164,14 +163,14 @@ async function policy(stage: Stage): Promise<{ ok: boolean; evidence: string[] }
 }
 
 async function castReady(pods: Reflector<Pod>): Promise<Cast> {
-  const find = (app: string) => pods.items().find((p) => p.metadata.namespace === NAMESPACE && p.metadata.labels?.["app"] === app && p.metadata.deletionTimestamp === undefined && isReady(p));
+  const find = (app: string) => pods.items().find((p) => p.metadata.namespace === TOUR_NAMESPACE && p.metadata.labels?.["app"] === app && p.metadata.deletionTimestamp === undefined && isReady(p));
   const apps = ["visitor", "intruder", "catalog", "storefront"];
   if (!(await until(pods, () => apps.every((a) => find(a) !== undefined), READY_TIMEOUT_MS)))
-    throw new UsageError(`the sample application is not ready after ${READY_TIMEOUT_MS / 1000} s: ${apps.filter((a) => find(a) === undefined).join(", ")}; see kubectl -n ${NAMESPACE} describe pods`);
+    throw new UsageError(`the sample application is not ready after ${READY_TIMEOUT_MS / 1000} s: ${apps.filter((a) => find(a) === undefined).join(", ")}; see kubectl -n ${TOUR_NAMESPACE} describe pods`);
   return Object.fromEntries(apps.map((a) => [a, find(a)])) as unknown as Cast;
 }
 
-const shopPods = (stage: Stage): Pod[] => stage.pods.items().filter((p) => p.metadata.namespace === NAMESPACE && p.metadata.deletionTimestamp === undefined);
+const shopPods = (stage: Stage): Pod[] => stage.pods.items().filter((p) => p.metadata.namespace === TOUR_NAMESPACE && p.metadata.deletionTimestamp === undefined);
 const restarts = (stage: Stage): number => shopPods(stage).flatMap((p) => (p.status?.["containerStatuses"] as { restartCount: number }[] | undefined) ?? []).reduce((n, c) => n + c.restartCount, 0);
 const lastLine = (log: PodLog): string => `last line of ${log.name}: ${JSON.stringify(log.lines.at(-1) ?? ({} as Line))}`;
 

@@ -1,4 +1,4 @@
-// Owns listening on the link between two nodes of the lab, with tcpdump or, in a user namespace, a few lines of perl.
+// Owns listening on the link between two nodes; in the lab with tcpdump or, in a user namespace, a few lines of perl.
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { enterCommand, type LabRecord } from "@ambit/lab/supervisor";
@@ -17,15 +17,18 @@ const SNIFFER = String.raw`
   $| = 1; print "\0" x 24; print STDERR "listening on $ARGV[0]\n";
   while (defined recv(S, $b, 262144, 0)) { print pack("LLLL", time, 0, length $b, length $b), $b }`;
 
+/** The fabric's port of node 1 carries everything that node says to others. */
+export const listenInLab = (lab: LabRecord): string[] =>
+  enterCommand(lab, undefined, lab.rootless ? ["perl", "-e", SNIFFER, LINK] : ["tcpdump", "-i", LINK, "-s", "0", "-U", "-n", "-w", "-", "tcp"]);
+
 export class LinkWatch {
   readonly #child: ChildProcess;
   readonly #chunks: Buffer[] = [];
   #size = 0;
 
-  /** The fabric's port of node 1 carries everything that node says to others. Resolves once it is listened to. */
-  static async start(lab: LabRecord): Promise<LinkWatch> {
-    const listen = lab.rootless ? ["perl", "-e", SNIFFER, LINK] : ["tcpdump", "-i", LINK, "-s", "0", "-U", "-n", "-w", "-", "tcp"];
-    const [program = "", ...args] = enterCommand(lab, undefined, listen);
+  /** Resolves once it is listened to. */
+  static async start(listen: readonly string[]): Promise<LinkWatch> {
+    const [program = "", ...args] = listen;
     const child = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
     const watch = new LinkWatch(child);
     let errors = "";
@@ -35,7 +38,7 @@ export class LinkWatch {
         if (errors.includes("listening on")) resolve();
       });
       child.once("error", reject);
-      child.once("exit", () => reject(new Error(`${listen[0]} cannot listen on the link: ${errors.trim()}`)));
+      child.once("exit", () => reject(new Error(`${program} cannot listen on the link: ${errors.trim()}`)));
     });
     return watch;
   }

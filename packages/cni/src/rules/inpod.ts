@@ -169,7 +169,9 @@ const LOOSE = "/proc/sys/net/netfilter/nf_conntrack_tcp_loose";
  * being reset. ztunnel's own container may not write here.
  */
 const MIGRATE = "/proc/sys/net/ipv4/tcp_migrate_req";
-const setKnob = (knob: string, value: 0 | 1): string => `[ ! -w ${knob} ] || echo ${value} > ${knob}`;
+/** A container without all privileges sees its own /proc/sys read-only. The node's own it sees with the right to trace; both are of the namespace that asks. */
+const NODE_ROOT = "/host/proc/1/root";
+const setKnob = (knob: string, value: 0 | 1): string => `for f in ${knob} ${NODE_ROOT}${knob}; do if [ -w $f ]; then echo ${value} > $f; break; fi; done`;
 export const renderTracking = (): string => `${setKnob(LOOSE, 0)}\n${setKnob(MIGRATE, 1)}`;
 export const renderTrackingCleanup = (): string => `${setKnob(LOOSE, 1)}\n${setKnob(MIGRATE, 0)}`;
 

@@ -147,10 +147,13 @@ export async function build(o: AppOptions): Promise<App> {
     ending.push(() => sources.stop());
     const waiting = clock.every(WAITING_EVERY_MS, () => log.warn("still waiting for the first state", { missing: sources.pending().join(", ") }));
     ending.push(() => waiting.cancel());
-    void sources.whenSynced().then(() => {
+    void sources.whenSynced().then(async () => {
       waiting.cancel();
       if (over.signal.aborted) return;
       inbox.open();
+      ticker.flush();
+      await keys.settled();
+      if (over.signal.aborted) return;
       ticker.flush();
       synced();
       ending.push(trackEnforcement(mesh, clock));

@@ -98,6 +98,27 @@ describe("keys of issuers", () => {
     await r.keeper.stop();
     assert.equal(r.clock.pending, 0);
   });
+  it("are waited for by a control plane that starts: until each came or failed once, and never for long", async () => {
+    const r = rig();
+    await r.keeper.settled();
+    let let_: (text: string) => void = () => undefined;
+    r.answers((uri) => (uri.endsWith("bad") ? Promise.reject(new Error("away")) : uri.endsWith("slow") ? new Promise((resolve) => { let_ = resolve; }) : Promise.resolve(KEYS("one"))));
+    r.source.set(wanted());
+    for (const name of ["bad", "slow"]) r.source.set(wanted({ key: name, uri: `https://a/${name}` }));
+    let settled = 0;
+    void r.keeper.settled().then(() => settled++);
+    await settle();
+    assert.equal(settled, 0);
+    let_(KEYS("slow"));
+    await settle();
+    assert.equal(settled, 1);
+    r.answers(() => new Promise(() => undefined));
+    r.source.set(wanted({ key: "never", uri: "https://a/never" }));
+    void r.keeper.settled().then(() => settled++);
+    r.clock.advance(5_000);
+    await settle();
+    assert.equal(settled, 2);
+  });
   it("are fetched eight at a time", async () => {
     const r = rig();
     r.answers(() => new Promise(() => undefined));

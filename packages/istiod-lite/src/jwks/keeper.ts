@@ -16,7 +16,14 @@ const FOLLOWED_MAX = 1_024;
 
 interface Followed { wanted: WantedKeys; timer: Timer | undefined; failures: number; goodAt: number | undefined }
 
-export interface KeyKeeper { stop(): Promise<void> }
+/** A control plane that starts waits so long for keys before it serves: without them it would tell waypoints, which have them, that there are none. */
+const FIRST_MS = 5_000;
+
+export interface KeyKeeper {
+  /** Everything that is wanted now was asked for once, whatever came of it, or `FIRST_MS` are over. */
+  settled(): Promise<void>;
+  stop(): Promise<void>;
+}
 
 /** `fetch` downloads one document; the keeper bounds it in time. Never on the path of a push: what is there is pushed, what comes later is a change. */
 export function keepKeys(o: {
@@ -27,6 +34,12 @@ export function keepKeys(o: {
   const running = new Map<string, { abort: AbortController; done: Promise<void> }>();
   let stopped = false;
 
+  let waiters: { readonly keys: Set<string>; readonly resolve: () => void }[] = [];
+  const answered = (key: string): void => {
+    for (const w of waiters) if (w.keys.delete(key) && w.keys.size === 0) w.resolve();
+    waiters = waiters.filter((w) => w.keys.size > 0);
+  };
+
   const pump = (): void => {
     for (const key of queue) {
       if (stopped || running.size >= CONCURRENCY) return;
@@ -35,7 +48,7 @@ export function keepKeys(o: {
       const f = followed.get(key);
       if (f === undefined) continue;
       const abort = new AbortController();
-      running.set(key, { abort, done: once(f, abort).finally(() => { running.delete(key); pump(); }) });
+      running.set(key, { abort, done: once(f, abort).finally(() => { running.delete(key); answered(key); pump(); }) });
     }
   };
   const once = async (f: Followed, abort: AbortController): Promise<void> => {
@@ -90,8 +103,15 @@ export function keepKeys(o: {
   const unwatch = o.wanted.onChange(follow);
   follow();
   return {
+    settled: () => new Promise((resolve) => {
+      const keys = new Set([...followed.values()].filter((f) => f.goodAt === undefined && f.failures === 0).map((f) => f.wanted.key));
+      if (keys.size === 0) return resolve();
+      const limit = o.clock.after(FIRST_MS, () => { o.log.warn("not all keys of issuers came in time", { missing: [...keys].join() }); resolve(); });
+      waiters.push({ keys, resolve: () => { limit.cancel(); resolve(); } });
+    }),
     stop: async () => {
       stopped = true;
+      for (const w of waiters) w.resolve();
       unwatch();
       for (const f of followed.values()) f.timer?.cancel();
       followed.clear();

@@ -27,9 +27,9 @@ export const NO_MESH_CONFIG: MeshConfig = {
 };
 
 const HONOURED = ["trustDomain", "trustDomainAliases", "rootNamespace", "discoverySelectors", "serviceEntryVisibility"];
-const FOR_WAYPOINTS = [
-  "extensionProviders", "defaultProviders", "accessLogFile", "accessLogFormat", "accessLogEncoding", "enableTracing", "defaultConfig", "pathNormalization",
-  "defaultHttpRetryPolicy", "connectTimeout", "localityLbSetting",
+export const FOR_WAYPOINTS: readonly string[] = [
+  "extensionProviders", "defaultProviders", "accessLogFile", "accessLogFormat", "accessLogEncoding", "defaultConfig", "pathNormalization",
+  "defaultHttpRetryPolicy",
 ];
 /** Sidecars', ingress controllers' and Envoy's own; registry-only egress among them, which ambient does not enforce in Istio either. */
 const WITHOUT_EFFECT = [
@@ -37,7 +37,7 @@ const WITHOUT_EFFECT = [
   "ingressSelector", "enableEnvoyAccessLogService", "disableEnvoyListenerLog", "outboundTrafficPolicy", "inboundTrafficPolicy", "configSources", "enableAutoMtls",
   "caCertificates", "defaultServiceExportTo", "defaultVirtualServiceExportTo", "defaultDestinationRuleExportTo", "dnsRefreshRate", "h2UpgradePolicy",
   "inboundClusterStatName", "outboundClusterStatName", "certificates", "serviceSettings", "enablePrometheusMerge", "verifyCertificateAtClient", "ca", "meshMTLS", "tlsDefaults",
-  "serviceScopeConfigs",
+  "serviceScopeConfigs", "enableTracing", "connectTimeout", "localityLbSetting",
 ];
 const VISIBILITIES = ["VISIBILITY_UNSPECIFIED", "PUBLIC", "NAMESPACE", "NONE"] as const;
 

@@ -1,4 +1,5 @@
-// `pnpm bench:l7`: our waypoint and (with ENVOY=/path/to/binary) Envoy configured alike, in turns: CPU of the proxy for each request, p50, memory.
+// `pnpm bench:l7`: our waypoint and (with ENVOY=/path/to/binary) Envoy configured alike, side by side, load now on one and now on the other in short windows: CPU of
+// the proxy for each request, latency, memory. `--against=CHECKOUT` measures another checkout's waypoint in the same windows: before and after.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, release, tmpdir } from "node:os";
 import { join } from "node:path";
@@ -26,7 +27,7 @@ const [PROXY_CPU, LOAD_CPU] = [0, 1];
 /** As in the pods that istiod-lite makes of a Gateway. */
 const POD_OPTIONS = "--max-semi-space-size=4";
 
-const { values } = parseArgs({ options: { only: { type: "string" }, rounds: { type: "string", default: "3" }, seconds: { type: "string", default: "3" }, "node-options": { type: "string", default: POD_OPTIONS }, memory: { type: "boolean", default: false } } });
+const { values } = parseArgs({ options: { only: { type: "string" }, rounds: { type: "string", default: "7" }, seconds: { type: "string", default: "1" }, "node-options": { type: "string", default: POD_OPTIONS }, memory: { type: "boolean", default: false }, against: { type: "string" } } });
 const seconds = Number(values.seconds);
 const rounds = Number(values.rounds);
 const envoy = process.env["ENVOY"] || undefined;
@@ -41,15 +42,15 @@ const running = new Set<Program>();
 const run = (program: Program): Program => { running.add(program); return program; };
 const end = async (program: Program): Promise<void> => { await program.stop(); running.delete(program); };
 
-type Way = "ambit" | "envoy";
-const WAYS: readonly Way[] = envoy === undefined ? ["ambit"] : ["ambit", "envoy"];
-interface Sample { readonly us: number; readonly p50: number; readonly rps: number; readonly foreign: number; readonly rss: number }
+type Way = "ambit" | "before" | "envoy" | "plain";
+const WAYS: readonly Way[] = ["ambit", ...(values.against === undefined ? [] : ["before" as const]), ...(envoy === undefined ? [] : ["envoy" as const])];
+interface Sample { readonly us: number; readonly p50: number; readonly p99: number; readonly rps: number; readonly foreign: number }
 const samples = new Map<string, Sample[]>();
 const memory = new Map<string, number>();
 
 async function start(way: Way, backend: BackendPorts): Promise<{ program: Program; ports: ProxyPorts }> {
-  if (way === "ambit") {
-    const program = run(Program.node("proxy.ts", PROXY_CPU, values["node-options"].split(" ").filter((o) => o !== "")));
+  if (way !== "envoy") {
+    const program = run(Program.node("proxy.ts", PROXY_CPU, values["node-options"].split(" ").filter((o) => o !== ""), way === "before" ? values.against : undefined));
     return { program, ports: await program.ask({ own: pem("waypoint"), ...backend }) as ProxyPorts };
   }
   const [h1 = 0, grpc = 0, hbone = 0, admin = 0] = await freePorts(4);
@@ -80,26 +81,60 @@ async function warm(scenario: Scenario, host: string, port: number): Promise<voi
   await end(client);
 }
 
-/** One window. `of`: whose CPU. */
-async function measure(scenario: Scenario, host: string, port: number, backend: Program, of: Program | undefined): Promise<Sample> {
+/** One contender of a scenario: a proxy (none: straight to the backend) and its load. */
+interface Lane { readonly way: Way; readonly proxy: Program | undefined; readonly client: Program }
+
+/** A rate of 1,000 a second needs longer for the same number of requests, and the kernel counts CPU in hundredths. */
+const RATE_PART = 3;
+/** From the first request after a halt to the window. */
+const SETTLE_MS = 200;
+
+async function lane(way: Way, scenario: Scenario, backend: BackendPorts): Promise<Lane> {
+  const proxy = way === "plain" ? undefined : await start(way, backend);
+  const [host, port] = proxy === undefined ? [AT.plain, backend.h1] : ["127.0.0.1", proxy.ports[scenario.kind]];
   await warm(scenario, host, port);
   const client = await load(scenario, host, port);
-  try {
-    await wait(500);
-    const own = (): number => [backend, client, ...(of === undefined ? [] : [of])].reduce((sum, p) => sum + (cpuSeconds(p.pid) ?? 0), 0);
-    const [cpu, all, ours, at] = [cpuSeconds(of?.pid ?? 0) ?? 0, machine().busyS, own(), performance.now()];
-    client.tell("begin");
-    await wait(seconds * 1000);
-    const result = await client.ask("end") as LoadResult;
-    const wall = (performance.now() - at) / 1000;
-    if (result.failed > 0 || result.requests === 0) throw new Error(`${result.failed} of ${result.requests} requests failed`);
-    return { us: (((cpuSeconds(of?.pid ?? 0) ?? 0) - cpu) * 1e6) / result.requests, p50: result.p50, rps: result.requests / wall, foreign: (machine().busyS - all - own() + ours) / wall, rss: residentMb(of?.pid ?? 0) ?? 0 };
-  } finally {
-    await end(client);
-  }
+  client.halt();
+  return { way, proxy: proxy?.program, client };
+}
+
+async function measure({ proxy, client }: Lane, scenario: Scenario, backend: Program): Promise<Sample> {
+  client.run();
+  await wait(SETTLE_MS);
+  const own = (): number => [backend, client, ...(proxy === undefined ? [] : [proxy])].reduce((sum, p) => sum + (cpuSeconds(p.pid) ?? 0), 0);
+  const [cpu, all, ours, at] = [cpuSeconds(proxy?.pid ?? 0) ?? 0, machine().busyS, own(), performance.now()];
+  client.tell("begin");
+  await wait(seconds * 1000 * (scenario.rate > 0 ? RATE_PART : 1));
+  const result = await client.ask("end") as LoadResult;
+  const [used, wall] = [(cpuSeconds(proxy?.pid ?? 0) ?? 0) - cpu, (performance.now() - at) / 1000];
+  const foreign = (machine().busyS - all - own() + ours) / wall;
+  client.halt();
+  if (result.failed > 0 || result.requests === 0) throw new Error(`${result.failed} of ${result.requests} requests failed`);
+  return { us: (used * 1e6) / result.requests, p50: result.p50, p99: result.p99, rps: result.requests / wall, foreign };
 }
 
 const keep = (name: string, sample: Sample): void => { samples.set(name, [...(samples.get(name) ?? []), sample]); };
+
+async function compare(name: string, scenario: Scenario, backend: Program, ports: BackendPorts): Promise<void> {
+  const lanes: Lane[] = [];
+  try {
+    for (const way of scenario.rate > 0 && scenario.kind === "h1" ? ["plain" as const, ...WAYS] : WAYS) lanes.push(await lane(way, scenario, ports));
+    for (let round = 0; round < rounds; round++) for (let i = 0; i < lanes.length; i++) {
+      const at = lanes[(i + round) % lanes.length];
+      if (at !== undefined) keep(`${name} ${at.way}`, await measure(at, scenario, backend));
+    }
+    for (const { way, proxy } of lanes) {
+      if (proxy !== undefined) memory.set(`under ${name} ${way}`, residentMb(proxy.pid) ?? 0);
+      const of = (x: (s: Sample) => number): string => (samples.get(`${name} ${way}`) ?? []).map((v) => x(v).toFixed(0)).join(" ");
+      say(`${name.padEnd(16)} ${way.padEnd(6)} µs ${of((x) => x.us)}; rps ${of((x) => x.rps)}; p50 ${of((x) => x.p50)}; ${(memory.get(`under ${name} ${way}`) ?? 0).toFixed(0)} MB; others ${of((x) => x.foreign * 10)} tenths`);
+    }
+  } finally {
+    for (const { proxy, client } of lanes) {
+      await end(client);
+      if (proxy !== undefined) await end(proxy);
+    }
+  }
+}
 
 say(envoy === undefined ? "no ENVOY given: nothing is compared" : `Envoy is ${envoy}`);
 const backend = run(Program.node("backend.ts", LOAD_CPU));
@@ -107,21 +142,7 @@ const stop = (): void => { for (const p of running) p.kill(); rmSync(folder, { r
 process.once("SIGINT", stop).once("SIGTERM", stop);
 try {
   const ports = await backend.ask({ own: pem("backend") }) as BackendPorts;
-  for (let round = 1; round <= rounds; round++) {
-    for (const [name, scenario] of chosen) {
-      if (scenario.rate > 0 && scenario.kind === "h1") keep(`${name} plain`, await measure(scenario, AT.plain, ports.h1, backend, undefined));
-      for (const way of round % 2 === 0 ? [...WAYS].reverse() : WAYS) {
-        const proxy = await start(way, ports);
-        try {
-          const sample = await measure(scenario, "127.0.0.1", proxy.ports[scenario.kind], backend, proxy.program);
-          keep(`${name} ${way}`, sample);
-          say(`round ${round}  ${name.padEnd(16)} ${way}  ${sample.us.toFixed(1)} µs  ${sample.rps.toFixed(0)} rps  p50 ${sample.p50.toFixed(0)} µs  ${sample.rss.toFixed(0)} MB  (${sample.foreign.toFixed(1)} processors busy with other things)`);
-        } finally {
-          await end(proxy.program);
-        }
-      }
-    }
-  }
+  for (const [name, scenario] of chosen) await compare(name, scenario, backend, ports);
   if (values.memory) for (const way of WAYS) await measureMemory(way, ports);
 } finally {
   for (const p of [...running]) await end(p);
@@ -145,15 +166,26 @@ async function measureMemory(way: Way, ports: BackendPorts): Promise<void> {
 }
 
 function report(): void {
-  const median = (name: string, of: (s: Sample) => number): number => { const all = (samples.get(name) ?? []).map(of).sort((a, b) => a - b); return ((all[(all.length - 1) >> 1] ?? Number.NaN) + (all[all.length >> 1] ?? Number.NaN)) / 2; };
-  const row = (what: string, ambit: number, other: number, goal: number, digits = 1): string =>
-    `| ${what} | ${ambit.toFixed(digits)} | ${Number.isNaN(other) ? "–" : other.toFixed(digits)} | ${Number.isNaN(other) ? "–" : (ambit / other).toFixed(2)} | ${goal.toFixed(2)} | ${Number.isNaN(other) ? "–" : ambit / other <= goal ? "yes" : "no"} |`;
-  const rows = chosen.map(([name, s]) => row(`${name}, CPU, µs`, median(`${name} ambit`, (x) => x.us), median(`${name} envoy`, (x) => x.us), s.goal));
-  for (const [name] of chosen) if (samples.has(`${name} plain`)) {
-    const plain = median(`${name} plain`, (x) => x.p50);
-    rows.push(row(`${name}, p50 added to ${plain.toFixed(0)}, µs`, median(`${name} ambit`, (x) => x.p50) - plain, median(`${name} envoy`, (x) => x.p50) - plain, 1, 0));
+  const middle = (all: readonly number[]): number => { const sorted = all.toSorted((a, b) => a - b); return ((sorted[(sorted.length - 1) >> 1] ?? Number.NaN) + (sorted[sorted.length >> 1] ?? Number.NaN)) / 2; };
+  const of = (name: string, way: Way, x: (s: Sample) => number): number[] => (samples.get(`${name} ${way}`) ?? []).map(x);
+  const cell = (value: number, digits: number): string => (Number.isNaN(value) ? "–" : value.toFixed(digits));
+  /** The ratio is the middle of the rounds' ratios: neighbours in time, so that what the machine did besides is in both. */
+  const row = (what: string, ambit: readonly number[], before: readonly number[], other: readonly number[], goal: number, digits = 1): string => {
+    const ratio = middle(ambit.map((a, i) => a / (other[i] ?? Number.NaN)));
+    const change = before.length === 0 ? "" : ` ${cell(middle(before), digits)} (${cell(middle(ambit.map((a, i) => a / (before[i] ?? Number.NaN))), 2)}) |`;
+    return `| ${what} | ${cell(middle(ambit), digits)} |${change} ${cell(middle(other), digits)} | ${cell(ratio, 2)} | ${goal.toFixed(2)} | ${Number.isNaN(ratio) ? "–" : ratio <= goal ? "yes" : "no"} |`;
+  };
+  const rowOf = (what: string, name: string, x: (s: Sample) => number, goal: number, digits = 1): string => row(what, of(name, "ambit", x), of(name, "before", x), of(name, "envoy", x), goal, digits);
+  const rows = chosen.map(([name, s]) => rowOf(`${name}, CPU, µs`, name, (x) => x.us, s.goal));
+  for (const [name, s] of chosen) {
+    if (s.rate === 0) continue;
+    const plain = middle(of(name, "plain", (x) => x.p50));
+    if (!Number.isNaN(plain)) rows.push(rowOf(`${name}, p50 added to ${plain.toFixed(0)}, µs`, name, (x) => x.p50 - plain, 1, 0));
+    rows.push(rowOf(`${name}, p99, µs`, name, (x) => x.p99, 1.5, 0));
   }
-  if (values.memory) for (const [what, goal] of [["idle", 1.5], ["10,000 connections that asked once", 0.8]] as const) rows.push(row(`memory, ${what}, MB`, memory.get(`${what} ambit`) ?? Number.NaN, memory.get(`${what} envoy`) ?? Number.NaN, goal, 0));
+  const mb = (what: string, goal: number): string => row(`memory, ${what}, MB`, ...(["ambit", "before", "envoy"] as const).map((way) => [memory.get(`${what} ${way}`)].filter((m) => m !== undefined)) as [number[], number[], number[]], goal, 0);
+  for (const [name, s] of chosen) if (s.kind === "hbone" && s.rate === 0) rows.push(mb(`under ${name}`, 1.8));
+  if (values.memory) rows.push(mb("idle", 1.5), mb("10,000 connections that asked once", 0.8));
   const foreign = [...samples.values()].flat().map((s) => s.foreign);
-  process.stdout.write(`| | Ambit | Envoy | ratio | goal | met |\n|---|---:|---:|---:|---:|---|\n${rows.join("\n")}\n\nmedians of ${rounds} rounds, windows of ${seconds} s; ${cpus().length} x ${cpus()[0]?.model.trim() ?? "?"}, Linux ${release()}, Node ${process.version}; busy with other things: ${(foreign.reduce((a, b) => a + b, 0) / Math.max(1, foreign.length)).toFixed(2)} processors on average; load average ${loadAverage()}\n`);
+  process.stdout.write(`| | Ambit |${values.against === undefined ? "" : " before (ratio) |"} Envoy | ratio | goal | met |\n|---|---:|${values.against === undefined ? "" : "---:|"}---:|---:|---:|---|\n${rows.join("\n")}\n\nmedians of ${rounds} windows of ${seconds} s each (${seconds * RATE_PART} s at a rate), in turns; ${cpus().length} x ${cpus()[0]?.model.trim() ?? "?"}, Linux ${release()}, Node ${process.version}; busy with other things: ${(foreign.reduce((a, b) => a + b, 0) / Math.max(1, foreign.length)).toFixed(2)} processors on average; load average ${loadAverage()}\n`);
 }

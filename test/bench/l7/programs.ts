@@ -24,8 +24,8 @@ export class Program {
   }
 
   /** Of this folder. */
-  static node(file: string, cpu: number, options: readonly string[] = []): Program {
-    return new Program(cpu, [process.execPath, ...options, join(import.meta.dirname, file)], true);
+  static node(file: string, cpu: number, options: readonly string[] = [], checkout?: string): Program {
+    return new Program(cpu, [process.execPath, ...options, checkout === undefined ? join(import.meta.dirname, file) : join(checkout, "test/bench/l7", file)], true);
   }
 
   /** `taskset` becomes the program. */
@@ -51,6 +51,15 @@ export class Program {
     throw new Error(`nothing listens on ${port}`);
   }
 
+  /** Stands still, with what is under way, until `run`. */
+  halt(): void {
+    this.#child.kill("SIGSTOP");
+  }
+
+  run(): void {
+    this.#child.kill("SIGCONT");
+  }
+
   kill(): void {
     this.#child.kill("SIGKILL");
   }
@@ -58,6 +67,7 @@ export class Program {
   async stop(): Promise<void> {
     const timer = setTimeout(() => this.kill(), STOP_MS);
     this.#child.kill("SIGTERM");
+    this.#child.kill("SIGCONT");
     await this.#gone;
     clearTimeout(timer);
   }

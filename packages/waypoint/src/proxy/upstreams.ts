@@ -3,7 +3,7 @@ import { formatSocketAddress, MeshError, proxyProtocolHeader, type Identity, typ
 import { createPool, formatBaggage, formatForwarded, type Pool } from "@ambit/hbone";
 import { verifyExpected, type TlsContexts } from "@ambit/proxy/identity";
 import type { Clock } from "@ambit/runtime";
-import { connectTls, dialTcp, fromSocket, originateTls, type ByteStream } from "@ambit/transport";
+import { connectTls, dialStream, dialTcp, originateTls, type ByteStream } from "@ambit/transport";
 import type { NextHop } from "../plan/upstream.ts";
 
 /** Whose connection it is: told to the next ztunnel for its logs, never for policy. */
@@ -45,7 +45,7 @@ export function createUpstreams(o: UpstreamOptions): Upstreams {
     clock: o.clock,
   });
   const openPlain = async (hop: NextHop, by: OnBehalfOf, signal: AbortSignal | undefined): Promise<ByteStream> => {
-    if (hop.kind === "direct") return fromSocket(await dialTcp(hop.at, { signal, clock: o.clock }));
+    if (hop.kind === "direct") return dialStream(hop.at, { signal, clock: o.clock });
     const key = { source: o.identity, expected: hop.expect, nextHop: hop.at, sourceIp: o.instanceIp };
     const { stream } = await pool.open(key, { authority: formatSocketAddress(hop.target), headers: headersFor(by) }, signal);
     return stream;

@@ -122,14 +122,17 @@ function inSubset({ workload }: Candidate, { service, subset }: Backend, config:
 }
 
 /** Ejected ones are left out unless that would leave too few (panic); places already tried unless there is no other. */
-function withoutEjected(candidates: readonly Candidate[], { outlier, balancer }: TrafficSettings, { ejected, excluded }: UpstreamHints): readonly Candidate[] {
-  const standing = outlier === undefined ? candidates : candidates.filter((c) => !ejected(c.workload.uid));
+function withoutEjected(candidates: readonly Candidate[], { outlier, balancer }: TrafficSettings, hints: UpstreamHints): readonly Candidate[] {
+  const { excluded } = hints;
+  const standing = outlier === undefined ? candidates : withoutThose(candidates, hints.ejected);
   const panic = outlier !== undefined && standing.length * 100 < outlier.minHealthPercent * candidates.length;
   const well = panic ? candidates : standing;
   if (excluded.size === 0 || balancer.kind === "consistent-hash") return well;
   const fresh = well.filter((c) => !excluded.has(c.workload.uid));
   return fresh.length > 0 ? fresh : well;
 }
+
+const withoutThose = (candidates: readonly Candidate[], gone: (uid: string) => boolean): readonly Candidate[] => candidates.filter((c) => !gone(c.workload.uid));
 
 /** The endpoint that the client was given before, while it is well. */
 function chosenBySession(candidates: readonly Candidate[], backend: Backend, { session, fields, now, excluded }: UpstreamHints): Choice | undefined {

@@ -6,7 +6,7 @@ import type { ConnectionFacts } from "../facts.ts";
 import type { UpstreamEndpoint } from "../http/options.ts";
 import { HashTables } from "../plan/balance/hash.ts";
 import type { SessionSeal } from "../plan/session.ts";
-import { planUpstream, planWorkload, type UpstreamPlan } from "../plan/upstream.ts";
+import { planUpstream, planWorkload, type UpstreamHints, type UpstreamPlan } from "../plan/upstream.ts";
 import type { WaypointState } from "../state/waypoint-state.ts";
 
 export type Goal = { readonly kind: "service"; readonly backend: Backend } | { readonly kind: "workload" };
@@ -35,7 +35,8 @@ export interface DestinationsOptions {
 
 export class Destinations {
   readonly #o: DestinationsOptions;
-  readonly #active = new Map<WorkloadUid, number>();
+  /** Counters stay while their workload does: entries that come and go with requests make garbage of the map. */
+  readonly #active = new Map<WorkloadUid, { requests: number }>();
   readonly #turns = new Map<string, number>();
   /** Workloads that came after the first state: only those can be warming up. */
   readonly #since = new Map<WorkloadUid, number>();
@@ -52,32 +53,25 @@ export class Destinations {
   }
 
   choose(goal: Goal, facts: ChoiceFacts): UpstreamPlan {
-    const { state, clock, random, network, seal, ejected, hosts } = this.#o;
-    const { connection, fields, excluded, session } = facts;
+    const { state, random, network, hosts } = this.#o;
+    const { connection } = facts;
     const config = state.config;
     if (goal.kind === "workload" || config === undefined) {
       if (connection.destination.kind !== "workload") throw new Error("defect: pod traffic without a pod");
       return planWorkload(connection.destination.workload, connection.address.port, { hosts: hosts(), network }, DEFAULT_TRAFFIC);
     }
-    const turn = (): number => this.#turn(goal.backend);
-    return planUpstream(state.view(), config, goal.backend, {
-      client: connection.sourceWorkload, network, ejected: (uid) => ejected(goal.backend, uid), excluded, tables: this.#tables, sourceIp: connection.source.ip, fields,
-      session: session === undefined ? undefined : { rule: session, seal }, hosts: hosts(), active: this.#activeOf, memberSince: this.#sinceOf, now: clock.now(), reasons: false,
-      // Few ways of choosing ask for these.
-      get query() { return queryOf(facts.target); },
-      get turn() { return turn(); },
-    }, random);
+    return planUpstream(state.view(), config, goal.backend, new Hints(this.#o, { goal: goal.backend, facts, tables: this.#tables, active: this.#activeOf, memberSince: this.#sinceOf, turn: this.#turnOf }), random);
   }
 
-  readonly #activeOf = (uid: WorkloadUid): number => this.#active.get(uid) ?? 0;
+  readonly #activeOf = (uid: WorkloadUid): number => this.#active.get(uid)?.requests ?? 0;
   readonly #sinceOf = (uid: WorkloadUid): number | undefined => this.#since.get(uid);
 
-  #turn({ service, port, subset }: Backend): number {
+  readonly #turnOf = ({ service, port, subset }: Backend): number => {
     const name = `${service} ${port} ${subset ?? ""}`;
     const turn = this.#turns.get(name) ?? 0;
     this.#turns.set(name, turn + 1);
     return turn;
-  }
+  };
 
   /** For a request that the waypoint makes itself. */
   chooseOwn(backend: Backend): UpstreamPlan {
@@ -85,27 +79,64 @@ export class Destinations {
     if (state.config === undefined) throw new Error("defect: a call before any configuration");
     return planUpstream(state.view(), state.config, backend, {
       client: undefined, network, ejected: (uid) => ejected(backend, uid), excluded: new Set(), tables: this.#tables, sourceIp: LOOPBACK_V4, fields: [], query: undefined, session: undefined, hosts: hosts(),
-      active: (uid) => this.#active.get(uid) ?? 0, memberSince: () => undefined, now: clock.now(), turn: 0,
+      active: this.#activeOf, memberSince: () => undefined, now: clock.now(), turn: 0,
     }, random);
   }
 
   /** A request or connection begins at this workload; call what comes back once, at its end. */
   begin(uid: WorkloadUid): () => void {
-    this.#active.set(uid, (this.#active.get(uid) ?? 0) + 1);
+    let counter = this.#active.get(uid);
+    if (counter === undefined) this.#active.set(uid, (counter = { requests: 0 }));
+    counter.requests++;
+    const counted = counter;
     return () => {
-      const left = (this.#active.get(uid) ?? 1) - 1;
-      if (left > 0) this.#active.set(uid, left);
-      else this.#active.delete(uid);
+      counted.requests--;
+      if (counted.requests === 0 && this.#o.state.view().workload(uid) === undefined) this.#active.delete(uid);
     };
   }
 
   #onApplied(applied: Applied): void {
     const view = this.#o.state.view();
     for (const uid of applied.workloads) {
-      if (view.workload(uid) === undefined) this.#since.delete(uid);
+      if (view.workload(uid) === undefined) {
+        this.#since.delete(uid);
+        if (this.#active.get(uid)?.requests === 0) this.#active.delete(uid);
+      }
       else if (this.#o.state.config !== undefined && !this.#since.has(uid)) this.#since.set(uid, this.#o.clock.now());
     }
   }
+}
+
+interface Chosen { readonly goal: Backend; readonly facts: ChoiceFacts; readonly tables: HashTables; readonly active: UpstreamHints["active"]; readonly memberSince: UpstreamHints["memberSince"]; readonly turn: (backend: Backend) => number }
+
+/** Of one choice. Few ways of choosing ask for more than the first line of it, so the rest is made when it is asked for. */
+class Hints implements UpstreamHints {
+  readonly active: UpstreamHints["active"];
+  readonly memberSince: UpstreamHints["memberSince"];
+  readonly reasons = false;
+  readonly #o: DestinationsOptions;
+  readonly #chosen: Chosen;
+
+  constructor(o: DestinationsOptions, chosen: Chosen) {
+    this.#o = o;
+    this.#chosen = chosen;
+    this.active = chosen.active;
+    this.memberSince = chosen.memberSince;
+  }
+
+  get client(): UpstreamHints["client"] { return this.#chosen.facts.connection.sourceWorkload; }
+  get network(): string { return this.#o.network; }
+  get ejected(): UpstreamHints["ejected"] { return (uid) => this.#o.ejected(this.#chosen.goal, uid); }
+  get excluded(): ReadonlySet<string> { return this.#chosen.facts.excluded; }
+  get tables(): HashTables { return this.#chosen.tables; }
+  get sourceIp(): Ip { return this.#chosen.facts.connection.source.ip; }
+  get fields(): readonly string[] { return this.#chosen.facts.fields; }
+  get query(): string | undefined { return queryOf(this.#chosen.facts.target); }
+  get session(): UpstreamHints["session"] { return this.#chosen.facts.session === undefined ? undefined : { rule: this.#chosen.facts.session, seal: this.#o.seal }; }
+  get hosts(): UpstreamHints["hosts"] { return this.#o.hosts(); }
+  get now(): number { return this.#o.clock.now(); }
+  /** Counts: asked for once. */
+  get turn(): number { return this.#chosen.turn(this.#chosen.goal); }
 }
 
 /** How Istio names clusters. */

@@ -77,7 +77,7 @@ describe("the DNS service of a pod", () => {
 });
 
 describe("datagrams", () => {
-  const port = () => Object.assign(new EventEmitter(), { sent: [] as Uint8Array[], send(bytes: Uint8Array) { this.sent.push(bytes); } });
+  const port = () => Object.assign(new EventEmitter(), { sent: [] as Uint8Array[], send(bytes: Uint8Array, _port: number, _address: string, gone: () => void) { this.sent.push(bytes); gone(); } });
   it("are answered; noise and floods are harmless, and after the end nothing is sent", async () => {
     const waiting: (() => void)[] = [];
     const { server } = rig({ forwarder: { ask: (q) => new Promise((resolve) => { waiting.push(() => resolve(replyTo(q))); }) } });

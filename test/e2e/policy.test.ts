@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { KINDS, type Condition, type Kind, type KubeObject } from "@ambit/kube";
 import { accountOf, documents, namespaceOf, samplePod, saidBy, saidUntil, serviceOf } from "./client-log.fixture.ts";
-import { ambit } from "./cli.fixture.ts";
+import { ambit, ambitLater } from "./cli.fixture.ts";
 import { TestCluster } from "./cluster.fixture.ts";
 
 const CLIENT = ["client", "--url", "http://server.t.svc.cluster.local:8080/", "--hold", "server.t:9080", "--every", "50"];
@@ -63,6 +63,22 @@ describe("Istio's own objects", function () {
 
   it("without policies everyone is served: enrolled on both nodes, and not enrolled", async () => {
     for (const [ns, pod] of [["t", "friend"], ["t", "stranger"], ["outside", "alien"]] as const) await saidUntil(lab, ns, pod, served(0));
+  });
+
+  it("ambit verify proves who talks mutual TLS, names both, and says who does not", async () => {
+    const verify = (...pods: string[]) => ambitLater(["verify", ...pods, ...lab.cliOptions]);
+    const proven = await verify("t/friend", "t/server");
+    assert.match(proven.out, /^PROVEN: t\/friend → t\/server speak mutual TLS\n +wire +[\d.]+:\d+ → [\d.]+:15008, TLSv1\.3 TLS_AES_\w+, told alike by both ztunnels\n +client +spiffe:\/\/cluster\.local\/ns\/t\/sa\/friend\n +server +spiffe:\/\/cluster\.local\/ns\/t\/sa\/server\n/, proven.err);
+    assert.match(proven.out, /\n +door +TLSv1\.3 \w+, spiffe:\/\/cluster\.local\/ns\/t\/sa\/server, by the mesh's root; who shows no certificate is refused\n$/);
+    assert.equal(proven.code, 0);
+    const plain = await verify("outside/alien", "t/server");
+    assert.match(plain.out, /^DISPROVEN: outside\/alien → t\/server: outside\/alien is not enrolled/);
+    assert.equal(plain.code, 1);
+    const silent = await verify("t/server", "t/friend", "--wait", "1");
+    assert.match(silent.out, /^UNKNOWN: t\/server → t\/friend: no connection/);
+    assert.equal(silent.code, 3);
+    const all = await verify();
+    assert.match(all.out, /t\/friend +t\/server +proven[^]*t\/stranger +t\/server +proven/);
   });
 
   it("ALLOW for one principal refuses everyone else and cuts what they hold", async () => {

@@ -10,6 +10,7 @@ import { addInstall } from "./commands/install.ts";
 import { addLab } from "./commands/lab.ts";
 import { addStatus } from "./commands/status.ts";
 import { addVersion } from "./commands/version.ts";
+import { addVerify } from "./commands/verify.ts";
 import { addWhy } from "./commands/why.ts";
 import { addWaypoint } from "./commands/waypoint.ts";
 import { addZtunnel } from "./commands/ztunnel.ts";
@@ -31,6 +32,7 @@ addStatus(program);
 addWhy(program);
 addWaypoint(program);
 addZtunnel(program);
+addVerify(program);
 addVersion(program);
 
 // `ambit … | head`: who reads no more need not be told, and a lab in the foreground goes on.

@@ -44,9 +44,13 @@ export interface TlsOptions<T> {
   readonly signal?: StopSignal;
 }
 
+/** What both ends agreed on, in OpenSSL's words. */
+export interface Negotiated { readonly protocol: string; readonly cipher: string }
+
 export interface TlsConnection<T> {
   readonly stream: ByteStream;
   readonly peer: T;
+  readonly negotiated: Negotiated;
 }
 
 /** The server's half, on an accepted socket: a client certificate is demanded. Rejects with MeshError; the socket is destroyed then. */
@@ -86,7 +90,7 @@ function handshake<T>(socket: tls.TLSSocket, event: "secure" | "secureConnect", 
       const verdict = judge(socket, options);
       if (!verdict.ok) return fail(verdict.error);
       settle();
-      resolve({ stream: fromSocket(socket), peer: verdict.value });
+      resolve({ stream: fromSocket(socket), peer: verdict.value, negotiated: { protocol: socket.getProtocol() ?? "none", cipher: socket.getCipher().name } });
     };
     socket.on("error", onError).on("end", onClose).on("close", onClose).on(event, onSecure);
     options.signal?.addEventListener("abort", onAbort, { once: true });

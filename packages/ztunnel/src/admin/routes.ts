@@ -1,5 +1,5 @@
 // Owns the administrative HTTP surface of ztunnel: the dump, the explanation, the way to stop.
-import { formatSocketAddress, parseIp, parseSocketAddress, type SocketAddress, type Workload } from "@ambit/core";
+import { formatIdentity, formatSocketAddress, parseIp, parseSocketAddress, type SocketAddress, type Workload } from "@ambit/core";
 import { parseAuthority } from "@ambit/hbone";
 import { json, text, type Clock, type Reply, type Routes } from "@ambit/runtime";
 import type { Config } from "../config.ts";
@@ -62,7 +62,10 @@ function liveConnections(s: AdminSources, live: Live): Record<string, unknown> {
     connections: p.connections.map((c) => ({
       direction: c.direction, src: formatSocketAddress(c.src), originalDst: c.originalDst, actualDst: formatSocketAddress(c.actualDst), protocol: c.protocol, ageMs: c.ageMs, bytes: c.bytes,
     })),
-    tunnels: live.wires.filter((w) => w.pod === p.uid).map(({ direction, peer, ageMs, tcp }) => ({ direction, peer: formatSocketAddress(peer), ageMs, ...tcp })),
+    tunnels: live.wires.filter((w) => w.pod === p.uid).map(({ direction, local, peer, ageMs, proof, tcp }) => ({
+      direction, local: local && formatSocketAddress(local), peer: formatSocketAddress(peer), ageMs, ...tcp,
+      mutualTls: proof && { protocol: proof.protocol, cipher: proof.cipher, local: formatIdentity(proof.local), peer: formatIdentity(proof.peer) },
+    })),
   }]));
 }
 

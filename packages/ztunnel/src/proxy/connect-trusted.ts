@@ -3,7 +3,7 @@ import type { Duplex } from "node:stream";
 import type { Identity } from "@ambit/core";
 import { verifyExpected, type PeerTrust, type TlsMaterial } from "@ambit/proxy/identity";
 import type { Clock, StopSignal } from "@ambit/runtime";
-import { connectTls, type ByteStream } from "@ambit/transport";
+import { connectTls, type ByteStream, type Negotiated } from "@ambit/transport";
 
 export interface TrustedPeer {
   readonly local: Identity;
@@ -11,8 +11,8 @@ export interface TrustedPeer {
   readonly expected: readonly Identity[];
   readonly material: TlsMaterial;
   readonly signal: StopSignal;
-  /** Told who of them it is. */
-  readonly onPeer?: (identity: Identity) => void;
+  /** Told who of them it is, and what was agreed on. */
+  readonly onPeer?: (identity: Identity, negotiated: Negotiated) => void;
 }
 
 /** On a connected socket, or inside another stream. Rejects with MeshError; the transport is destroyed then. */
@@ -20,7 +20,7 @@ export async function connectTrusted(o: { readonly trust: PeerTrust; readonly cl
   const { credentials, bundle } = p.material;
   const expect = verifyExpected(p.expected);
   let leaf: Uint8Array = new Uint8Array();
-  const { stream, peer } = await connectTls(transport, {
+  const { stream, peer, negotiated } = await connectTls(transport, {
     credentials, clock: o.clock, signal: p.signal,
     verify: (der) => {
       const id = expect(der);
@@ -31,6 +31,6 @@ export async function connectTrusted(o: { readonly trust: PeerTrust; readonly cl
   });
   const watched = o.trust.track({ leaf, local: p.local, reporter: "source", cut: (reason) => stream.destroy(reason) }, bundle);
   transport.once("close", () => watched[Symbol.dispose]());
-  p.onPeer?.(peer);
+  p.onPeer?.(peer, negotiated);
   return stream;
 }

@@ -44,8 +44,8 @@ export async function serveTunnel(pod: PodContext, connection: TcpConnection): P
   } finally {
     pod.handshakes.delete(socket);
   }
-  const { identity, fingerprint } = accepted.peer;
-  pod.wires.add(socket, { pod: pod.uid, direction: "inbound", peer: ends.peer });
+  const { identity, local, fingerprint } = accepted.peer;
+  pod.wires.add(socket, { pod: pod.uid, direction: "inbound", peer: ends.peer })({ ...accepted.negotiated, local, peer: identity });
   const peer: PeerInfo = { identity, certificateFingerprint: fingerprint, remote: ends.peer, local: ends.local };
   const session = serveTunnels(accepted.stream, peer, {
     clock: pod.clock, limits: h2Limits(pod.config),
@@ -77,7 +77,7 @@ async function handshake(pod: PodContext, socket: Parameters<typeof acceptTls>[0
       const refusal = pod.trust.judge(leaf, bundle, "destination");
       if (refusal !== undefined) return { ok: false, error: refusal };
       const watch = (cut: (reason: MeshError) => void): Disposable => pod.trust.track({ leaf, local: workload.identity, reporter: "destination", cut }, bundle);
-      return { ok: true, value: { identity: id.value, fingerprint: fingerprintOf(leaf), watch } };
+      return { ok: true, value: { identity: id.value, local: workload.identity, fingerprint: fingerprintOf(leaf), watch } };
     },
   });
 }

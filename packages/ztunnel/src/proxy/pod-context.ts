@@ -62,8 +62,8 @@ export function createPodContext(ports: ProxyPorts, uid: string, info: PodInfo, 
       const material = await contexts.material(key.source);
       const connection = await dial({ to: key.nextHop, signal });
       const socket = connection.toSocket();
-      ports.wires.add(socket, { pod: uid, direction: "outbound", peer: key.nextHop });
-      return connectTrusted(ports, socket, { local: key.source, expected: key.expected, material, signal });
+      const prove = ports.wires.add(socket, { pod: uid, direction: "outbound", peer: key.nextHop });
+      return connectTrusted(ports, socket, { local: key.source, expected: key.expected, material, signal, onPeer: (peer, negotiated) => prove({ ...negotiated, local: key.source, peer }) });
     },
     maxStreams: config.maxStreams, unusedReleaseMs: config.poolReleaseMs, clock, limits: h2Limits(config),
   });
@@ -99,6 +99,8 @@ const REFUSED = new Error("refused");
 export interface Ends { readonly peer: SocketAddress; readonly local: SocketAddress }
 export interface VerifiedPeer {
   readonly identity: Identity;
+  /** Who we were to it. */
+  readonly local: Identity;
   readonly fingerprint: string;
   /** While it lives its trust is watched. */
   watch(cut: (reason: MeshError) => void): Disposable;

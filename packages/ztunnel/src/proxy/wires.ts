@@ -1,8 +1,9 @@
 // Owns what the kernel measures on our TCP connections to other nodes: round trips and segments sent again, by tunnel.
 import type { Socket } from "node:net";
-import type { SocketAddress } from "@ambit/core";
+import { parseIp, type Identity, type SocketAddress } from "@ambit/core";
 import type { Kernel, TcpInfo } from "@ambit/linux";
 import type { Clock, Metrics } from "@ambit/runtime";
+import type { Negotiated } from "@ambit/transport";
 
 /** Measured at one scrape: the rest has its turn at the next. A scrape must not hold the traffic up. */
 const SAMPLED_MAX = 1_000;
@@ -16,13 +17,20 @@ export interface Wire {
   readonly peer: SocketAddress;
 }
 
+/** What a handshake proved: each end has shown its certificate and the key that belongs to it. */
+export interface Proof extends Negotiated { readonly local: Identity; readonly peer: Identity }
+
 export interface WireState extends Wire {
   readonly ageMs: number;
+  /** Our end; undefined once it closed. */
+  readonly local: SocketAddress | undefined;
+  /** undefined: the handshake is under way. */
+  readonly proof: Proof | undefined;
   /** undefined: it closed this moment. */
   readonly tcp: TcpInfo | undefined;
 }
 
-interface Entry { readonly wire: Wire; readonly socket: Socket; readonly begunMs: number; retransmits: number }
+interface Entry { readonly wire: Wire; readonly socket: Socket; readonly begunMs: number; retransmits: number; proof: Proof | undefined }
 
 export class Wires {
   readonly #kernel: Pick<Kernel, "tcpInfo">;
@@ -34,15 +42,16 @@ export class Wires {
     this.#clock = clock;
   }
 
-  /** Until the socket closes. */
-  add(socket: Socket, wire: Wire): void {
-    const entry: Entry = { wire, socket, begunMs: this.#clock.monotonic(), retransmits: 0 };
+  /** Until the socket closes. What is returned takes what its handshake proved. */
+  add(socket: Socket, wire: Wire): (proof: Proof) => void {
+    const entry: Entry = { wire, socket, begunMs: this.#clock.monotonic(), retransmits: 0, proof: undefined };
     this.#entries.add(entry);
     socket.once("close", () => this.#entries.delete(entry));
+    return (proof) => { entry.proof = proof; };
   }
 
   list(pod?: string): WireState[] {
-    return [...this.#entries].filter((e) => pod === undefined || e.wire.pod === pod).map((e) => ({ ...e.wire, ageMs: Math.round(this.#clock.monotonic() - e.begunMs), tcp: this.#kernel.tcpInfo(e.socket) }));
+    return [...this.#entries].filter((e) => pod === undefined || e.wire.pod === pod).map((e) => ({ ...e.wire, ageMs: Math.round(this.#clock.monotonic() - e.begunMs), local: localOf(e.socket), proof: e.proof, tcp: this.#kernel.tcpInfo(e.socket) }));
   }
 
   /** At every scrape. What was sent again after the last scrape of a tunnel's life is not counted. */
@@ -65,4 +74,9 @@ export class Wires {
       }
     });
   }
+}
+
+function localOf({ localAddress, localPort }: Socket): SocketAddress | undefined {
+  const ip = localAddress === undefined ? undefined : parseIp(localAddress);
+  return ip?.ok !== true || localPort === undefined ? undefined : { ip: ip.value, port: localPort };
 }

@@ -27,6 +27,8 @@ export interface How extends Asking {
   readonly digits?: boolean;
   /** The words of a refusal are not compared (those of a foreign decoder, or with a whole object in them). */
   readonly loose?: boolean;
+  /** Of a refusal, only code and reason are compared (where it is told in the terms of a program's insides). */
+  readonly brief?: boolean;
 }
 
 export type Body = JsonObject & { metadata: JsonObject };

@@ -26,13 +26,13 @@ export function masked(value: Json, masks: Masks, key = ""): Json {
   return shown;
 }
 
-/** Without what controllers did meanwhile, each cause once (upstream runs some rules twice), conflicts in an order of their own. */
+/** Without what controllers did meanwhile, each cause once (upstream runs some rules twice), conflicts and causes in an order of their own. */
 function settled(list: Json): Json {
   if (!Array.isArray(list)) return list;
   const once = list.filter((item, i) => list.findIndex((other) => JSON.stringify(other) === JSON.stringify(item)) === i);
   const kept = once.filter((item) => !/controller-manager|^ambit$/.test(String(at(item, "manager"))));
-  const conflicts = kept.every((item) => at(item, "reason") === "FieldManagerConflict");
-  return conflicts ? kept.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)) : kept;
+  const isCauses = kept.every((item) => at(item, "message") !== null);
+  return isCauses ? kept.toSorted((a, b) => (JSON.stringify(a) < JSON.stringify(b) ? -1 : 1)) : kept;
 }
 
 function maskedVersion(value: string): string {
@@ -56,7 +56,8 @@ export function at(value: Json | undefined, path: string): Json {
 }
 
 /** A refusal without what `how` says not to compare in its messages. */
-export function refusal(status: Json, how: { readonly digits?: boolean; readonly loose?: boolean }): Json {
+export function refusal(status: Json, how: { readonly digits?: boolean; readonly loose?: boolean; readonly brief?: boolean }): Json {
+  if (how.brief === true) return { reason: at(status, "reason") };
   if (how.digits !== true && how.loose !== true) return status;
   const message = (text: string): string => (how.loose === true ? "…" : text.replace(/\d+/g, "0"));
   const walk = (value: Json, key: string): Json => {

@@ -96,7 +96,7 @@ describe("apiserver: custom resources", () => {
   });
 
   it("separates spec and status and raises the generation for spec", async () => {
-    await rig.admin.ask("POST", V1, { ...widget("s"), status: { x: 1 } });
+    await rig.admin.ask("POST", V1, { ...widget("s", { size: 1, replicas: 1 }), status: { x: 1 } });
     const first = await rig.admin.ask("GET", `${V1}/s`);
     assert.equal(first.body["status"], undefined);
     const status = await rig.admin.ask("PATCH", `${V1}/s/status`, { status: { x: 2 }, spec: { size: 9 }, metadata: { labels: { a: "b" } } }, MERGE);
@@ -137,7 +137,7 @@ describe("apiserver: custom resources", () => {
     await rig.admin.ask("POST", V1, widget("p"));
     assert.equal((await rig.admin.ask("PATCH", `${V1}/p`, {}, { type: "application/strategic-merge-patch+json" })).code, 415);
     assert.equal((await rig.admin.ask("PATCH", `${V1}/p`, {}, { type: "text/html" })).code, 415);
-    assert.equal((await rig.admin.ask("PATCH", `${V1}/p`, { kind: "Other" }, MERGE)).code, 400);
+    assert.equal((await rig.admin.ask("PATCH", `${V1}/p`, { kind: "Other" }, MERGE)).code, 422);
     assert.equal((await rig.admin.ask("PATCH", `${V1}/p`, { metadata: { name: "q" } }, MERGE)).code, 400);
     assert.equal((await rig.admin.ask("PATCH", `${V1}/p`, "nonsense", { type: "application/json-patch+json" })).code, 400);
     assert.equal((await rig.admin.ask("PATCH", `${V1}/p`, [{ op: "test", path: "/spec/size", value: 9 }], { type: "application/json-patch+json" })).code, 422);
@@ -150,7 +150,7 @@ describe("apiserver: custom resources", () => {
     const seen = await rig.admin.watch(`${CRDS}?watch=1`);
     const held = await rig.admin.ask("GET", V1);
     assert.deepEqual((held.body["items"] as JsonObject[]).map((item) => dig(item, "metadata", "name")), ["held"]);
-    assert.equal((await rig.admin.ask("POST", V1, widget("late"))).code, 405);
+    assert.equal((await rig.admin.ask("POST", V1, widget("late"))).code, 403);
     await rig.admin.ask("PATCH", `${V1}/held`, { metadata: { finalizers: null } }, MERGE);
     for (;;) if ((await seen.next())?.type === "DELETED") break;
     seen.close();

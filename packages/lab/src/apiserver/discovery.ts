@@ -1,4 +1,5 @@
 // Owns discovery: the legacy lists of groups and resources, and the aggregated document, from the registry.
+import { createHash } from "node:crypto";
 import type { Json, JsonObject } from "./json.ts";
 import { apiVersionOf, verbsOf, type Row } from "./registry/row.ts";
 import type { GroupInfo, Registry, VersionInfo } from "./registry/registry.ts";
@@ -35,6 +36,14 @@ function subresources(row: Row): Subresource[] {
   return found;
 }
 
+/** Upstream lists the verbs of custom kinds in this order. */
+const CUSTOM_VERBS = ["delete", "deletecollection", "get", "list", "patch", "create", "update", "watch"];
+
+/** Tells clients which stored form is behind a resource: of the kind's own version. */
+function storageVersionHash(row: Row): string {
+  return createHash("sha256").update(`${row.group}/${row.version}/${row.kind}`).digest().subarray(0, 8).toString("base64");
+}
+
 /** /api/v1 and /apis/GROUP/VERSION. */
 export function resourceList(version: VersionInfo): JsonObject {
   const resources: Json[] = [];
@@ -44,8 +53,9 @@ export function resourceList(version: VersionInfo): JsonObject {
       singularName: row.singular,
       namespaced: row.namespaced,
       kind: row.kind,
-      verbs: verbsOf(row),
+      verbs: row.custom === null ? verbsOf(row) : CUSTOM_VERBS,
     };
+    if (!row.virtual) entry["storageVersionHash"] = storageVersionHash(row);
     if (row.shortNames.length > 0) entry["shortNames"] = [...row.shortNames];
     if (row.categories.length > 0) entry["categories"] = [...row.categories];
     resources.push(entry);

@@ -4,7 +4,7 @@ import type { Api } from "../context.ts";
 import { asString, type JsonObject } from "../json.ts";
 import { assignService } from "../kinds/service-allocation.ts";
 import type { Row } from "../registry/row.ts";
-import { ApiError, notFound } from "../status.ts";
+import { ApiError, forbidden, notFound } from "../status.ts";
 import { metadataOf } from "../verbs/metadata.ts";
 import { admitPod } from "./pod.ts";
 import { admitNamespace } from "./namespace.ts";
@@ -23,7 +23,7 @@ export interface Admission {
 /** Completes or refuses (throws) an object about to be created. */
 export function admitCreate(request: Admission, object: JsonObject): void {
   if (request.row.namespaced) requireLiveNamespace(request, object);
-  if (request.row.custom !== null) requireLiveDefinition(request.api, request.row.custom.crd);
+  if (request.row.custom !== null) requireLiveDefinition(request, object, request.row.custom.crd);
   admitRbac(request, object);
   if (request.row.bucket === "/pods") admitPod(request, object);
   if (request.row.bucket === "/namespaces") admitNamespace(object);
@@ -57,8 +57,8 @@ function requireLiveNamespace(request: Admission, object: JsonObject): void {
   throw new ApiError(403, "Forbidden", `${what} "${name}" is forbidden: ${why}`, details);
 }
 
-function requireLiveDefinition(api: Api, crd: string): void {
+function requireLiveDefinition({ api, row }: Admission, object: JsonObject, crd: string): void {
   const entry = api.store.get("apiextensions.k8s.io/customresourcedefinitions", crd);
   if (entry !== undefined && metadataOf(entry.object)["deletionTimestamp"] === undefined) return;
-  throw new ApiError(405, "MethodNotAllowed", "create not allowed while custom resource definition is terminating");
+  throw forbidden(row, asString(metadataOf(object)["name"]), "create not allowed while custom resource definition is terminating");
 }

@@ -19,7 +19,7 @@ export function prepareCrd(object: JsonObject, before: JsonObject | null): void 
   const versions = asObjects(asObject(object["spec"])["versions"]);
   const storage = versions.filter((version) => version["storage"] === true).map((version) => asString(version["name"]));
   if (before === null) {
-    object["status"] = { acceptedNames: { plural: "", kind: "" }, conditions: [], storedVersions: storage };
+    object["status"] = { acceptedNames: { plural: "", kind: "" }, conditions: null, storedVersions: storage };
     return;
   }
   const status = ensureObject(object, "status");

@@ -1,5 +1,6 @@
 // Owns the translation of a CustomResourceDefinition into registry rows, one per served version.
 import { asNumber, asObject, asObjects, asString, asStrings, isObject, type Json, type JsonObject } from "../json.ts";
+import { compareVersions } from "../registry/registry.ts";
 import { row, type Column, type Printer, type Row, type ScalePaths } from "../registry/row.ts";
 import { compileSchema } from "../schema/structural.ts";
 import { AGE, NAME } from "../table/cells.ts";
@@ -9,10 +10,10 @@ import { evaluate, parseJsonPath } from "./json-path.ts";
 export function rowsOf(crd: JsonObject): Row[] {
   const versions = asObjects(asObject(crd["spec"])["versions"]);
   const storage = asString(versions.find((version) => version["storage"] === true)?.["name"]);
-  return versions.filter((version) => version["served"] === true).map((version) => customRow(crd, version, storage));
+  return versions.filter((version) => version["served"] === true).map((version) => customRow(crd, versions, version, storage));
 }
 
-function customRow(crd: JsonObject, version: JsonObject, storage: string): Row {
+function customRow(crd: JsonObject, versions: readonly JsonObject[], version: JsonObject, storage: string): Row {
   const spec = asObject(crd["spec"]);
   const names = asObject(spec["names"]);
   const group = asString(spec["group"]);
@@ -22,6 +23,7 @@ function customRow(crd: JsonObject, version: JsonObject, storage: string): Row {
   const subresources = asObject(version["subresources"]);
   const selectable = selectableFields(version);
   const inVersion = (apiVersion: string) => (object: JsonObject) => ({ ...object, apiVersion });
+  const apiVersion = `${group}/${name}`;
   return row({
     group,
     version: name,
@@ -40,16 +42,26 @@ function customRow(crd: JsonObject, version: JsonObject, storage: string): Row {
     fields: selectable.fields,
     fieldNames: selectable.names,
     toStored: name === storage ? null : inVersion(`${group}/${storage}`),
-    // Objects stored under an earlier storage version keep its name until they are written again.
-    fromStored: (object) => (object["apiVersion"] === `${group}/${name}` ? object : inVersion(`${group}/${name}`)(object)),
+    // What is stored may be of an earlier schema or another version: reading makes of it what this version says.
+    fromStored: (object) => compiled.applyDefaults(compiled.prune(object["apiVersion"] === apiVersion ? object : inVersion(apiVersion)(object)).value),
+    form: `${apiVersion}@${asNumber(asObject(crd["metadata"])["generation"])}`,
+    ...(version["deprecated"] === true ? { deprecation: asString(version["deprecationWarning"]) || deprecationOf(versions, group, name, asString(names["kind"])) } : {}),
     custom: {
       crd: asString(asObject(crd["metadata"])["name"]),
       prune: (object) => compiled.prune(object),
+      unreadable: (object) => compiled.unreadable(object),
       applyDefaults: (object) => compiled.applyDefaults(object),
-      validate: (object, before) => compiled.validate(object, before),
+      validate: (object, before, judging) => compiled.validate(object, before, judging),
       schema,
     },
   });
+}
+
+/** The warning that upstream makes up: the next better version that is served and not deprecated. */
+function deprecationOf(versions: readonly JsonObject[], group: string, name: string, kind: string): string {
+  const better = versions.map((version) => version).filter((v) => v["served"] === true && v["deprecated"] !== true).map((v) => asString(v["name"])).toSorted(compareVersions)[0];
+  const what = `${group}/${name} ${kind} is deprecated`;
+  return better === undefined || compareVersions(better, name) > 0 ? what : `${what}; use ${group}/${better} ${kind}`;
 }
 
 function scalePaths(scale: JsonObject): ScalePaths {
@@ -78,13 +90,14 @@ function customPrinter(columns: readonly JsonObject[]): Printer {
   const paths = columns.map((column) => parseJsonPath(asString(column["jsonPath"])));
   const definitions = columns.map((column): Column => {
     const format = asString(column["format"]);
-    const description = asString(column["description"]);
+    const description = asString(column["description"]) || `Custom resource definition column (in JSONPath format): ${asString(column["jsonPath"])}`;
     return {
       name: asString(column["name"]),
       type: asString(column["type"]) as Column["type"],
+      named: true,
       priority: asNumber(column["priority"]),
       ...(format === "" ? {} : { format }),
-      ...(description === "" ? {} : { description }),
+      description,
     };
   });
   return {
@@ -97,11 +110,11 @@ function nameOf(object: JsonObject): Json {
   return asObject(object["metadata"])["name"] ?? "";
 }
 
-/** Numbers and booleans stay what they are; several values are joined; nothing is an empty cell. */
+/** The first value: numbers and booleans stay what they are; nothing is an empty cell. */
 function cell(values: readonly Json[], column: Column | undefined): Json {
   const [first] = values;
-  if (first === undefined) return column?.type === "string" || column?.type === "date" ? "" : null;
-  if (column?.type === "string" || column?.type === "date") return values.map(shown).join(",");
+  if (first === undefined || first === null) return null;
+  if (column?.type === "string" || column?.type === "date") return shown(first);
   return isObject(first) || Array.isArray(first) ? JSON.stringify(first) : first;
 }
 

@@ -1,8 +1,12 @@
 // Owns the validation of CustomResourceDefinitions: names that fit, one storage version, structural schemas.
 import { asObject, asObjects, asString, asStrings, isObject, type JsonObject } from "../json.ts";
 import { compileSchema, SchemaError } from "../schema/structural.ts";
-import { duplicateValue, forbiddenField, invalidValue, required, unsupportedValue, type FieldProblem } from "../status.ts";
+import { duplicateValue, invalidValue, required, unsupportedValue, type FieldProblem } from "../status.ts";
 import { validateName } from "../verbs/names.ts";
+
+/** Groups of Kubernetes' own community need this word of approval. */
+const PROTECTED = /(^|\.)(k8s|kubernetes)\.io$/;
+const APPROVAL = "api-approved.kubernetes.io";
 
 export function validateCrd(object: JsonObject, before: JsonObject | null): FieldProblem[] {
   const spec = asObject(object["spec"]);
@@ -12,10 +16,14 @@ export function validateCrd(object: JsonObject, before: JsonObject | null): Fiel
   const problems: FieldProblem[] = [];
   const wanted = `${plural}.${group}`;
   const name = asString(asObject(object["metadata"])["name"]);
-  if (name !== wanted) problems.push(invalidValue("metadata.name", name, `must be spec.names.plural+"."+spec.group`));
+  if (before === null && name !== wanted) problems.push(invalidValue("metadata.name", name, `must be spec.names.plural+"."+spec.group`));
   if (group === "") problems.push(required("spec.group"));
   else if (!group.includes(".")) problems.push(invalidValue("spec.group", group, "should be a domain with at least one dot"));
   else problems.push(...validateName("subdomain", group, "spec.group"));
+  const approval = asObject(asObject(object["metadata"])["annotations"])[APPROVAL];
+  if (before === null && PROTECTED.test(group) && (typeof approval !== "string" || approval === "")) {
+    problems.push(required(`metadata.annotations[${APPROVAL}]`, "protected groups must have approval annotation"));
+  }
   if (!["Namespaced", "Cluster"].includes(asString(spec["scope"]))) {
     problems.push(unsupportedValue("spec.scope", spec["scope"] ?? "", ["Cluster", "Namespaced"]));
   }
@@ -34,6 +42,7 @@ function validateNames(names: JsonObject): FieldProblem[] {
   const problems: FieldProblem[] = [];
   for (const field of ["plural", "singular"]) problems.push(...validateName("label-1035", asString(names[field]), `spec.names.${field}`));
   for (const field of ["kind", "listKind"]) {
+    if (asString(names[field]) === "") continue;
     problems.push(...validateName("label-1035", asString(names[field]).toLowerCase(), `spec.names.${field}`));
   }
   for (const [i, short] of asStrings(names["shortNames"]).entries()) {
@@ -57,7 +66,7 @@ function validateVersions(versions: readonly JsonObject[]): FieldProblem[] {
     if (seen.has(name)) problems.push(duplicateValue(`${at}.name`, name));
     seen.add(name);
     const schema = asObject(version["schema"])["openAPIV3Schema"];
-    if (!isObject(schema)) problems.push(required(`${at}.schema.openAPIV3Schema`, "schemas are required"));
+    if (!isObject(schema)) problems.push(required(`${at}.schema.openAPIV3Schema`));
     else problems.push(...validateSchema(schema, `${at}.schema.openAPIV3Schema`));
   }
   return problems;
@@ -66,7 +75,7 @@ function validateVersions(versions: readonly JsonObject[]): FieldProblem[] {
 function validateSchema(schema: JsonObject, at: string): FieldProblem[] {
   if (schema["type"] !== "object") return [invalidValue(`${at}.type`, schema["type"] ?? "", "must be object at the root")];
   try {
-    compileSchema(schema);
+    compileSchema(schema).checkDefaults();
     return [];
   } catch (error) {
     if (!(error instanceof SchemaError)) throw error;
@@ -81,7 +90,7 @@ function validateChange(spec: JsonObject, before: JsonObject): FieldProblem[] {
   }
   for (const field of ["plural", "kind"]) {
     const now = asObject(spec["names"])[field];
-    if (now !== asObject(before["names"])[field]) problems.push(forbiddenField(`spec.names.${field}`, "field is immutable"));
+    if (now !== asObject(before["names"])[field]) problems.push(invalidValue(`spec.names.${field}`, now, "field is immutable"));
   }
   return problems;
 }

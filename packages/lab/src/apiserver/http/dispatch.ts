@@ -64,7 +64,7 @@ export function asApiError(api: Api, exchange: Exchange, error: unknown): ApiErr
 
 export function findRow(api: Api, target: ResourceRequest): Row {
   const row = api.registry.find(target.group, target.version, target.resource);
-  if (row === undefined) throw api.registry.hasGroup(target.group) ? noSuchResource() : new PageNotFound();
+  if (row === undefined) throw api.registry.hasBuiltinGroup(target.group) ? noSuchResource() : new PageNotFound();
   const inNamespace = target.namespace !== "" && target.resource !== "namespaces";
   if (!row.namespaced && inNamespace) throw noSuchResource();
   if (row.namespaced && target.name !== "" && target.namespace === "") throw noSuchResource();
@@ -73,6 +73,7 @@ export function findRow(api: Api, target: ResourceRequest): Row {
 
 async function serveObject(api: Api, exchange: Exchange, target: ResourceRequest): Promise<void> {
   const row = findRow(api, target);
+  if (row.deprecation !== undefined) exchange.warn(row.deprecation);
   if (exchange.request.method === "HEAD") throw methodNotAllowed();
   const { subresource } = target;
   const plain = subresource === "" || (subresource === "status" && row.status !== null);

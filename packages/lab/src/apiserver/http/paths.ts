@@ -61,7 +61,7 @@ function documentAt(api: Api, path: string, parts: readonly string[]): JsonObjec
 function versionDocument(api: Api, group: string, version: string): JsonObject {
   const info = api.registry.groups().find((candidate) => candidate.group === group);
   const found = info?.versions.find((candidate) => candidate.version === version);
-  if (found === undefined) throw noSuchResource();
+  if (found === undefined) throw api.registry.hasBuiltinGroup(group) ? noSuchResource() : new PageNotFound();
   return resourceList(found);
 }
 

@@ -44,8 +44,8 @@ export class Registry {
     return this.#groups;
   }
 
-  hasGroup(group: string): boolean {
-    return this.#groups.some((g) => g.group === group);
+  hasBuiltinGroup(group: string): boolean {
+    return this.#builtin.some((row) => row.group === group);
   }
 
   hasVersion(group: string, version: string): boolean {
@@ -87,7 +87,7 @@ export class Registry {
 }
 
 /** Kubernetes' order of versions: stable before beta before alpha, higher first, then other names by alphabet. */
-function compareVersions(a: string, b: string): number {
+export function compareVersions(a: string, b: string): number {
   const left = rank(a);
   const right = rank(b);
   if (left === null || right === null) return left === right ? (a < b ? -1 : 1) : left === null ? 1 : -1;

@@ -1,5 +1,6 @@
 // Owns the shape of a registry row: everything the generic verbs need to know about one resource in one version.
 import type { Json, JsonObject } from "../json.ts";
+import type { Judging } from "../schema/structural.ts";
 import type { FieldProblem } from "../status.ts";
 
 export interface Column {
@@ -7,6 +8,8 @@ export interface Column {
   readonly type: "string" | "integer" | "number" | "boolean" | "date";
   readonly format?: string;
   readonly description?: string;
+  /** A date is called one, and shown as an age. */
+  readonly named?: boolean;
   /** The cell of a date is shown as it is, not as an age. */
   readonly verbatim?: boolean;
   /** 0 is always shown, 1 only in wide output. */
@@ -83,6 +86,8 @@ export interface Row {
   readonly form: string;
   /** Names of objects: RFC 1123 subdomain by default. */
   readonly nameRule: "subdomain" | "label" | "label-1035" | "path";
+  /** Said in a warning of every answer: this version is going. */
+  readonly deprecation?: string;
   /** Set for custom resources. */
   readonly custom: CustomRules | null;
 }
@@ -92,8 +97,10 @@ interface CustomRules {
   readonly crd: string;
   /** Drops unknown fields; returns the pruned object and the dropped paths. */
   prune(object: JsonObject): { value: JsonObject; dropped: string[] };
+  /** Why an embedded object's metadata cannot be read; "" when it can. */
+  unreadable(object: JsonObject): string;
   applyDefaults(object: JsonObject): JsonObject;
-  validate(object: JsonObject, before?: JsonObject): FieldProblem[];
+  validate(object: JsonObject, before?: JsonObject, judging?: Judging): FieldProblem[];
   readonly schema: JsonObject;
 }
 

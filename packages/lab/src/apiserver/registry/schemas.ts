@@ -3,7 +3,7 @@ import type { JsonObject } from "../json.ts";
 import { builtinSchema } from "../openapi/builtin.ts";
 import { zeroObject } from "../openapi/zero.ts";
 import { trackUpdate } from "../patch/apply.ts";
-import { compileSchema, type CompiledSchema, type Schema } from "../schema/structural.ts";
+import { compileSchema, type CompiledSchema, type Judging, type Schema } from "../schema/structural.ts";
 import { badRequest, type FieldProblem } from "../status.ts";
 import { goShape } from "./go-shape.ts";
 import { apiVersionOf, type Row } from "./row.ts";
@@ -32,12 +32,17 @@ const KEEPS_NULLS = new Set(["CustomResourceDefinition", "ControllerRevision"]);
 
 /** Drops fields the schema does not know and, unless `keepEmpty`, optional lists and maps with nothing in them; throws 400 for values of the wrong type in a built-in kind. */
 export function pruneUnknown(row: Row, object: JsonObject, keepEmpty = false): { value: JsonObject; dropped: string[] } {
-  if (row.custom !== null) return row.custom.prune(object);
+  if (row.custom !== null) {
+    const unreadable = row.custom.unreadable(object);
+    if (unreadable !== "") throw badRequest(`${row.kind} in version "${row.version}" cannot be handled as a ${row.kind}: ${unreadable}`);
+    const { value, dropped } = row.custom.prune(object);
+    return { value, dropped: dropped.toSorted() };
+  }
   const schema = compiledOf(row);
   if (schema === null) return { value: object, dropped: [] };
   const pruned = schema.prune(object);
   const value = KEEPS_NULLS.has(row.kind) || keepEmpty ? pruned.value : goShape(pruned.value, schemaOf(row));
-  const found = schema.validate(value);
+  const found = schema.validate(value, undefined, { numberFormats: true });
   const unreadable = found.map(decoderText).find((text) => text !== "");
   if (unreadable !== undefined) throw badRequest(`${row.kind} in version "${row.version}" cannot be handled as a ${row.kind}: ${unreadable}`);
   const mistyped = found.filter((problem) => problem.type === "FieldValueTypeInvalid");
@@ -58,9 +63,9 @@ function decoderText({ message }: FieldProblem): string {
 }
 
 /** Problems the published schema of a built-in kind finds (required members and the like). */
-export function schemaProblems(row: Row, object: JsonObject, before: JsonObject | null): FieldProblem[] {
-  if (row.custom !== null) return row.custom.validate(object, before ?? undefined);
-  const problems = compiledOf(row)?.validate(object, before ?? undefined) ?? [];
+export function schemaProblems(row: Row, object: JsonObject, before: JsonObject | null, judging: Judging): FieldProblem[] {
+  if (row.custom !== null) return row.custom.validate(object, before ?? undefined, judging);
+  const problems = compiledOf(row)?.validate(object, before ?? undefined, { numberFormats: true }) ?? [];
   // Go's types fill the counters of a status with zero, so nobody has to send them.
   return problems.filter((problem) => problem.type !== "FieldValueRequired" || !problem.field.startsWith("status"));
 }

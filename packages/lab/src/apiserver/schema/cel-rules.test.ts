@@ -63,16 +63,16 @@ describe("CEL rules", () => {
   for (const [rule, value] of holds) it(`holds: ${rule}`, () => assert.deepEqual(messages(withRule(spec, rule), value), []));
 
   it("names the place, the type and the message", () => {
-    const want = ['spec: Invalid value: "object": a must not be above b'];
+    const want = ['spec: Invalid value: a must not be above b'];
     assert.deepEqual(messages(withRule(spec, "self.a <= self.b", { message: "a must not be above b" }), { a: 2, b: 1 }), want);
-    assert.deepEqual(messages(withRule(integer, "self > 0"), 0), ['spec: Invalid value: "integer": failed rule: self > 0']);
+    assert.deepEqual(messages(withRule(integer, "self > 0"), 0), ['spec: Invalid value: 0: failed rule: self > 0']);
   });
 
   it("makes messages, and falls back", () => {
     const made = { messageExpression: "'a is ' + string(self.a)", message: "fallback" };
-    assert.deepEqual(messages(withRule(spec, "self.a == 0", made), { a: 2 }), ['spec: Invalid value: "object": a is 2']);
+    assert.deepEqual(messages(withRule(spec, "self.a == 0", made), { a: 2 }), ['spec: Invalid value: a is 2']);
     const broken = { messageExpression: "self.nothing", message: "fallback" };
-    assert.deepEqual(messages(withRule(spec, "self.a == 0", broken), { a: 2 }), ['spec: Invalid value: "object": fallback']);
+    assert.deepEqual(messages(withRule(spec, "self.a == 0", broken), { a: 2 }), ['spec: Invalid value: fallback']);
   });
 
   it("reasons and field paths", () => {
@@ -84,7 +84,7 @@ describe("CEL rules", () => {
   it("rules on transitions run on updates only", () => {
     const fixed = object({ spec: object({ a: { ...integer, "x-kubernetes-validations": [{ rule: "self == oldSelf", message: "immutable" }] } }) });
     assert.deepEqual(messages(fixed, { a: 1 }), []);
-    assert.deepEqual(messages(fixed, { a: 2 }, { a: 1 }), ['spec.a: Invalid value: "integer": immutable']);
+    assert.deepEqual(messages(fixed, { a: 2 }, { a: 1 }), ['spec.a: Invalid value: 2: immutable']);
     assert.deepEqual(messages(fixed, { a: 1 }, {}), []);
     const optional = withRule(integer, "oldSelf.hasValue() || self == 1", { optionalOldSelf: true });
     assert.deepEqual(messages(optional, 1), []);
@@ -95,7 +95,7 @@ describe("CEL rules", () => {
     const items = object({ k: text, v: { ...integer, "x-kubernetes-validations": [{ rule: "self >= oldSelf", message: "may not shrink" }] } });
     const list = object({ spec: { type: "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["k"], items } });
     const old = [{ k: "a", v: 1 }, { k: "b", v: 5 }];
-    assert.deepEqual(messages(list, [{ k: "b", v: 4 }, { k: "a", v: 1 }], old), ['spec[0].v: Invalid value: "integer": may not shrink']);
+    assert.deepEqual(messages(list, [{ k: "b", v: 4 }, { k: "a", v: 1 }], old), ['spec[0].v: Invalid value: 4: may not shrink']);
   });
 
   it("does not hold unchanged values against the user", () => {

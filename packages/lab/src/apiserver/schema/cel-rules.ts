@@ -102,22 +102,23 @@ export function runRules(value: Json, old: Json | undefined, node: Node, path: s
       if (oldSelf === undefined) continue;
       variables["oldSelf"] = oldSelf;
     }
-    const error = runRule(rule, variables, node, path);
-    // What did not change is not held against the user again, except by rules that compare.
-    if (error !== null) report(rule.transition ? { errors: walk.errors, unchanged: false } : walk, error);
+    const error = runRule(rule, variables, value, path);
+    if (error === null) continue;
+    // What did not change is not held against the user again, but for a warning; except by rules that compare.
+    if (walk.unchanged && !rule.transition) walk.warnings?.push(`${error.field}: ${error.message}`);
+    else report({ errors: walk.errors, unchanged: false }, error);
   }
 }
 
-function runRule(rule: CelRule, variables: Record<string, CelInput>, node: Node, path: string): FieldError | null {
+function runRule(rule: CelRule, variables: Record<string, CelInput>, value: Json, path: string): FieldError | null {
   resetMeter();
   const result = rule.program(variables);
   if (result === true) return null;
   const at = `${path}${rule.fieldPath}`.replace(/^\./, "");
-  const type = node.type === "" ? "int-or-string" : node.type;
   if (isCelError(result)) {
-    return invalid(at, type, `${result.message} evaluating rule: ${rule.message === "" ? rule.text : rule.message}`);
+    return ruled(at, value, `${result.message} evaluating rule: ${rule.message === "" ? rule.text : rule.message}`);
   }
-  if (result !== false) return invalid(at, type, `rule does not give true or false: ${rule.text}`);
+  if (result !== false) return ruled(at, value, `rule does not give true or false: ${rule.text}`);
   const message = messageOf(rule, variables);
   switch (rule.reason) {
     case "FieldValueForbidden":
@@ -125,10 +126,16 @@ function runRule(rule: CelRule, variables: Record<string, CelInput>, node: Node,
     case "FieldValueRequired":
       return required(at, message);
     case "FieldValueDuplicate":
-      return duplicate(at, type);
+      return duplicate(at, value);
     default:
-      return invalid(at, type, message);
+      return ruled(at, value, message);
   }
+}
+
+/** Objects and lists are not shown: a rule on a large one would repeat it all. */
+function ruled(at: string, value: Json, message: string): FieldError {
+  if (typeof value !== "object" || value === null) return invalid(at, value, message);
+  return { field: at, type: "FieldValueInvalid", message: `Invalid value: ${message}` };
 }
 
 function messageOf(rule: CelRule, variables: Record<string, CelInput>): string {

@@ -23,7 +23,8 @@ function holdsAnything(node: Node): boolean {
   return node.preserve && node.type === "";
 }
 
-function defaultInside(value: Json, node: Node): Json {
+/** A value with the defaults of its inside. */
+export function defaultInside(value: Json, node: Node): Json {
   if (isObject(value)) return applyDefaultsTo(value, node);
   const items = node.items;
   if (Array.isArray(value) && items !== undefined) return value.map((item) => defaultInside(item, items));

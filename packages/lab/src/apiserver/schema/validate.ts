@@ -6,21 +6,41 @@ import { numberFormatHolds, stringFormatHolds } from "./formats.ts";
 import type { Node } from "./schema.ts";
 import { full, report, type Walk } from "./walk.ts";
 
-export function validateRoot(object: JsonObject, node: Node, old: JsonObject | undefined): FieldError[] {
-  const walk: Walk = { errors: [], unchanged: false };
+export interface Judging {
+  /** Something else is wrong with the object in a way that keeps rules from being run. */
+  readonly blocked?: boolean;
+  /** Takes what rules say of parts that did not change. */
+  readonly warn?: (text: string) => void;
+  readonly numberFormats?: boolean;
+}
+
+/** Kinds of errors after which Kubernetes leaves the rules out: they could not rely on the shape of what they read. */
+const BLOCKING: ReadonlySet<FieldError["type"]> = new Set(["FieldValueNotSupported", "FieldValueRequired", "FieldValueTooLong", "FieldValueTooMany", "FieldValueTypeInvalid"]);
+const NOT_CHECKED: FieldError = {
+  field: "<nil>",
+  type: "FieldValueInvalid",
+  message: "Invalid value: null: some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+};
+
+export function validateRoot(object: JsonObject, node: Node, old: JsonObject | undefined, hasRules: boolean, judging: Judging): FieldError[] {
+  const warnings: string[] = [];
+  const walk: Walk = { errors: [], unchanged: false, pending: [], warnings, numberFormats: judging.numberFormats === true };
   validateValue(object, node, old, "", walk);
+  if (!hasRules) return walk.errors;
+  if (judging.blocked === true || walk.errors.some((error) => BLOCKING.has(error.type))) return [...walk.errors, NOT_CHECKED];
+  for (const run of walk.pending ?? []) run();
+  for (const text of warnings) judging.warn?.(text);
   return walk.errors;
 }
 
 function validateValue(value: Json, node: Node, old: Json | undefined, path: string, outer: Walk): void {
   const same = outer.unchanged || (old !== undefined && equalJson(value, old));
-  const walk: Walk = same === outer.unchanged ? outer : { errors: outer.errors, unchanged: same };
+  const walk: Walk = same === outer.unchanged ? outer : { ...outer, unchanged: same };
   if (value === null && (node.nullable || (node.type === "" && node.preserve))) return;
   if (!hasType(value, node)) {
-    report(walk, typeInvalid(path, node.intOrString ? "int-or-string" : node.type, value));
+    report(walk, typeInvalid(path, node.intOrString ? "integer,string" : node.type, value));
     return;
   }
-  const before = walk.errors.length;
   if (node.enum !== undefined && !node.enum.some((allowed) => equalJson(allowed, value))) {
     report(walk, notSupported(path, value, node.enum));
   }
@@ -29,8 +49,7 @@ function validateValue(value: Json, node: Node, old: Json | undefined, path: str
   else if (Array.isArray(value)) validateList(value, node, old, path, walk);
   else if (isObject(value)) validateObject(value, node, old, path, walk);
   validateJunctors(value, node, path, walk);
-  // Like Kubernetes, rules run on values whose shape is right: a rule may rely on it.
-  if (node.rules.length > 0 && walk.errors.length === before) runRules(value, old, node, path, walk);
+  if (node.rules.length > 0) walk.pending?.push(() => runRules(value, old, node, path, walk));
 }
 
 function hasType(value: Json, node: Node): boolean {
@@ -69,20 +88,19 @@ function codePoints(text: string): number {
   return points;
 }
 
+/** The first thing that is wrong with a text; its format is judged apart. */
 function validateString(value: string, node: Node, path: string, walk: Walk): void {
-  const max = count(node, "maxLength");
-  const length = codePoints(value);
-  if (max !== undefined && length > max) report(walk, tooLong(path, max));
-  const min = count(node, "minLength");
-  if (min !== undefined && length < min) {
-    report(walk, invalid(path, value, `${inBody(path)} should be at least ${min} chars long`));
-  }
-  if (node.pattern !== undefined && !node.pattern.matches(value)) {
-    report(walk, invalid(path, value, `${inBody(path)} should match '${node.pattern.source}'`));
-  }
   const format = node.schema["format"];
   if (typeof format === "string" && !stringFormatHolds(format, value)) {
-    report(walk, invalid(path, value, `${inBody(path)} must be of type ${format}: ${JSON.stringify(value)}`));
+    report(walk, { ...invalid(path, value, `${inBody(path)} must be of type ${format}: ${JSON.stringify(value)}`), type: "FieldValueTypeInvalid" });
+  }
+  const max = count(node, "maxLength");
+  const min = count(node, "minLength");
+  const length = codePoints(value);
+  if (max !== undefined && length > max) report(walk, tooLong(path, max));
+  else if (min !== undefined && length < min) report(walk, invalid(path, value, `${inBody(path)} should be at least ${min} chars long`));
+  else if (node.pattern !== undefined && !node.pattern.matches(value)) {
+    report(walk, invalid(path, value, `${inBody(path)} should match '${node.pattern.source}'`));
   }
 }
 
@@ -105,7 +123,7 @@ function validateNumber(value: number, node: Node, path: string, walk: Walk): vo
     if (Math.abs(times - Math.round(times)) > 1e-9) say(`a multiple of ${multiple}`);
   }
   const format = schema["format"];
-  if (typeof format === "string" && !numberFormatHolds(format, value)) {
+  if (walk.numberFormats === true && typeof format === "string" && !numberFormatHolds(format, value)) {
     report(walk, invalid(path, value, `${inBody(path)} must be of type ${format}: "${value}"`));
   }
 }
@@ -189,12 +207,17 @@ function join(path: string, key: string): string {
 function validateEmbedded(value: JsonObject, path: string, walk: Walk): void {
   for (const name of ["apiVersion", "kind"]) {
     const text = Object.hasOwn(value, name) ? value[name] : undefined;
-    if (text === undefined || text === "") report(walk, required(join(path, name), "must not be empty"));
+    if (text === undefined || text === "") report(walk, required(join(path, name)));
     else if (typeof text !== "string") report(walk, typeInvalid(join(path, name), "string", text));
   }
   if (Object.hasOwn(value, "metadata") && !isObject(value["metadata"])) {
     report(walk, typeInvalid(join(path, "metadata"), "object", value["metadata"] ?? null));
   }
+}
+
+/** What is wrong with a value by itself, rules apart. */
+export function faultsOf(value: Json, node: Node): FieldError[] {
+  return holds(value, node, "");
 }
 
 function holds(value: Json, node: Node, path: string): FieldError[] {
@@ -209,7 +232,7 @@ function validateJunctors(value: Json, node: Node, path: string, walk: Walk): vo
   if (node.anyOf.length > 0) {
     const trials = node.anyOf.map((member) => holds(value, member, path));
     if (!trials.some((errors) => errors.length === 0)) {
-      report(walk, invalid(path, "", `${name} must validate at least one schema (anyOf)`));
+      report(walk, invalid("<nil>", "", `${name} must validate at least one schema (anyOf)`));
       reportClosest(trials, walk);
     }
   }
@@ -218,12 +241,12 @@ function validateJunctors(value: Json, node: Node, path: string, walk: Walk): vo
     const valid = trials.filter((errors) => errors.length === 0).length;
     if (valid !== 1) {
       const found = valid === 0 ? "Found none valid" : `Found ${valid} valid alternatives`;
-      report(walk, invalid(path, "", `${name} must validate one and only one schema (oneOf). ${found}`));
+      report(walk, invalid("<nil>", "", `${name} must validate one and only one schema (oneOf). ${found}`));
       if (valid === 0) reportClosest(trials, walk);
     }
   }
   if (node.not !== undefined && holds(value, node.not, path).length === 0) {
-    report(walk, invalid(path, "", `${name} must not validate the schema (not)`));
+    report(walk, invalid("<nil>", "", `${name} must not validate the schema (not)`));
   }
 }
 

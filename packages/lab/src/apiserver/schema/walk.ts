@@ -6,6 +6,12 @@ const MAX_ERRORS = 200;
 
 export interface Walk {
   errors: FieldError[];
+  /** Rules to be run once the shape of everything is known to be right; absent where no rules count. */
+  pending?: (() => void)[];
+  /** What rules say of unchanged parts. */
+  warnings?: string[];
+  /** Numbers are held to their formats (int32 and the like), as Go's types are and custom kinds are not. */
+  numberFormats?: boolean;
   /** This part is unchanged since the stored object: it was accepted once and is not held against the user again. */
   unchanged: boolean;
 }

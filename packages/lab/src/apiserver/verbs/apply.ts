@@ -22,7 +22,7 @@ export async function apply(request: PatchRequest, subresource: string): Promise
     const subject = { group: "meta.k8s.io", resource: "patchoptions", kind: "PatchOptions" };
     throw invalid(subject, "", [required("fieldManager", "is required for apply patch")]);
   }
-  const applied = ownPart(readApplied(exchange, request, options), row, subresource);
+  const applied = ownPart(readApplied(exchange, request), row, subresource);
   const warn = (text: string) => exchange.warn(text);
   const write: Write = { api, row, namespace: target.namespace, name: target.name, user: exchange.user, options, warn, managed: true };
   const merge = (live: JsonObject | null) => merged(request, live, applied, options, subresource);
@@ -41,7 +41,7 @@ export async function apply(request: PatchRequest, subresource: string): Promise
   return { entry: await create(write, made), created: true };
 }
 
-function readApplied(exchange: Exchange, request: PatchRequest, options: WriteOptions): JsonObject {
+function readApplied(exchange: Exchange, request: PatchRequest): JsonObject {
   const { row, target, body } = request;
   const given = decodeObject(body, mediaType(exchange.request));
   for (const field of ["apiVersion", "kind"]) {
@@ -49,7 +49,7 @@ function readApplied(exchange: Exchange, request: PatchRequest, options: WriteOp
   }
   const managed = isObject(given["metadata"]) ? given["metadata"]["managedFields"] : undefined;
   if (Array.isArray(managed) && managed.length > 0) throw badRequest("metadata.managedFields must be nil");
-  const applied = takeInApplied(exchange, row, target, given, options.fieldValidation);
+  const applied = takeInApplied(row, target, given);
   checkName(applied, target.name);
   // Which version is applied to is not for the applier to say when there is none yet.
   delete metadataOf(applied)["creationTimestamp"];

@@ -4,7 +4,7 @@ import type { ResourceRequest } from "../http/route.ts";
 import { asObject, asString, isObject, type Json, type JsonObject } from "../json.ts";
 import { pruneUnknown } from "../registry/schemas.ts";
 import { apiVersionOf, type Row } from "../registry/row.ts";
-import { ApiError, badRequest, invalidValue } from "../status.ts";
+import { ApiError, badRequest, invalid, invalidValue } from "../status.ts";
 import { metadataOf, shapeMetadata } from "./metadata.ts";
 import type { Validation } from "./options.ts";
 
@@ -33,8 +33,7 @@ export function takeInPatched(exchange: Exchange, row: Row, target: ResourceRequ
 }
 
 /** An applied configuration keeps what is empty, since that is managed too; what the schema does not declare cannot be merged. */
-export function takeInApplied(exchange: Exchange, row: Row, target: ResourceRequest, given: JsonObject, validation: Validation): JsonObject {
-  if (row.custom !== null) return takeIn(exchange, row, target, given, validation);
+export function takeInApplied(row: Row, target: ResourceRequest, given: JsonObject): JsonObject {
   checkType(row, given);
   const empty = emptyMaps(given["metadata"]);
   const droppedMetadata = shapeMetadata(given);
@@ -47,6 +46,7 @@ export function takeInApplied(exchange: Exchange, row: Row, target: ResourceRequ
   }
   const [unknown] = [...droppedMetadata, ...read.dropped];
   if (unknown !== undefined) throw untypable(`.${unknown}: field not declared in schema`);
+  given["kind"] = row.kind;
   Object.assign(metadataOf(read.value), empty);
   placeIn(row, target, read.value);
   return read.value;
@@ -81,6 +81,10 @@ function checkType(row: Row, object: JsonObject): void {
   const apiVersion = object["apiVersion"] ?? "";
   const kind = object["kind"] ?? "";
   if (typeof apiVersion !== "string" || typeof kind !== "string") throw badRequest("apiVersion and kind must be strings");
+  if (row.custom !== null && apiVersion === expected && kind !== "" && kind !== row.kind) {
+    const problem = invalidValue("kind", kind, `must be ${row.kind}`);
+    throw invalid({ ...row, kind }, asString(asObject(object["metadata"])["name"]), [problem]);
+  }
   if (apiVersion !== "" && apiVersion !== expected) {
     throw badRequest(`the API version in the data (${apiVersion}) does not match the expected API version (${expected})`);
   }

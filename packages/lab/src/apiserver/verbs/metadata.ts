@@ -91,7 +91,7 @@ export function validateMetadata(row: Row, metadata: JsonObject, before: JsonObj
   if (bytes > MAX_ANNOTATION_BYTES) {
     problems.push({ field: "metadata.annotations", type: "FieldValueTooLong", message: `Too long: may not be more than ${MAX_ANNOTATION_BYTES} bytes` });
   }
-  problems.push(...validateOwners(metadata), ...validateFinalizers(metadata, before));
+  problems.push(...validateOwners(metadata), ...validateFinalizers(row, metadata, before));
   return problems;
 }
 
@@ -118,12 +118,13 @@ function validateOwners(metadata: JsonObject): FieldProblem[] {
 /** What a finalizer may be called without a domain of its own. */
 const STANDARD_FINALIZERS = ["kubernetes", "orphan", "foregroundDeletion"];
 
-function validateFinalizers(metadata: JsonObject, before: JsonObject | null): FieldProblem[] {
+function validateFinalizers(row: Row, metadata: JsonObject, before: JsonObject | null): FieldProblem[] {
   const problems: FieldProblem[] = [];
   const finalizers = asStrings(metadata["finalizers"]);
   for (const [i, finalizer] of finalizers.entries()) {
     const field = `metadata.finalizers[${i}]`;
     problems.push(...validateKey(finalizer, field));
+    if (row.custom !== null) continue;
     if (finalizer.includes("/") || STANDARD_FINALIZERS.includes(finalizer)) continue;
     problems.push(invalidValue(field, finalizer, "name is neither a standard finalizer name nor is it fully qualified"));
   }

@@ -39,7 +39,9 @@ export interface PatchRequest {
 export function patchDocument(request: PatchRequest, schema: Record<string, unknown>): (document: JsonObject) => JsonObject {
   const type = mediaType(request.exchange.request);
   if (!patchTypes(request.row).includes(type) || type === APPLY_PATCH) {
-    throw new ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
+    if (request.row.custom === null) throw new ApiError(415, "UnsupportedMediaType", "415: Unsupported Media Type", {});
+    const accepted = patchTypes(request.row).join(", ");
+    throw new ApiError(415, "UnsupportedMediaType", `the body of the request was in an unknown format - accepted media types include: ${accepted}`);
   }
   const patch = decodeJsonOrYaml(request.body, "application/json");
   return (document) => {

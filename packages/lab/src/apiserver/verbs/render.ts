@@ -43,7 +43,7 @@ export function table(row: Row, entries: readonly Entry[], metadata: JsonObject,
     metadata,
     columnDefinitions: options.bare === true ? null : row.printer.columns.map((column) => ({
       name: column.name,
-      type: column.type === "date" && column.verbatim !== true ? "string" : column.type,
+      type: column.type === "date" && column.verbatim !== true && column.named !== true ? "string" : column.type,
       format: column.format ?? "",
       description: column.description ?? "",
       priority: column.priority ?? 0,

@@ -9,7 +9,7 @@ import { asNumber, asObject, asString, isObject, type JsonObject } from "../json
 import { builtinSchema } from "../openapi/builtin.ts";
 import type { Row, ScalePaths } from "../registry/row.ts";
 import { formatSelector, labelSelectorOf } from "../selectors.ts";
-import { badRequest, invalid, invalidValue, methodNotAllowed } from "../status.ts";
+import { badRequest, internal, invalid, invalidValue, methodNotAllowed } from "../status.ts";
 import { metadataOf } from "./metadata.ts";
 import { patchDocument } from "./patch.ts";
 import { requireEntry } from "./read.ts";
@@ -19,7 +19,7 @@ import { update } from "./write.ts";
 
 export async function serveScale(api: Api, exchange: Exchange, row: Row, paths: ScalePaths, target: ResourceRequest): Promise<void> {
   exchange.negotiated = negotiate(exchange.request.headers.accept);
-  const current = () => scaleOf(paths, present(row, requireEntry(api, row, target.namespace, target.name).object));
+  const current = () => scaleOf(row, paths, present(row, requireEntry(api, row, target.namespace, target.name).object));
   if (target.verb === "get") return exchange.reply(200, current());
   if (target.verb !== "update" && target.verb !== "patch") throw methodNotAllowed();
   const body = await readBody(exchange.request);
@@ -29,7 +29,7 @@ export async function serveScale(api: Api, exchange: Exchange, row: Row, paths: 
       : () => decodeObject(body, mediaType(exchange.request));
   const write = writeOf(api, exchange, row, target);
   const entry = await update(write, "scale", (live) => {
-    const wanted = change(scaleOf(paths, live));
+    const wanted = change(scaleOf(row, paths, live));
     if (wanted["kind"] !== undefined && wanted["kind"] !== "Scale") throw badRequest("the object of a scale subresource must be a Scale");
     const replicas = asObject(wanted["spec"])["replicas"] ?? 0;
     if (!Number.isSafeInteger(replicas) || (replicas as number) < 0) {
@@ -41,10 +41,10 @@ export async function serveScale(api: Api, exchange: Exchange, row: Row, paths: 
     if (version !== "") metadataOf(live)["resourceVersion"] = version;
     return live;
   });
-  exchange.reply(200, scaleOf(paths, present(row, entry.object)));
+  exchange.reply(200, scaleOf(row, paths, present(row, entry.object)));
 }
 
-function scaleOf(paths: ScalePaths, object: JsonObject): JsonObject {
+function scaleOf(row: Row, paths: ScalePaths, object: JsonObject): JsonObject {
   const metadata = metadataOf(object);
   const read = (path: string) => evaluate(parseJsonPath(path) ?? [], object)[0];
   const shown: JsonObject = {};
@@ -52,6 +52,8 @@ function scaleOf(paths: ScalePaths, object: JsonObject): JsonObject {
     const value = metadata[field];
     if (value !== undefined) shown[field] = value;
   }
+  // A custom kind names the path, and has to have something there.
+  if (row.custom !== null && read(paths.spec) === undefined) throw internal(`the spec replicas field "${paths.spec}" does not exist`);
   const replicas = asNumber(read(paths.spec));
   const status: JsonObject = { replicas: asNumber(read(paths.status)) };
   const selector = paths.selector === null ? undefined : read(paths.selector);

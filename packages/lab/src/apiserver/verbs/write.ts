@@ -6,7 +6,7 @@ import { timestamp, type Api } from "../context.ts";
 import { asNumber, asString, asStrings, cloneJson, dig, equalJson, isObject, type JsonObject } from "../json.ts";
 import { pruneUnknown, schemaProblems, trackManager } from "../registry/schemas.ts";
 import { keyOf, type Row } from "../registry/row.ts";
-import { alreadyExists, ApiError, conflict, forbidden, invalid, invalidValue, MODIFIED, notFound } from "../status.ts";
+import { alreadyExists, ApiError, conflict, forbidden, invalid, invalidValue, MODIFIED, notFound, type FieldProblem } from "../status.ts";
 import { Entry } from "../storage/store.ts";
 import { hasHooks, mutate, validate, type Passage } from "../webhooks/admission.ts";
 import { checkName } from "./intake.ts";
@@ -197,6 +197,7 @@ function finish(write: Write, request: Admission, object: JsonObject): JsonObjec
   const { row } = write;
   check(write, object, request.before, request.subresource);
   afterValidation(request, object);
+  warnOfFinalizers(write, object, request.before);
   countGeneration(row, object, request.before, request.subresource);
   return row.toStored === null ? object : row.toStored(object);
 }
@@ -238,10 +239,17 @@ function check(write: Write, object: JsonObject, live: JsonObject | null, subres
   const problems = validateMetadata(row, metadata, live === null ? null : metadataOf(live));
   // Binding is the one way to change what is otherwise fixed.
   if (subresource !== "binding") problems.push(...row.validate(object, live));
-  // The published schema asks for the same in other words: what upstream says of a place is enough.
+  const blocked = problems.some((problem) => problem.type === "FieldValueRequired" || problem.type === "FieldValueTooLong");
+  const judged = schemaProblems(row, object, live, { blocked, warn: write.warn });
+  // The published schema of a built-in kind asks for the same in other words: what upstream says of a place is enough.
   const said = (field: string): boolean => problems.some((own) => own.field === field || own.field.startsWith(`${field}.`));
-  problems.push(...schemaProblems(row, object, live).filter((problem) => row.custom !== null || !(problem.field.startsWith("metadata.") || said(problem.field))));
+  problems.push(...judged.filter((problem) => row.custom !== null || !(problem.field.startsWith("metadata.") || said(problem.field))).map((problem) => (subresource === "status" ? ofStatus(problem) : problem)));
   if (problems.length > 0) throw invalid(row, asString(metadata["name"]), problems);
+}
+
+/** Upstream judges a status by itself, and names places within it in the text. */
+function ofStatus(problem: FieldProblem): FieldProblem {
+  return { ...problem, message: problem.message.replace(/: status\.(\S+ in body )/, ": $1") };
 }
 
 /** As upstream, says who manages what of that which was sent: what admission adds has no manager. */
@@ -249,6 +257,16 @@ function keepBooks(write: Write, object: JsonObject, live: JsonObject | null, su
   const { api, row, options } = write;
   if (write.managed === true) return object;
   return trackManager(row, live, object, { manager: options.fieldManager, subresource, now: timestamp(api.now()) });
+}
+
+/** Finalizers of custom objects may be called anything, which is not wise. */
+function warnOfFinalizers({ row, warn }: Write, object: JsonObject, live: JsonObject | null): void {
+  if (row.custom === null) return;
+  const known = live === null ? [] : asStrings(metadataOf(live)["finalizers"]);
+  for (const finalizer of asStrings(metadataOf(object)["finalizers"])) {
+    if (finalizer.includes("/") || known.includes(finalizer) || ["orphan", "foregroundDeletion"].includes(finalizer)) continue;
+    warn(`metadata.finalizers: ${JSON.stringify(finalizer)}: prefer a domain-qualified finalizer name to avoid accidental conflicts with other finalizer writers`);
+  }
 }
 
 function countGeneration(row: Row, object: JsonObject, live: JsonObject | null, subresource: string): void {

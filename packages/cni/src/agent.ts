@@ -410,9 +410,10 @@ export class Agent {
       // A missing table is a failure of the inspection; so is a namespace that cannot be entered, and then the repair says so.
       const found = await redirection.inspect(entry.netns, entry.rules).catch(() => undefined);
       if (found === entry.standing) return;
-      this.#drift.with({ where: "pod" }).inc();
       this.#o.log.warn("the redirection of a pod was changed by somebody else and is put back", { pod: nameOf(entry) });
       entry.standing = await redirection.apply(entry.netns, entry.rules);
+      // Whoever sees the count finds the rules there.
+      this.#drift.with({ where: "pod" }).inc();
     } catch (error) {
       this.#o.log.warn("cannot verify the redirection of a pod", { pod: nameOf(entry), error: errorText(error) });
     }

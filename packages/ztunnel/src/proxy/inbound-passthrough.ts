@@ -54,7 +54,7 @@ async function open(pod: PodContext, client: TcpConnection): Promise<Opened | un
 
   try {
     const upstream = await dialApplication(pod, plan, live.ended);
-    return { downstream: client, upstream, live, record, clock: pod.clock, permit };
+    return { downstream: pod.share.stream(client), upstream: pod.share.stream(upstream), live, record, clock: pod.clock, permit };
   } catch (error) {
     refuse(client);
     live[Symbol.dispose]();

@@ -47,14 +47,17 @@ export async function serveTunnel(pod: PodContext, connection: TcpConnection): P
   const { identity, local, fingerprint } = accepted.peer;
   pod.wires.add(socket, { pod: pod.uid, direction: "inbound", peer: ends.peer })({ ...accepted.negotiated, local, peer: identity });
   const peer: PeerInfo = { identity, certificateFingerprint: fingerprint, remote: ends.peer, local: ends.local };
-  const session = serveTunnels(accepted.stream, peer, {
+  const session = serveTunnels(pod.share.stream(accepted.stream), peer, {
     clock: pod.clock, limits: h2Limits(pod.config),
     onBadRequest: (why) => earlyDenial(pod.telemetry.access, formatSocketAddress(ends.peer), formatSocketAddress(ends.local), "inbound", { code: "bad-authority", error: why }),
   }, (request) => {
-    serveConnect(pod, request, ends).catch((error: unknown) => {
-      pod.log.error("defect: a tunnel stream failed in an unforeseen way", { pod: pod.uid, error: errorText(error) });
-      request.refuse(500);
+    const begun = pod.share.begin(() => {
+      serveConnect(pod, request, ends).catch((error: unknown) => {
+        pod.log.error("defect: a tunnel stream failed in an unforeseen way", { pod: pod.uid, error: errorText(error) });
+        request.refuse(500);
+      });
     });
+    if (!begun) refuseWith(request, "overloaded");
   });
   pod.sessions.add(session);
   using _watched = accepted.peer.watch((reason) => session.destroy(reason));
@@ -133,7 +136,7 @@ async function open(pod: PodContext, request: TunnelRequest, ends: Ends): Promis
     // The promise, then bytes.
     writeProxyHeader(plan, upstream, ends, peer);
     const downstream = request.accept(pod.config.responseBaggage ? { baggage: baggageText(plan.workload) } : {});
-    return { downstream, upstream, live, record, clock: pod.clock, permit };
+    return { downstream, upstream: pod.share.stream(upstream), live, record, clock: pod.clock, permit };
   } catch (error) {
     refuseWith(request, error instanceof MeshError ? error.code : "connect-refused");
     live[Symbol.dispose]();

@@ -23,7 +23,7 @@ export interface OpenOptions {
 
 /** Rejects with MeshError or the signal's reason; nothing stays open then. */
 export async function openUpstream(pod: PodContext, plan: Forwarding, o: OpenOptions): Promise<ByteStream> {
-  if (plan.kind === "passthrough") return pod.dial({ to: plan.nextHop, signal: o.signal });
+  if (plan.kind === "passthrough") return pod.share.stream(await pod.dial({ to: plan.nextHop, signal: o.signal }));
   const request = requestOf(plan, o);
   const key = { source: plan.source.identity, expected: plan.kind === "tunnel" ? plan.expect : plan.outer, nextHop: plan.nextHop, sourceIp: o.client.ip };
   const { stream } = await pod.pool.open(key, request, o.signal);

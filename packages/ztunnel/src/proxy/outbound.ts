@@ -61,7 +61,7 @@ async function open(pod: PodContext, client: TcpConnection): Promise<Opened | un
     refuse(client);
     return undefined;
   }
-  return { downstream: client, upstream, live, record, clock: pod.clock, permit: "outbound" };
+  return { downstream: pod.share.stream(client), upstream, live, record, clock: pod.clock, permit: "outbound" };
 }
 
 const NONE_FAILED: ReadonlySet<WorkloadUid> = new Set();

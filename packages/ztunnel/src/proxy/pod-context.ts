@@ -11,6 +11,7 @@ import type { Telemetry } from "../telemetry/connection-record.ts";
 import { ClientAffinity } from "./client-affinity.ts";
 import type { Connections } from "./connections.ts";
 import { createDial, type Dial } from "./dial.ts";
+import { PodShare } from "./pod-share.ts";
 import type { Needs } from "./needs.ts";
 import type { OnDemand } from "./on-demand.ts";
 import type { TrialPorts } from "./trials.ts";
@@ -42,6 +43,8 @@ export interface PodContext extends ProxyPorts {
   readonly dial: Dial;
   readonly pool: Pool;
   readonly affinity: ClientAffinity;
+  /** Of the event loop. */
+  readonly share: PodShare;
   /** Aborted when the pod left: its namespace handle is closed, and the number may soon mean another file. */
   readonly over: AbortController;
   /** Tunnels that peers opened to this pod. */
@@ -57,17 +60,18 @@ export function createPodContext(ports: ProxyPorts, uid: string, info: PodInfo, 
   const over = new AbortController();
   const enter = createDial(ports.kernel, netns, config.packetMark, clock);
   const dial: Dial = (to) => (over.signal.aborted ? Promise.reject(new MeshError("drained", "the pod left")) : enter(to));
+  const share = new PodShare();
   const pool = createPool({
     connect: async (key, signal) => {
       const material = await contexts.material(key.source);
       const connection = await dial({ to: key.nextHop, signal });
       const socket = connection.toSocket();
       const prove = ports.wires.add(socket, { pod: uid, direction: "outbound", peer: key.nextHop });
-      return connectTrusted(ports, socket, { local: key.source, expected: key.expected, material, signal, onPeer: (peer, negotiated) => prove({ ...negotiated, local: key.source, peer }) });
+      return share.stream(await connectTrusted(ports, socket, { local: key.source, expected: key.expected, material, signal, onPeer: (peer, negotiated) => prove({ ...negotiated, local: key.source, peer }) }));
     },
     maxStreams: config.maxStreams, unusedReleaseMs: config.poolReleaseMs, clock, limits: h2Limits(config),
   });
-  return { ...ports, uid, info, dial, pool, affinity: new ClientAffinity(clock), over, sessions: new Set(), handshakes: new Set(), arrivals: new Scope("arrivals", clock) };
+  return { ...ports, uid, info, dial, pool, affinity: new ClientAffinity(clock), share, over, sessions: new Set(), handshakes: new Set(), arrivals: new Scope("arrivals", clock) };
 }
 
 export const h2Limits = (c: ProxyPorts["config"]) => ({ streamWindow: c.streamWindow, connectionWindow: c.connectionWindow, maxFrameSize: c.frameSize });

@@ -1,0 +1,89 @@
+import assert from "node:assert/strict";
+import { nextTurn } from "@ambit/runtime";
+import type { ByteStream, ByteStreamHandler } from "@ambit/transport";
+import { OCTETS_PER_TURN, PodShare, REQUESTS_PER_TURN, WAITING_MAX } from "./pod-share.ts";
+
+/** A stream that could always give more: one read per turn of the event loop, unless it is paused. */
+class Endless implements ByteStream {
+  handler: ByteStreamHandler | undefined;
+  paused = false;
+  closed = false;
+  read(octets: number): void { if (!this.paused) this.handler?.onData(new Uint8Array(octets)); }
+  attach(handler: ByteStreamHandler): void { this.handler = handler; }
+  pause(): void { this.paused = true; }
+  resume(): void { this.paused = false; }
+  write(): boolean { return true; }
+  writeMany(): boolean { return true; }
+  end(): void { /* nothing to say */ }
+  destroy(): void { this.closed = true; }
+}
+const quiet: ByteStreamHandler = { onData: () => undefined, onEnd: () => undefined, onDrain: () => undefined, onClose: () => undefined };
+const READ = 64 << 10;
+
+describe("a pod's share of the event loop", () => {
+  it("streams of bulk have one share a turn between them, in order, and each its part", async () => {
+    const share = new PodShare();
+    const streams = Array.from({ length: 200 }, () => new Endless());
+    const got = streams.map(() => 0);
+    streams.forEach((inner, i) => share.stream(inner).attach({ ...quiet, onData: (bytes) => { got[i] = (got[i] ?? 0) + bytes.length; } }));
+    const total = (): number => got.reduce((a, b) => a + b, 0);
+    // The first turn is read before anybody knows; it is made up for.
+    for (let turn = 0; turn < 100; turn++) {
+      for (const stream of streams) stream.read(READ);
+      await nextTurn();
+      await nextTurn();
+    }
+    const turns = total() / OCTETS_PER_TURN;
+    assert.ok(turns <= 200 + 200 * READ / OCTETS_PER_TURN, `${turns} shares in at most 200 turns`);
+    assert.ok(Math.max(...got) - Math.min(...got) <= 2 * READ, `between ${Math.min(...got)} and ${Math.max(...got)} octets each`);
+  });
+  it("who reads little is never stopped for longer than the turn", async () => {
+    const share = new PodShare();
+    const inner = new Endless();
+    share.stream(inner).attach(quiet);
+    for (let i = 0; i < 3 * OCTETS_PER_TURN / 1024; i++) {
+      inner.read(1024);
+      if (inner.paused) await nextTurn();
+      assert.ok(!inner.paused);
+    }
+  });
+  it("a reader that its user stopped is not set going, one that was closed neither", async () => {
+    const share = new PodShare();
+    const [stopped, gone] = [new Endless(), new Endless()];
+    const stream = share.stream(stopped);
+    stream.attach(quiet);
+    share.stream(gone).attach(quiet);
+    stopped.read(OCTETS_PER_TURN);
+    gone.read(1);
+    assert.deepEqual([stopped.paused, gone.paused], [true, true]);
+    stream.pause();
+    gone.destroy();
+    await nextTurn();
+    assert.deepEqual([stopped.paused, gone.paused], [true, true]);
+    stream.resume();
+    assert.ok(!stopped.paused);
+    stopped.read(OCTETS_PER_TURN);
+    stream.resume();
+    assert.ok(stopped.paused, "its share comes first");
+    await nextTurn();
+    assert.ok(!stopped.paused);
+  });
+  it("requests beyond a turn's begin in later turns, in order", async () => {
+    const share = new PodShare();
+    const begun: number[] = [];
+    for (let i = 0; i < 3 * REQUESTS_PER_TURN; i++) assert.ok(share.begin(() => begun.push(i)));
+    assert.equal(begun.length, REQUESTS_PER_TURN);
+    await nextTurn();
+    assert.equal(begun.length, 2 * REQUESTS_PER_TURN);
+    await nextTurn();
+    assert.deepEqual(begun, [...begun.keys()]);
+    assert.equal(begun.length, 3 * REQUESTS_PER_TURN);
+  });
+  it("so many may wait, the next is refused", async () => {
+    const share = new PodShare();
+    let begun = 0;
+    for (let i = 0; i < REQUESTS_PER_TURN + WAITING_MAX; i++) assert.ok(share.begin(() => { begun++; }));
+    assert.ok(!share.begin(() => assert.fail("it was refused")));
+    while (begun < REQUESTS_PER_TURN + WAITING_MAX) await nextTurn();
+  });
+});

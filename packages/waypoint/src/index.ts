@@ -1,5 +1,6 @@
 // Public names of @ambit/waypoint: what its own process and tests need. Other binaries do not import it.
 export { build, type BoundWaypoint } from "./app.ts";
+export { prepareHeap } from "./heap.ts";
 export type { CheckFacts, ConnectionFacts, PortProtocol, RequestFacts, TokenFacts } from "./facts.ts";
 export type { Because, LocalReply, OutgoingHead, Remark, RequestNeed, RequestPlan, ResponseFlag } from "./plan/request-plan.ts";
 export type {

@@ -1,9 +1,10 @@
 // `pnpm bench:l7`: our waypoint and (with ENVOY=/path/to/binary) Envoy configured alike, side by side, load now on one and now on the other in short windows: CPU of
 // the proxy for each request, latency, memory. `--against=CHECKOUT` measures another checkout's waypoint in the same windows: before and after.
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, release, tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { bundle } from "@ambit/images/bundle";
 import { fakeCa } from "@ambit/testkit";
 import { cpuSeconds, loadAverage, machine, residentMb } from "../processes.ts";
 import { envoyConfig } from "./envoy.ts";
@@ -50,7 +51,7 @@ const memory = new Map<string, number>();
 
 async function start(way: Way, backend: BackendPorts): Promise<{ program: Program; ports: ProxyPorts }> {
   if (way !== "envoy") {
-    const program = run(Program.node("proxy.ts", PROXY_CPU, values["node-options"].split(" ").filter((o) => o !== ""), way === "before" ? values.against : undefined));
+    const program = run(Program.node(await bundled(way === "before" ? values.against ?? "" : REPO, way), PROXY_CPU, values["node-options"].split(" ").filter((o) => o !== "")));
     return { program, ports: await program.ask({ own: pem("waypoint"), ...backend }) as ProxyPorts };
   }
   const [h1 = 0, grpc = 0, hbone = 0, admin = 0] = await freePorts(4);
@@ -61,6 +62,14 @@ async function start(way: Way, backend: BackendPorts): Promise<{ program: Progra
   const program = run(Program.start(PROXY_CPU, [envoy ?? "", "-c", path, "--concurrency", "1", "-l", "error", "--disable-hot-restart"]));
   await program.listens(hbone);
   return { program, ports: { h1, grpc, hbone } };
+}
+
+const REPO = resolve(import.meta.dirname, "../../..");
+/** One file of JavaScript, as in the image: nothing is translated at start, and the memory for that is not counted. */
+async function bundled(checkout: string, name: string): Promise<string> {
+  const file = join(folder, `${name}.mjs`);
+  if (!existsSync(file)) writeFileSync(file, (await bundle(checkout, { proxy: "test/bench/l7/proxy.ts" })).files["proxy.mjs"] ?? "");
+  return file;
 }
 
 async function load(scenario: Omit<Scenario, "goal">, host: string, port: number): Promise<Program> {

@@ -1,7 +1,7 @@
 // Owns the programs that the L7 bench starts: each on a processor of its own choice, told what to do over IPC, and gone at the end.
 import { spawn, type ChildProcess } from "node:child_process";
 import { connect, createServer, type AddressInfo } from "node:net";
-import { join } from "node:path";
+import { resolve } from "node:path";
 import { setTimeout as wait } from "node:timers/promises";
 
 export { wait };
@@ -24,8 +24,8 @@ export class Program {
   }
 
   /** Of this folder. */
-  static node(file: string, cpu: number, options: readonly string[] = [], checkout?: string): Program {
-    return new Program(cpu, [process.execPath, ...options, checkout === undefined ? join(import.meta.dirname, file) : join(checkout, "test/bench/l7", file)], true);
+  static node(file: string, cpu: number, options: readonly string[] = []): Program {
+    return new Program(cpu, [process.execPath, ...options, resolve(import.meta.dirname, file)], true);
   }
 
   /** `taskset` becomes the program. */

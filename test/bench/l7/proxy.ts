@@ -8,6 +8,6 @@ process.once("SIGTERM", () => process.exit()); // in an orderly way, so that a p
 
 async function start(setup: ProxySetup): Promise<void> {
   const waypoint = await startWaypoint(setup);
-  const ports: ProxyPorts = { h1: waypoint.listen("plain.shop.svc"), grpc: waypoint.listen("grpc.shop.svc"), hbone: waypoint.tunnelPort };
+  const ports: ProxyPorts = { h1: await waypoint.listen("plain.shop.svc"), grpc: await waypoint.listen("grpc.shop.svc"), hbone: waypoint.tunnelPort };
   process.send?.(ports);
 }

@@ -2,18 +2,16 @@
 // by hand instead of by a control plane; and, beside the tunnels, plain streams into the same serving part, for what others measure without TLS.
 import { encodeWaypointConfig, parseCidr, parseIp, type Filters, type HttpRoute, type Ip, type PolicySource, type RequestPolicy, type StringMatch, type WaypointConfig } from "@ambit/core";
 import { workload } from "@ambit/proto";
-import { hostKernel } from "@ambit/linux";
 import { pod, pushWorld, svc } from "@ambit/proxy/testing";
 import { LogLevels, createLogger, Stop } from "@ambit/runtime";
-import { listenDescriptor, type ByteStream } from "@ambit/transport";
-import { build, type ConnectionFacts } from "@ambit/waypoint";
+import { listenStream, type ByteStream } from "@ambit/transport";
+import { build, prepareHeap, type ConnectionFacts } from "@ambit/waypoint";
 import { AT, type ProxySetup } from "./messages.ts";
 
 const OWN = { trustDomain: "cluster.local", namespace: "shop", serviceAccount: "waypoint" };
 /** Client addresses are loopback ones, told apart from the backend's. */
 const CLIENT = "127.0.0.1";
 const SERVICES = { "plain.shop.svc": "10.96.0.1", "grpc.shop.svc": "10.96.0.2", "tunnel.shop.svc": AT.vip } as const;
-const BACKLOG = 4_096;
 const ROUTES = 10;
 const POLICIES = 5;
 
@@ -59,10 +57,11 @@ export interface Waypoint {
   /** Serves a stream as if a tunnel had brought it to this service. */
   serve(host: keyof typeof SERVICES, stream: ByteStream, sourcePort: number): void;
   /** A port whose connections are served so. */
-  listen(host: keyof typeof SERVICES): number;
+  listen(host: keyof typeof SERVICES): Promise<number>;
 }
 
 export async function startWaypoint(setup: ProxySetup, ports: Parameters<typeof build>[1] = {}): Promise<Waypoint> {
+  prepareHeap();
   const nowhere = { address: "https://127.77.0.3:1", roots: setup.own.roots, token: "", altHostname: undefined, headers: {} };
   const certificate = { identity: OWN, chainPem: setup.own.chain, keyPem: setup.own.key, rootsPem: setup.own.roots, notBefore: 0, notAfter: Number.MAX_SAFE_INTEGER, serial: "1", fingerprint: "" };
   const bound = await build({
@@ -95,12 +94,7 @@ export async function startWaypoint(setup: ProxySetup, ports: Parameters<typeof 
   };
   return {
     tunnelPort: bound.tunnelPort, serve,
-    listen: (host) => {
-      const at = hostKernel.bindStream(undefined, { ip: ip(CLIENT), port: 0 }, {});
-      const { local } = listenDescriptor(at, BACKLOG, (connection) => serve(host, connection, connection.peer?.port ?? 0), (error) => { throw error; });
-      if (local === undefined) throw new Error("a listener without address");
-      return local.port;
-    },
+    listen: async (host) => (await listenStream({ ip: ip(CLIENT), port: 0 }, (stream, peerPort) => serve(host, stream, peerPort))).port,
   };
 }
 

@@ -14,6 +14,8 @@ export interface HandleAddress { address?: string; family?: string; port?: numbe
 export interface TcpHandle {
   readonly fd: number;
   open(fd: number): Status;
+  bind(ip: string, port: number): Status;
+  bind6(ip: string, port: number, flags: number): Status;
   listen(backlog: number): Status;
   connect(request: Request, ip: string, port: number): Status;
   connect6(request: Request, ip: string, port: number): Status;
@@ -55,7 +57,7 @@ interface StreamWrap {
   WriteWrap: TcpBinding["WriteRequest"]; ShutdownWrap: TcpBinding["ShutdownRequest"]; streamBaseState: Int32Array; kReadBytesOrError: number; kLastWriteWasAsync: number;
 }
 
-const METHODS = ["open", "listen", "connect", "connect6", "getpeername", "getsockname", "setNoDelay", "setKeepAlive", "readStart", "readStop", "useUserBuffer", "writeBuffer",
+const METHODS = ["open", "bind", "bind6", "listen", "connect", "connect6", "getpeername", "getsockname", "setNoDelay", "setKeepAlive", "readStart", "readStop", "useUserBuffer", "writeBuffer",
   "writev", "shutdown", "close", "reset"];
 
 /** Undefined when this Node has no such handles, or not of the shape that we know: callers use `net` then. */

@@ -1,12 +1,15 @@
-// Owns connecting plain TCP in the process's own network namespace to a byte stream: on a handle where this Node has them, else on net.Socket.
+// Owns plain TCP of the process's own network namespace as byte streams: dialled and accepted on handles where this Node has them, else on net.Socket.
 import { familyOf, formatSocketAddress, MeshError, type SocketAddress } from "@ambit/core";
 import { systemClock, type Clock } from "@ambit/runtime";
 import type { ByteStream } from "../byte-stream.ts";
 import { connectFault } from "../fault.ts";
 import { fromSocket } from "./socket-stream.ts";
-import { CONNECT_MS, dialTcp } from "./tcp.ts";
+import { CONNECT_MS, dialTcp, listenTcp, type TcpListener } from "./tcp.ts";
 import { tcpBinding, type TcpBinding } from "./tcp-binding.ts";
 import { systemError, TcpStream } from "./tcp-stream.ts";
+
+/** Connections that the kernel completes before they are accepted. */
+const BACKLOG = 4_096;
 
 export interface DialOptions { readonly signal?: AbortSignal | undefined; readonly timeoutMs?: number; readonly clock?: Clock }
 
@@ -44,4 +47,25 @@ function dialHandle(binding: TcpBinding, to: SocketAddress, o: DialOptions): Pro
     const status = familyOf(to.ip) === 6 ? handle.connect6(request, to.ip, to.port) : handle.connect(request, to.ip, to.port);
     if (status < 0) fail(systemError(status, "connect"));
   });
+}
+
+/** `peerPort`: 0 when the peer is gone already. Rejects when the port is taken. */
+export async function listenStream(at: SocketAddress, accept: (stream: ByteStream, peerPort: number) => void): Promise<TcpListener> {
+  if (tcpBinding === undefined) return listenTcp(at, (socket) => accept(fromSocket(socket), socket.remotePort ?? 0));
+  const binding = tcpBinding;
+  const handle = new binding.TCP(binding.SERVER);
+  const out: { port?: number } = {};
+  handle.onconnection = (_status, client) => {
+    if (client === undefined) return; // accept(2) failed: the kernel keeps the connection, and asks again
+    const stream = new TcpStream(binding, client);
+    stream.noDelay();
+    accept(stream, stream.peer?.port ?? 0);
+  };
+  const steps: [string, number][] = [["bind", familyOf(at.ip) === 6 ? handle.bind6(at.ip, at.port, 0) : handle.bind(at.ip, at.port)], ["listen", handle.listen(BACKLOG)], ["getsockname", handle.getsockname(out)]];
+  for (const [call, status] of steps) {
+    if (status >= 0) continue;
+    handle.close(() => undefined);
+    throw systemError(status, call);
+  }
+  return { port: out.port ?? at.port, close: () => handle.close(() => undefined) };
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { MeshError, type Ip } from "@ambit/core";
 import { systemClock, type Clock } from "@ambit/runtime";
-import { dialStream } from "./tcp-dial.ts";
+import { dialStream, listenStream } from "./tcp-dial.ts";
 import { dialTcp, listenTcp } from "./tcp.ts";
 
 const LOOPBACK = "127.0.0.1" as Ip;
@@ -33,6 +33,27 @@ describe("plain TCP", () => {
       stream.end();
       assert.equal(await closed, undefined);
       assert.equal(Buffer.concat(parts).toString(), "hello");
+    } finally {
+      listener.close();
+    }
+  });
+
+  it("accepts streams, says whose, and refuses a port that is taken", async () => {
+    const ports: number[] = [];
+    const listener = await listenStream({ ip: LOOPBACK, port: 0 }, (stream, peerPort) => {
+      ports.push(peerPort);
+      stream.attach({ onData: (b) => stream.write(b), onEnd: () => stream.end(), onDrain: () => undefined, onClose: () => undefined });
+    });
+    try {
+      const socket = await dialTcp({ ip: LOOPBACK, port: listener.port });
+      const own = socket.localPort;
+      socket.end("hello");
+      const parts: Buffer[] = [];
+      socket.on("data", (b: Buffer) => parts.push(b));
+      await once(socket, "end");
+      assert.equal(Buffer.concat(parts).toString(), "hello");
+      assert.deepEqual(ports, [own]);
+      await assert.rejects(listenStream({ ip: LOOPBACK, port: listener.port }, () => undefined), /EADDRINUSE/);
     } finally {
       listener.close();
     }

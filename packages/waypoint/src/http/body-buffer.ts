@@ -86,6 +86,7 @@ export class BodyBuffer {
   }
 
   #drop(count: number): void {
+    if (count === 0 || this.#pieces.length === 0) return;
     for (const piece of this.#pieces.splice(0, count)) {
       this.octets -= piece.length;
       this.#all.now -= piece.length;

@@ -14,6 +14,9 @@ import type { BodyPeek, FinalPlan, ForwardPlan, HttpOptions, RequestRecord } fro
 /** Facts that one request may need: every rule of tokens and every checker that can apply, and then some. */
 const NEEDS_MAX = 32;
 
+const NO_FIELDS: Fields = [];
+const NO_MIRRORS: RequestRecord["mirrors"] = [];
+
 const latin1 = (text: string): Uint8Array => new TextEncoder().encode(text);
 
 /** Methods that may be done twice (RFC 9110 §9.2.2). */
@@ -29,7 +32,7 @@ export class Exchange implements DownstreamEvents, ForwardedRequest {
   plan: FinalPlan | undefined;
   /** The whole request came. */
   bodyEnded: boolean;
-  trailers: Fields = [];
+  trailers: Fields = NO_FIELDS;
   /** The answer's head went out. */
   answered = false;
   upgraded = false;
@@ -52,8 +55,8 @@ export class Exchange implements DownstreamEvents, ForwardedRequest {
   #responseMessages: GrpcMessages | undefined;
   #requestEndMs: number | undefined;
   #responseStartMs: number | undefined;
-  #responseFields: readonly string[] = [];
-  #responseTrailers: readonly string[] = [];
+  #responseFields: Fields = NO_FIELDS;
+  #responseTrailers: Fields = NO_FIELDS;
 
   constructor(o: HttpOptions, down: Downstream, request: { readonly facts: RequestFacts; readonly requestId: string; readonly body: IncomingBody }, onOver?: () => void) {
     this.o = o;
@@ -308,7 +311,7 @@ export class Exchange implements DownstreamEvents, ForwardedRequest {
       upstreamStartMs: forward?.startedMs, responseStartMs: this.#responseStartMs, status: this.#status, grpcStatus: this.#grpcStatus, flags: this.flags, details: this.#details,
       bytesReceived: this.#received, bytesSent: this.#sent, requestMessages: this.#requestMessages?.count ?? 0, responseMessages: this.#responseMessages?.count ?? 0,
       endpoint: forward?.endpoint, attempts: forward?.attempts ?? 0, outgoing: forward?.outgoing, responseFields: this.#responseFields, responseTrailers: this.#responseTrailers,
-      upstreamFailure: forward?.failureText, upgraded: this.upgraded, mirrors: forward?.mirrored ?? [],
+      upstreamFailure: forward?.failureText, upgraded: this.upgraded, mirrors: forward?.mirrored ?? NO_MIRRORS,
     };
   }
 }

@@ -15,6 +15,8 @@ import type { Deadline } from "./timer-wheel.ts";
 import type { Attempt, AttemptEvents, AttemptFailure } from "./upstream/upstreams.ts";
 import { acceptOf } from "./websocket.ts";
 
+const NO_FIELDS: Fields = [];
+
 export class Forward implements AttemptEvents {
   /** Of the last attempt. */
   endpoint: UpstreamEndpoint | undefined;
@@ -28,7 +30,7 @@ export class Forward implements AttemptEvents {
   readonly #tried: string[] = [];
   #mirrors: Mirrored[] = [];
   #attempt: Attempt | undefined;
-  #choiceAnswer: readonly string[] = [];
+  #choiceAnswer: Fields = NO_FIELDS;
   #writable = true;
   #bodySent = false;
   #retriesLeft: number;
@@ -37,10 +39,10 @@ export class Forward implements AttemptEvents {
   #backoff: Timer | undefined;
   #deadline: Deadline | undefined;
   #attemptDeadline: Deadline | undefined;
-  #trailers: Fields = [];
+  #trailers: Fields = NO_FIELDS;
   #status = 0;
   #grpcStatus: number | undefined;
-  #answerHead: Fields = [];
+  #answerHead: Fields = NO_FIELDS;
   #answering = false;
   #key: string | undefined;
 
@@ -81,7 +83,7 @@ export class Forward implements AttemptEvents {
     this.startedMs = this.#x.elapsedMs;
     this.#bodySent = false;
     this.#writable = true;
-    this.#trailers = [];
+    this.#trailers = NO_FIELDS;
     this.#x.body.rewind();
     const size: BodySize = upgrade !== undefined ? "none" : this.#x.incoming.size;
     this.#attempt = this.#x.o.upstreams.attempt(endpoint, { method: head.method, authority: head.authority, target: head.target, fields, body: size, upgrade }, this, again);

@@ -82,8 +82,7 @@ class StreamDownstream implements H2Owner, Downstream {
   }
 
   respond(status: number, fields: Fields, size: BodySize): void {
-    const head = [":status", String(status)];
-    for (const text of fields) head.push(text);
+    const head = [":status", String(status)].concat(fields);
     if (typeof size === "number" && status !== 204) head.push("content-length", String(size));
     this.#shell.h2.respond(this.#stream, head, false);
     this.#shell.touch();

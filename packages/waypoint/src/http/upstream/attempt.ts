@@ -25,7 +25,7 @@ export class UpstreamAttempt implements Attempt {
   #last: { readonly sent: boolean; readonly stale: boolean } | undefined;
   #over = false;
   /** Written before there was a connection: one piece, as `write` said that it is enough. */
-  #early: Uint8Array[] = [];
+  #early: Uint8Array[] | undefined;
   #earlyEnd: Fields | undefined;
   #paused = false;
   #answered = false;
@@ -53,7 +53,7 @@ export class UpstreamAttempt implements Attempt {
   write(bytes: Uint8Array): boolean {
     if (this.#over) return true;
     if (this.#link !== undefined) return this.#link.write(bytes);
-    this.#early.push(bytes);
+    (this.#early ??= []).push(bytes);
     return false;
   }
 
@@ -86,11 +86,13 @@ export class UpstreamAttempt implements Attempt {
     this.#link = link;
     if (this.#paused) link.pause();
     const early = this.#early;
-    this.#early = [];
     let room = true;
-    for (const piece of early) room = link.write(piece);
+    if (early !== undefined) {
+      this.#early = undefined;
+      for (const piece of early) room = link.write(piece);
+    }
     if (this.#earlyEnd !== undefined) link.end(this.#earlyEnd);
-    else if (early.length > 0 && room) this.#events.onWritable();
+    else if (early !== undefined && room) this.#events.onWritable();
   }
 
   writable(): void {
@@ -131,7 +133,7 @@ export class UpstreamAttempt implements Attempt {
     this.#over = true;
     if (this.#link !== undefined) this.#last = { sent: this.#link.sent, stale: this.#link.stale };
     this.#link = undefined;
-    this.#early = [];
+    this.#early = undefined;
     this.#onOver(this);
   }
 }

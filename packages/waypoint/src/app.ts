@@ -118,8 +118,11 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
       tunnelPort: terminator.port, adminPort: admin.port, statsPort: stats.port, readinessPort: ready.port, state, metrics, serving,
       async drain() {
         readiness.waitFor("draining");
-        log.info("draining", { http: serving.sessions, tcp: tcp.list().length, deadline_ms: config.drainMs });
-        await Promise.all([serving.drain(config.drainMs), terminator.drain(config.drainMs)]);
+        log.info("draining", { http: serving.sessions, tcp: tcp.list().length, deadline_ms: config.drainMs, taking_new_ms: config.minDrainMs });
+        // Clients' ztunnels may send new connections for a moment yet: with several replicas going at once nobody else might be left to try.
+        await clock.sleep(config.minDrainMs);
+        const deadlineMs = config.drainMs - config.minDrainMs;
+        await Promise.all([serving.drain(deadlineMs), terminator.drain(deadlineMs)]);
         tcp.close();
         await upstreams.drain(0);
         await tracing.close();

@@ -22,6 +22,7 @@ export const SCHEMA = {
   secretTtlMs: env.duration("SECRET_TTL", 24 * 3_600_000, "requested life of the certificate"),
   logFilter: env.string("AMBIT_LOG", "info", "log level, or scope=level pairs"),
   drain: env.string("TERMINATION_DRAIN_DURATION", "5s", "how long open requests may go on when the process ends"),
+  minDrain: env.string("MINIMUM_DRAIN_DURATION", "5s", "of that, how long new connections are still taken, while others learn that this one goes; at most half"),
   tunnelPort: env.integer("AMBIT_TUNNEL_PORT", 15008, "where tunnels arrive", 0, 65_535),
   adminPort: env.integer("AMBIT_ADMIN_PORT", 15000, "loopback admin", 0, 65_535),
   statsPort: env.integer("AMBIT_STATS_PORT", 15020, "metrics", 0, 65_535),
@@ -51,6 +52,8 @@ export interface Config {
   readonly secretTtlMs: number;
   readonly logFilter: string;
   readonly drainMs: number;
+  /** Part of it. */
+  readonly minDrainMs: number;
   readonly tunnelPort: number;
   readonly adminPort: number;
   readonly statsPort: number;
@@ -70,7 +73,7 @@ export function readConfig(source: Readonly<Record<string, string | undefined>>)
     clusterId: e.clusterId, network: e.network,
     xds: { address: xdsAddress, roots: e.xdsRootCa, token: e.authToken, altHostname: e.altXdsHostname || undefined, headers: {} },
     ca: { address: e.caAddress || xdsAddress, roots: e.caRootCa, token: e.authToken, altHostname: e.altCaHostname || undefined, headers: {} },
-    secretTtlMs: e.secretTtlMs, logFilter: e.logFilter, drainMs: parseDuration(e.drain),
+    secretTtlMs: e.secretTtlMs, logFilter: e.logFilter, drainMs: parseDuration(e.drain), minDrainMs: Math.min(parseDuration(e.minDrain), parseDuration(e.drain) / 2),
     tunnelPort: e.tunnelPort, adminPort: e.adminPort, statsPort: e.statsPort, readinessPort: e.readinessPort,
   });
 }

@@ -6,6 +6,8 @@ import type net from "node:net";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { HpackEncoder } from "@ambit/http";
+import { ManualClock } from "@ambit/proxy/testing";
+import { HEAD_MS, IDLE_MS } from "./h1-downstream.ts";
 import { endpointAt, met, received, Rig, type RigOptions } from "./rig.fixture.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
@@ -245,6 +247,28 @@ describe("attacks on HTTP", () => {
     await once(socket, "close").catch(() => undefined);
     assert.doesNotMatch(answer, /\r\n0\r\n/);
     assert.deepEqual(rig.records[0]?.flags, ["UPE"]);
+  });
+
+  it("S24 a head that comes too slowly, or hardly begins, and a connection that says nothing, are ended in time", async () => {
+    const clock = new ManualClock();
+    await make({ clock });
+    const [slow, beginning, silent] = [rig.socket(), rig.socket(), rig.socket()];
+    let answers = "";
+    for (const socket of [slow, beginning]) socket.on("data", (b: Buffer) => { answers += b.toString(); });
+    slow.write(`GET / HTTP/1.1\r\n${H}X: `);
+    beginning.write("G");
+    silent.resume();
+    // One timer each: the octets have come where there are two of a minute.
+    await met(() => rig.sessions.size === 3 && clock.pending === 3);
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    await clock.advance(5 * HEAD_MS);
+    await met(() => answers.match(/HTTP\/1.1 408 /g)?.length === 2);
+    assert.deepEqual(rig.records.map((r) => [r.status, r.flags]), [[408, ["SI"]], [408, ["SI"]]]);
+    await clock.advance(HEAD_MS);
+    await met(() => rig.sessions.size === 1);
+    await clock.advance(IDLE_MS);
+    await met(() => rig.sessions.size === 0);
+    assert.equal(clock.pending, 0);
   });
 
   it("S24 heads that never end hold no more than their bound", async () => {

@@ -1,8 +1,9 @@
 // Owns one connection of a client from its first octet: which protocol it speaks, and who serves it.
+import type { Timer } from "@ambit/runtime";
 import { atEndOfTurn, type ByteStream, type ByteStreamHandler } from "@ambit/transport";
 import type { ConnectionFacts, PortProtocol } from "../facts.ts";
 import { detectProtocol } from "./detect.ts";
-import { H1Downstream } from "./h1-downstream.ts";
+import { H1Downstream, HEAD_MS, IDLE_MS } from "./h1-downstream.ts";
 import { H2Downstream } from "./h2-downstream.ts";
 import type { HttpOptions, HttpSession, Served } from "./options.ts";
 import { ReplayStream } from "./replay-stream.ts";
@@ -27,7 +28,7 @@ class Session implements HttpSession, ByteStreamHandler {
   readonly #connection: ConnectionFacts;
   readonly #o: HttpOptions;
   readonly #mayBeTcp: boolean;
-  readonly #stopWaiting: () => void;
+  #waiting: Timer | undefined;
   #resolve: (served: Served) => void = () => {};
   #pieces: Uint8Array[] = [];
   #octets = 0;
@@ -42,8 +43,7 @@ class Session implements HttpSession, ByteStreamHandler {
     this.#o = o;
     this.#mayBeTcp = mayBeTcp;
     this.done = new Promise((resolve) => (this.#resolve = resolve));
-    const timer = mayBeTcp ? o.clock.after(o.detectMs ?? DETECT_MS, () => this.#decide(this.#octets === 0 ? "other" : this.#guess())) : undefined;
-    this.#stopWaiting = () => timer?.cancel();
+    this.#waiting = mayBeTcp ? o.clock.after(o.detectMs ?? DETECT_MS, () => this.#decide(this.#octets === 0 ? "other" : this.#guess())) : o.clock.after(IDLE_MS, () => this.#stream.destroy(new Error("nothing was ever said")));
     stream.attach(this);
   }
 
@@ -70,7 +70,11 @@ class Session implements HttpSession, ByteStreamHandler {
     this.#pieces.push(bytes);
     this.#octets += bytes.length;
     const seen = this.#look();
-    if (seen === "more" && this.#octets < SNIFF_MAX_OCTETS) return;
+    if (seen === "more" && this.#octets < SNIFF_MAX_OCTETS) {
+      // A beginning that stays one: HTTP/1 has the answer, and its own patience.
+      if (!this.#mayBeTcp && this.#octets === bytes.length) this.#wait(HEAD_MS, () => this.#decide("http1"));
+      return;
+    }
     this.#decide(seen === "more" ? "http1" : seen);
   }
 
@@ -87,9 +91,14 @@ class Session implements HttpSession, ByteStreamHandler {
   onDrain(): void {}
 
   onClose(): void {
-    this.#stopWaiting();
+    this.#waiting?.cancel();
     if (!this.#decided) this.#resolve({ kind: "served" });
     this.#decided = true;
+  }
+
+  #wait(ms: number, task: () => void): void {
+    this.#waiting?.cancel();
+    this.#waiting = this.#o.clock.after(ms, task);
   }
 
   #look(): ReturnType<typeof detectProtocol> {
@@ -106,7 +115,7 @@ class Session implements HttpSession, ByteStreamHandler {
   #decide(seen: "http1" | "http2" | "other"): void {
     if (this.#decided) return;
     this.#decided = true;
-    this.#stopWaiting();
+    this.#waiting?.cancel();
     this.#stream.pause();
     // What a ByteStream delivers in this turn still comes here; then the stream has a new handler.
     atEndOfTurn(() => this.#handOver(seen));

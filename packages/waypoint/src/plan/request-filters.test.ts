@@ -60,6 +60,11 @@ describe("planRequest: CORS", () => {
   it("a preflight is answered", () => assert.deepEqual(reply(one({ filters: { cors } }), preflight("https://a.com")).reply.fields, ["access-control-allow-origin", "https://a.com", "vary", "origin", "access-control-allow-methods", "PUT"]));
   it("one from elsewhere without leave", () => assert.deepEqual(reply(one({ filters: { cors } }), preflight("https://b.com")).reply.fields, []));
   it("or it is sent on (VirtualService)", () => assert.equal(forward(one({ filters: { cors: { ...cors, unmatchedPreflight: "forward" } } }), preflight("https://b.com")).cors, undefined));
+  it("of a backend, once it is chosen", () => {
+    const c = one({ action: { kind: "forward", backends: [backend("v1", 1, { cors })] } });
+    assert.equal(fieldValue(reply(c, preflight("https://a.com")).reply.fields, "access-control-allow-origin"), "https://a.com");
+    assert.deepEqual(forward(c, { fields: ["origin", "https://a.com"] }).cors, { rule: cors, origin: "https://a.com" });
+  });
   it("other requests are served", () => assert.deepEqual(forward(one({ filters: { cors } }), { fields: ["origin", "https://a.com"] }).cors, { rule: cors, origin: "https://a.com" }));
   it("from elsewhere without leave", () => assert.equal(forward(one({ filters: { cors } }), { fields: ["origin", "https://b.com"] }).cors, undefined));
 });

@@ -29,7 +29,7 @@ export const RULE_FILTERS = {
   GRPCRoute: ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror"],
 } as const satisfies Record<string, readonly FilterType[]>;
 export const BACKEND_FILTERS = {
-  HTTPRoute: ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "URLRewrite"],
+  HTTPRoute: ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "URLRewrite", "CORS"],
   GRPCRoute: ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror"],
 } as const satisfies Record<string, readonly FilterType[]>;
 /** Of Gateway API's CRDs. */

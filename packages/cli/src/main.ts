@@ -9,6 +9,7 @@ import { addCheck } from "./commands/check.ts";
 import { addInstall } from "./commands/install.ts";
 import { addLab } from "./commands/lab.ts";
 import { addStatus } from "./commands/status.ts";
+import { addUninstall } from "./commands/uninstall.ts";
 import { addVersion } from "./commands/version.ts";
 import { addVerify } from "./commands/verify.ts";
 import { addWhy } from "./commands/why.ts";
@@ -32,6 +33,7 @@ addStatus(program);
 addWhy(program);
 addWaypoint(program);
 addZtunnel(program);
+addUninstall(program);
 addVerify(program);
 addVersion(program);
 

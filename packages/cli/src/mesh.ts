@@ -20,6 +20,6 @@ export async function installMesh(client: KubeClient, onStep: (text: string) => 
 
 /** What must be ready before the mesh is: Deployments and DaemonSets of the system namespaces, and admission. */
 export async function meshReady(client: KubeClient, onProgress: (rollouts: Rollout[]) => void): Promise<void> {
-  await untilRolledOut(client, (o) => SYSTEM.includes(o.metadata.namespace ?? ""), READY_TIMEOUT_MS, onProgress);
+  await untilRolledOut(client, { concerns: (o) => SYSTEM.includes(o.metadata.namespace ?? ""), limitMs: READY_TIMEOUT_MS }, onProgress);
   await admissionAnswers(client, NAMESPACE, READY_TIMEOUT_MS);
 }

@@ -18,4 +18,5 @@ export const INSTALL_RIGHTS: readonly Right[] = [
   create("admissionregistration.k8s.io", "validatingwebhookconfigurations"),
   create("", "serviceaccounts", MESH_NAMESPACE), create("", "configmaps", MESH_NAMESPACE), create("", "services", MESH_NAMESPACE),
   create("apps", "deployments", MESH_NAMESPACE), create("apps", "daemonsets", MESH_NAMESPACE),
+  create("networking.k8s.io", "networkpolicies", MESH_NAMESPACE), create("", "resourcequotas", MESH_NAMESPACE), create("policy", "poddisruptionbudgets", MESH_NAMESPACE),
 ];

@@ -50,9 +50,11 @@ async function run(o: Options, upgrade: boolean): Promise<void> {
   try {
     const before = await readInventory(client, o.namespace, o.revision);
     if (upgrade && before === undefined) throw new UsageError(`nothing to upgrade: no record of an installation${o.revision === DEFAULT_REVISION ? "" : ` of revision ${o.revision}`} in namespace ${o.namespace}; ambit install makes one`);
-    if (o.revision !== DEFAULT_REVISION && await readInventory(client, o.namespace, DEFAULT_REVISION) === undefined)
+    const first = o.revision === DEFAULT_REVISION ? before : await readInventory(client, o.namespace, DEFAULT_REVISION);
+    if (o.revision !== DEFAULT_REVISION && first === undefined)
       throw new UsageError(`a revision stands beside the mesh, and there is none in namespace ${o.namespace} that ambit install made: install it first, without --revision`);
-    const values = o.resetValues === true || before === undefined ? said : layValues(before.values, said);
+    // A second control plane starts from the settings of the first.
+    const values = o.resetValues === true ? said : layValues((before ?? first)?.values ?? {}, said);
     const dryRun = o.dryRun === "server";
     const outcome = await understood(() => bring({
       client, charts: readCharts(), crds: readCrds(), namespace: o.namespace, revision: o.revision, version: version(), values, before, dryRun,
@@ -74,6 +76,8 @@ function valuesOf(o: Options): ValueMap {
   } catch (error) {
     throw new UsageError(`--set: ${error instanceof Error ? error.message : String(error)}`, { cause: error, exitCode: 2 });
   }
+  const { global } = values;
+  if (typeof global === "object" && global !== null && "revision" in global) throw new UsageError("global.revision is for Helm: here it is --revision", { exitCode: 2 });
   return values;
 }
 

@@ -8,11 +8,13 @@ import { ClusterObjects, FIELD_MANAGER, type Change } from "./cluster-objects.ts
 import { installationOf, recordOf } from "./plan/installation.ts";
 import { decodeInventory, idOf, inventoryName, nameOf, withoutThose, type Inventory, type ObjectId } from "./plan/inventory.ts";
 import { compareVersions, foreignOwner, isOurs, planCrds } from "./plan/judge.ts";
-import { DEFAULT_REVISION } from "./plan/mesh-objects.ts";
+import { DEFAULT_REVISION, INSTALLER } from "./plan/mesh-objects.ts";
 import { isLate, untilRolledOut, waitingFor } from "./rollouts.ts";
 
 /** Requests under way at once while standing objects are read. */
 const READS_MAX = 8;
+/** As what we are about to make. */
+const OURS: KubeObject = { metadata: { name: "", labels: { "app.kubernetes.io/managed-by": INSTALLER } } };
 
 export interface InstallOptions {
   readonly client: KubeClient;
@@ -57,8 +59,8 @@ export async function install(o: InstallOptions): Promise<Outcome> {
 
   const changes: Record<Change, string[]> = { created: [], changed: [], unchanged: [] };
   const gone = withoutThose(before?.objects ?? [], wanted.objects);
-  // A namespace that was there before us stays when we go.
-  const owned = wanted.objects.filter((id) => id.kind !== "Namespace" || before?.objects.some((b) => nameOf(b) === nameOf(id)) === true || standing.get(nameOf(id)) === undefined);
+  // A namespace that was there before us stays when we go; it never got our name.
+  const owned = wanted.objects.filter((id) => id.kind !== "Namespace" || isOurs(standing.get(nameOf(id)) ?? OURS));
   const namespaceMissing = o.dryRun && standing.get(`Namespace ${o.namespace}`) === undefined && wanted.objects.some((id) => id.kind === "Namespace");
   const put = async (object: KubeObject): Promise<void> => {
     const id = idOf(object);
@@ -75,7 +77,8 @@ export async function install(o: InstallOptions): Promise<Outcome> {
       // The record first: a run that is cut off must still be able to find what it made.
       if (!o.dryRun && i === 0 && object.kind === "Namespace") await record(o, recordOf(order, [...owned, ...gone]));
     }
-    if (staged) await ready(o, stage.objects);
+    // All of it, not only this part: a ztunnel that has not found its new agent yet must not be replaced.
+    if (staged) await ready(o, wanted.stages.flatMap((s) => s.objects));
   }
   if (!o.dryRun) await record(o, recordOf(order, [...owned, ...gone]));
   const pruned = await prune(o, cluster, gone);
@@ -115,7 +118,7 @@ async function installCrds(o: InstallOptions): Promise<number> {
   const plan = planCrds(o.crds, items);
   for (const { family, owner } of plan.reused) o.onStep(`definitions of ${family} are here already (${owner}): left as they are`);
   if (o.dryRun || plan.apply.length === 0) return plan.apply.filter((c) => !items.some((i) => i.metadata.name === c.metadata.name)).length;
-  o.onStep(`installing ${plan.apply.length} custom resource definitions`);
+  o.onStep(`applying ${plan.apply.length} custom resource definitions`);
   await applyManifests(o.client, plan.apply, { fieldManager: FIELD_MANAGER });
   return plan.apply.filter((c) => !items.some((i) => i.metadata.name === c.metadata.name)).length;
 }
@@ -150,6 +153,6 @@ async function ready(o: InstallOptions, objects: readonly KubeObject[]): Promise
   const begin = systemClock.monotonic();
   // Lists from the server do not say the kind of each object: names tell them apart.
   const concerns = (x: KubeObject): boolean => x.metadata.namespace === o.namespace && [...sets].some((s) => s.endsWith(` ${o.namespace}/${x.metadata.name}`));
-  await untilRolledOut(o.client, concerns, o.waitMs, (rollouts) => { if (rollouts.some(isLate)) o.onStep(`waiting for ${waitingFor(rollouts)}`); });
+  await untilRolledOut(o.client, { concerns, limitMs: o.waitMs, namespace: o.namespace }, (rollouts) => { if (rollouts.some(isLate)) o.onStep(`waiting for ${waitingFor(rollouts)}`); });
   if (objects.some((x) => x.kind === "ValidatingWebhookConfiguration")) await admissionAnswers(o.client, o.namespace, Math.max(1_000, o.waitMs - (systemClock.monotonic() - begin)));
 }

@@ -4,6 +4,8 @@ import { describeProblems } from "@ambit/core";
 import { env, readEnv } from "@ambit/runtime";
 import { decodeSelectors, DEFAULT_SELECTORS, type EnablementSelector } from "./plan/selectors.ts";
 
+const OWNED_NAME = "02-istio-cni.conflist";
+
 export const ENV = {
   nodeName: env.string("NODE_NAME", undefined, "the node whose pods this agent enrols"),
   podNamespace: env.string("POD_NAMESPACE", "istio-system", "the agent's own namespace; ztunnel lives there too"),
@@ -20,6 +22,9 @@ export const ENV = {
   netDir: env.string("MOUNTED_CNI_NET_DIR", "/host/etc/cni/net.d", "the node's CNI configuration"),
   binDir: env.string("MOUNTED_CNI_BIN_DIR", "/host/opt/cni/bin", "the node's CNI plugins"),
   confName: env.string("CNI_CONF_NAME", "", "configuration file to chain to; default: the lexically first"),
+  owned: env.boolean("ISTIO_OWNED_CNI_CONFIG", false, "a copy of the primary configuration with the plugin in it, read before it; the primary is left alone"),
+  ownedName: env.string("ISTIO_OWNED_CNI_CONFIG_FILENAME", OWNED_NAME, "its name: must sort before the primary"),
+  ownedNameOfChart: env.string("ISTIO_OWNED_CNI_CONF_FILENAME", "", "the same, as Istio's chart writes it"),
   chained: env.boolean("CHAINED_CNI_PLUGIN", true, "append to the primary configuration; false: a file of our own for multus and the like"),
   verifyMs: env.duration("AMBIT_VERIFY_INTERVAL", 30_000, "how often rules are compared with what they should be, and repaired"),
   drainMs: env.duration("AMBIT_RELEASE_DRAIN", 5_000, "how long connections of a pod that leaves the mesh may take to end, at least 2 s"),
@@ -33,7 +38,6 @@ export const ENV = {
 /** Switches of the real agent that we do not have: a value other than these is refused, never ignored. */
 export const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
   AMBIENT_ENABLED: ["true"], AMBIENT_RECONCILE_POD_RULES_ON_STARTUP: ["true"], ENABLE_AMBIENT_DETECTION_RETRY: ["true"],
-  ISTIO_OWNED_CNI_CONFIG: ["false"], ISTIO_OWNED_CNI_CONFIG_FILENAME: [], ISTIO_OWNED_CNI_CONF_FILENAME: [],
   ALLOW_SWITCH_TO_HOST_NS: ["false"], AMBIENT_ENABLE_AWS_BRANCH_ENI_PROBE: ["false"], REPAIR_ENABLED: ["false"],
 };
 
@@ -59,5 +63,7 @@ export function readConfig(source: NodeJS.ProcessEnv): Config {
     if (!decoded.ok) throw new Error(`AMBIENT_ENABLEMENT_SELECTOR: ${describeProblems(decoded.error)}`);
     selectors = decoded.value;
   }
-  return { ...raw, selectors, excludeNamespaces: raw.excludeNamespaces.split(",").map((s) => s.trim()).filter(Boolean) };
+  const ownedName = raw.ownedNameOfChart === "" ? raw.ownedName : raw.ownedNameOfChart;
+  if (!/^[\w.-]+\.conflist$/.test(ownedName)) throw new Error(`bad configuration:\n  ISTIO_OWNED_CNI_CONFIG_FILENAME: "${ownedName}" is not the name of a .conflist`);
+  return { ...raw, ownedName, selectors, excludeNamespaces: raw.excludeNamespaces.split(",").map((s) => s.trim()).filter(Boolean) };
 }

@@ -17,8 +17,8 @@ describe("the plugin on the node", () => {
   const path = (...p: string[]) => join(dir, ...p);
   const put = (name: string, value: unknown) => writeFileSync(path("net.d", name), typeof value === "string" ? value : JSON.stringify(value));
   const types = (name: string) => (JSON.parse(readFileSync(path("net.d", name), "utf8")) as { plugins: { type: string }[] }).plugins.map((p) => p.type);
-  const start = (more: { chained?: boolean; confName?: string } = {}) => {
-    done = install({ netDir: path("net.d"), binDir: path("bin"), runDir: path("run"), confName: "", chained: true, selectors: DEFAULT_SELECTORS, excludeNamespaces: ["kube-system"], podNamespace: "istio-system", kubeHost: "fd00::1", kubePort: "443", ...more },
+  const start = (more: { chained?: boolean; confName?: string; owned?: boolean; ownedName?: string } = {}) => {
+    done = install({ netDir: path("net.d"), binDir: path("bin"), runDir: path("run"), confName: "", chained: true, owned: false, ownedName: "02-istio-cni.conflist", selectors: DEFAULT_SELECTORS, excludeNamespaces: ["kube-system"], podNamespace: "istio-system", kubeHost: "fd00::1", kubePort: "443", ...more },
       systemClock, createLogger("test", { write: () => undefined }), (s) => { states.push(s); woken(); }, () => pluginToken, path("sa"));
     return done;
   };
@@ -47,10 +47,40 @@ describe("the plugin on the node", () => {
     assert.equal(kubeconfig.clusters[0]?.cluster.server, "https://[fd00::1]:443");
     assert.equal(kubeconfig.users[0]?.user.token, "T1");
   });
+  it("owning its configuration, it copies the first one and leaves that alone; whoever writes that anew does not put it out", async () => {
+    const text = JSON.stringify(PRIMARY);
+    put("10-a.conflist", text);
+    start({ owned: true });
+    assert.deepEqual(types("02-istio-cni.conflist"), ["bridge", "istio-cni"]);
+    assert.equal(readFileSync(path("net.d", "10-a.conflist"), "utf8"), text);
+    // As a primary CNI does when its node has rebooted.
+    put("10-a.conflist", { ...PRIMARY, plugins: [{ type: "ptp" }, { type: "portmap" }] });
+    await until(() => types("02-istio-cni.conflist").includes("ptp"));
+    assert.deepEqual([types("02-istio-cni.conflist"), types("10-a.conflist")], [["ptp", "portmap", "istio-cni"], ["ptp", "portmap"]]);
+    done?.remove();
+    assert.deepEqual(readdirSync(path("net.d")), ["10-a.conflist"]);
+  });
+  it("what it did the other way before is taken back: from chained to owning, and again", () => {
+    put("10-a.conflist", PRIMARY);
+    start().close();
+    assert.deepEqual(types("10-a.conflist"), ["bridge", "istio-cni"]);
+    start({ owned: true }).close();
+    assert.deepEqual([types("02-istio-cni.conflist"), types("10-a.conflist")], [["bridge", "istio-cni"], ["bridge"]]);
+    start().close();
+    assert.deepEqual([readdirSync(path("net.d")), types("10-a.conflist")], [["10-a.conflist"], ["bridge", "istio-cni"]]);
+  });
+  it("a bare configuration stays bare; a name that would be read later is refused, and says so", () => {
+    put("10-a.conf", { cniVersion: "0.3.1", name: "net", type: "bridge" });
+    assert.ok(start({ owned: true }).installed);
+    assert.deepEqual([readdirSync(path("net.d")), types("02-istio-cni.conflist")], [["02-istio-cni.conflist", "10-a.conf"], ["bridge", "istio-cni"]]);
+    done?.remove();
+    assert.ok(!start({ owned: true, ownedName: "99-late.conflist" }).installed);
+    assert.deepEqual(readdirSync(path("net.d")), ["10-a.conf"]);
+  });
   it("an executable that the image brings is copied, and put back when somebody changes it", async () => {
     put("10-a.conflist", PRIMARY);
     writeFileSync(path("shipped"), "executable");
-    done = install({ netDir: path("net.d"), binDir: path("bin"), runDir: path("run"), confName: "", chained: true, selectors: DEFAULT_SELECTORS, excludeNamespaces: [], podNamespace: "istio-system", kubeHost: "h", kubePort: "443" },
+    done = install({ netDir: path("net.d"), binDir: path("bin"), runDir: path("run"), confName: "", chained: true, owned: false, ownedName: "02-istio-cni.conflist", selectors: DEFAULT_SELECTORS, excludeNamespaces: [], podNamespace: "istio-system", kubeHost: "h", kubePort: "443" },
       systemClock, createLogger("test", { write: () => undefined }), (s) => { states.push(s); woken(); }, () => undefined, path("sa"), path("shipped"));
     const plugin = () => [readFileSync(path("bin", "istio-cni"), "utf8"), statSync(path("bin", "istio-cni")).mode & 0o777];
     assert.deepEqual(plugin(), ["executable", 0o755]);

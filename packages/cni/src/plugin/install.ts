@@ -1,20 +1,19 @@
 // Owns our presence on the node: the plugin's launcher, its kubeconfig, and its place in the CNI chain, repaired when lost.
-import { chmodSync, copyFileSync, existsSync, lstatSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, watch, writeFileSync, type FSWatcher } from "node:fs";
+import { chmodSync, copyFileSync, existsSync, lstatSync, mkdirSync, readFileSync, renameSync, rmSync, statSync, watch, type FSWatcher } from "node:fs";
 import { join } from "node:path";
 import { errorText, type Clock, type Logger, type Timer } from "@ambit/runtime";
 import type { Config } from "../config.ts";
-import { addPlugin, PLUGIN_TYPE, removePlugin, type PluginConfig } from "./conflist.ts";
+import { chain, unchain, writeAtomically, type ChainConfig } from "./chain.ts";
+import { PLUGIN_TYPE } from "./conflist.ts";
 
 export const KUBECONFIG_NAME = "istio-cni-kubeconfig";
-/** Not chained (multus and the like name plugins one by one): a configuration of our own, sorted last. */
-const STANDALONE_NAME = "YYY-istio-cni.conf";
 export const SERVICE_ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount";
 /** Several writes of one change arrive as several events. */
 const SETTLE_MS = 50;
 /** Directory events can be lost (the directory itself replaced): look again anyway. */
 const RECHECK_MS = 30_000;
 
-type InstallConfig = Pick<Config, "netDir" | "binDir" | "runDir" | "confName" | "chained" | "selectors" | "excludeNamespaces" | "podNamespace" | "kubeHost" | "kubePort">;
+type InstallConfig = ChainConfig & Pick<Config, "binDir" | "kubeHost" | "kubePort">;
 
 export interface Installation {
   /** True while the plugin is in the chain. */
@@ -76,70 +75,6 @@ export function install(config: InstallConfig, clock: Clock, log: Logger, onStat
   };
 }
 
-/** Takes us out of every configuration, also of one that was the primary before; returns what could not be changed. */
-function unchain(config: InstallConfig): string[] {
-  rmSync(join(config.netDir, STANDALONE_NAME), { force: true });
-  return configsIn(config.netDir).flatMap((name) => {
-    const file = join(config.netDir, name);
-    try {
-      const text = readFileSync(file, "utf8");
-      if (!text.includes(`"${PLUGIN_TYPE}"`)) return [];
-      const without = removePlugin(text);
-      if (!without.ok) return [`${file}: ${without.error}`];
-      writeAtomically(file, without.value, 0o644);
-      return [];
-    } catch (error) {
-      return [`${file}: ${errorText(error)}`];
-    }
-  });
-}
-
-function chain(config: InstallConfig): string | undefined {
-  if (!config.chained) {
-    const file = join(config.netDir, STANDALONE_NAME);
-    const text = `${JSON.stringify({ cniVersion: "0.3.1", ...pluginConfig(config) }, null, 2)}\n`;
-    if (!existsSync(file) || readFileSync(file, "utf8") !== text) writeAtomically(file, text, 0o644);
-    return undefined;
-  }
-  const file = primaryConfig(config);
-  if (file === undefined) return `no CNI configuration in ${config.netDir} yet`;
-  const text = readFileSync(file, "utf8");
-  const wanted = addPlugin(text, pluginConfig(config));
-  if (!wanted.ok) return `${file}: ${wanted.error}`;
-  // Runtimes read a list only from a .conflist.
-  const target = file.replace(/\.(conf|json)$/, ".conflist");
-  if (wanted.value !== text || target !== file) writeAtomically(target, wanted.value, 0o644);
-  if (target !== file) rmSync(file);
-  return undefined;
-}
-
-/** The file the kubelet's runtime would take: lexically first, or the named one. */
-function primaryConfig(config: InstallConfig): string | undefined {
-  if (config.confName !== "") {
-    const named = [config.confName, config.confName.replace(/\.(conf|json)$/, ".conflist")].map((n) => join(config.netDir, n));
-    return named.find((f) => existsSync(f));
-  }
-  const [first] = configsIn(config.netDir);
-  return first === undefined ? undefined : join(config.netDir, first);
-}
-
-/** In the order of their names, as runtimes read them. */
-const configsIn = (dir: string): string[] => (existsSync(dir) ? readdirSync(dir).filter((f) => /\.(conf|conflist|json)$/.test(f)).sort() : []);
-
-function pluginConfig(config: InstallConfig): PluginConfig {
-  return {
-    type: PLUGIN_TYPE,
-    name: PLUGIN_TYPE,
-    plugin_log_level: "info",
-    cni_agent_run_dir: config.runDir,
-    ambient_enabled: true,
-    enablement_selectors: config.selectors.map((s) => ({ podSelector: { matchExpressions: s.pod }, namespaceSelector: { matchExpressions: s.namespace } })),
-    exclude_namespaces: config.excludeNamespaces,
-    pod_namespace: config.podNamespace,
-    enable_ambient_detection_retry: true,
-  };
-}
-
 /** An image brings the plugin as an executable beside its main file, for nodes without Node; a work tree runs its source. */
 function writePlugin(config: InstallConfig, shipped: string): void {
   mkdirSync(config.binDir, { recursive: true });
@@ -182,11 +117,4 @@ function writePluginKubeconfig(config: InstallConfig, serviceAccountDir: string,
   });
   const file = join(config.runDir, KUBECONFIG_NAME);
   if (!existsSync(file) || readFileSync(file, "utf8") !== kubeconfig) writeAtomically(file, kubeconfig, 0o600);
-}
-
-function writeAtomically(file: string, text: string, mode: number): void {
-  const next = `${file}.ambit-new`;
-  writeFileSync(next, text, { mode });
-  chmodSync(next, mode);
-  renameSync(next, file);
 }

@@ -24,8 +24,8 @@ const NEEDS = [
 
 function main() {
   const [verb, ...args] = process.argv.slice(2);
-  const targets = { start: ["packages/cli/src/main.ts", "lab", "up", "--tour"], test: ["scripts/test.ts"], "test:kube": ["test/kube/main.ts"] };
-  if (!(verb in targets)) fail(`usage: bootstrap.mjs start|test|test:kube, not "${verb}"`);
+  const targets = { start: ["packages/cli/src/main.ts", "lab", "up", "--tour"], test: ["scripts/test.ts"], "test:kube": ["test/kube/main.ts"], images: ["packages/images/src/main.ts"] };
+  if (!(verb in targets)) fail(`usage: bootstrap.mjs start|test|test:kube|images, not "${verb}"`);
   if (process.platform !== "linux") fail("Ambit's lab needs Linux: it is made of network namespaces");
   installTools();
   installDependencies();

@@ -1,8 +1,12 @@
 // Owns starting an image's program in nothing but its own root: read-only, without a network but loopback, without the machine's files.
 import { spawn, type ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync } from "node:fs";
-import type { Image } from "@ambit/lab/images";
+import assert from "node:assert/strict";
+import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { loadImageArchive, type Image } from "@ambit/lab/images";
+import type { Part } from "./components.ts";
+import type { BuiltImage } from "./image.ts";
 
 /** Far beyond any start. */
 const START_TIMEOUT_MS = 30_000;
@@ -20,6 +24,40 @@ export interface Booting {
   readonly env: Readonly<Record<string, string>>;
   /** A TCP port that the program listens on once it has started. */
   readonly port: number;
+  /** How long it may take, milliseconds. */
+  readonly limitMs?: number;
+}
+
+const TOKEN = `${"t".repeat(40)},istio-system/ztunnel\n`;
+/** What each program needs to come up without a cluster. */
+const MINIMAL: Readonly<Record<Part, Readonly<Record<string, string>>>> = {
+  "istiod-lite": { AMBIT_CONFIG_DIR: "/tmp/config", AMBIT_TOKENS_FILE: "/tmp/tokens", ROOT_CA_DIR: "/tmp/ca" }, waypoint: { GATEWAY_NAME: "waypoint" },
+  ztunnel: { XDS_ADDRESS: "127.0.0.1:1", ZTUNNEL_WORKER_THREADS: "2" }, cni: { NODE_NAME: "node", KUBERNETES_SERVICE_HOST: "127.0.0.1" },
+};
+/** Each says by one that it has come up. */
+export const PORTS: Readonly<Record<Part, number>> = { "istiod-lite": 15012, waypoint: 15008, ztunnel: 15021, cni: 8000 };
+
+/** The archive as a root file system in `store`, a new folder, with what the kubelet would mount. */
+export async function unpack(part: Part, built: BuiltImage, store: string): Promise<{ image: Image; booting: Omit<Booting, "port"> }> {
+  mkdirSync(store);
+  const archive = join(store, "image.tar");
+  writeFileSync(archive, built.archive);
+  const [image] = await loadImageArchive(store, archive);
+  assert.ok(image?.root !== undefined);
+  const tmp = join(store, "tmp");
+  for (const folder of ["", "config", "ca"]) mkdirSync(join(tmp, folder));
+  writeFileSync(join(tmp, "tokens"), TOKEN, { mode: 0o600 });
+  chmodSync(tmp, 0o1777);
+  const [uid = 0, gid = 0] = image.user.split(":").map(Number);
+  for (const path of ["ca", "tokens"]) chownSync(join(tmp, path), uid, gid);
+  const root = join(store, image.root);
+  // The kubelet's mount, which only the agent cannot start without.
+  const account = join(store, "account");
+  mkdirSync(account);
+  for (const name of ["token", "ca.crt", "namespace"]) writeFileSync(join(account, name), name);
+  const mountPoint = "run/secrets/kubernetes.io/serviceaccount";
+  mkdirSync(join(root, mountPoint), { recursive: true });
+  return { image, booting: { image, root, tmp, mounts: { [mountPoint]: account }, env: MINIMAL[part] } };
 }
 
 const SCRIPT = `
@@ -46,7 +84,7 @@ export async function boot(b: Booting): Promise<{ startMs: number; log: string }
   try {
     while (!listens(child.pid ?? 0, b.port)) {
       if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}: ${output().slice(-SHOWN_CHARS)}`);
-      if (performance.now() - started > START_TIMEOUT_MS) throw new Error(`port ${b.port} does not listen: ${output().slice(-SHOWN_CHARS)}`);
+      if (performance.now() - started > (b.limitMs ?? START_TIMEOUT_MS)) throw new Error(`port ${b.port} does not listen: ${output().slice(-SHOWN_CHARS)}`);
       await new Promise((resolve) => setTimeout(resolve, LOOK_EVERY_MS));
     }
     return { startMs: performance.now() - started, log: output() };

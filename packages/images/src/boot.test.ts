@@ -1,11 +1,11 @@
 // Each image starts from its archive alone. `npm test` does one; `pnpm images:boot` (IMAGES_BOOT=all) all of them, and prints the table of docs/performance.md.
 import assert from "node:assert/strict";
-import { chmodSync, chownSync, existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { loadImageArchive, type Image } from "@ambit/lab/images";
-import { boot, runIn, type Booting } from "./boot.fixture.ts";
-import { COMPONENTS, type Part } from "./components.ts";
+import type { Image } from "@ambit/lab/images";
+import { boot, PORTS, runIn, unpack, type Booting } from "./boot.fixture.ts";
+import { COMPONENTS } from "./components.ts";
 import { ImageBuilder, type BuiltImage } from "./image.ts";
 import { thisMachine } from "./root/machine.ts";
 
@@ -15,16 +15,6 @@ const ALL = process.env["IMAGES_BOOT"] === "all";
 /** The one with everything: native code and threads. */
 const TRIED = COMPONENTS.filter((c) => ALL || c.name === "ztunnel");
 const STARTS = ALL ? 5 : 1;
-const TOKEN = `${"t".repeat(40)},istio-system/ztunnel\n`;
-
-/** What each program needs to come up without a cluster; the port that says it has. */
-const MINIMAL: Readonly<Record<Part, { readonly env: Readonly<Record<string, string>>; readonly port: number }>> = {
-  "istiod-lite": { env: { AMBIT_CONFIG_DIR: "/tmp/config", AMBIT_TOKENS_FILE: "/tmp/tokens", ROOT_CA_DIR: "/tmp/ca" }, port: 15012 },
-  waypoint: { env: { GATEWAY_NAME: "waypoint" }, port: 15008 },
-  ztunnel: { env: { XDS_ADDRESS: "127.0.0.1:1", ZTUNNEL_WORKER_THREADS: "2" }, port: 15021 },
-  cni: { env: { NODE_NAME: "node", KUBERNETES_SERVICE_HOST: "127.0.0.1" }, port: 8000 },
-};
-
 describe("images from their archives alone", function () {
   this.timeout(ALL ? 300_000 : 60_000);
   let dir: string;
@@ -42,26 +32,7 @@ describe("images from their archives alone", function () {
     let booting: Omit<Booting, "port">;
     before(async () => {
       built = await builder.build(component);
-      const store = join(dir, component.name);
-      mkdirSync(store);
-      writeFileSync(join(dir, "image.tar"), built.archive);
-      const [loaded] = await loadImageArchive(store, join(dir, "image.tar"));
-      assert.ok(loaded?.root !== undefined);
-      image = loaded;
-      const tmp = join(store, "tmp");
-      for (const folder of ["", "config", "ca"]) mkdirSync(join(tmp, folder));
-      writeFileSync(join(tmp, "tokens"), TOKEN, { mode: 0o600 });
-      chmodSync(tmp, 0o1777);
-      const [uid = 0, gid = 0] = image.user.split(":").map(Number);
-      for (const path of ["ca", "tokens"]) chownSync(join(tmp, path), uid, gid);
-      const root = join(store, loaded.root);
-      // The kubelet's mount, which only the agent cannot start without.
-      const account = join(store, "account");
-      mkdirSync(account);
-      for (const name of ["token", "ca.crt", "namespace"]) writeFileSync(join(account, name), name);
-      const mountPoint = "run/secrets/kubernetes.io/serviceaccount";
-      mkdirSync(join(root, mountPoint), { recursive: true });
-      booting = { image, root, tmp, mounts: { [mountPoint]: account }, env: MINIMAL[component.name].env };
+      ({ image, booting } = await unpack(component.name, built, join(dir, component.name)));
     });
 
     it("is the same when it is built again", async () => assert.equal((await builder.build(component)).digest, built.digest));
@@ -83,7 +54,7 @@ describe("images from their archives alone", function () {
     it("starts, as the user it names", async () => {
       const starts: number[] = [];
       for (let i = 0; i < STARTS; i++) {
-        const { startMs, log } = await boot({ ...booting, port: MINIMAL[component.name].port });
+        const { startMs, log } = await boot({ ...booting, port: PORTS[component.name] });
         starts.push(startMs);
         assert.doesNotMatch(log, /"level":"error"|Error \[|EROFS/);
       }

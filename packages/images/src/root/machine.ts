@@ -21,7 +21,7 @@ const OF: Readonly<Record<Architecture, { readonly npm: "x64" | "arm64"; readonl
 };
 
 /** Names of npm packages for an architecture. */
-const npmNames = (architecture: Architecture) => ({ node: `node-linux-${OF[architecture].npm}`, koffi: `@koromix/koffi-linux-${OF[architecture].npm}` });
+export const npmNames = (architecture: Architecture) => ({ node: `node-linux-${OF[architecture].npm}`, koffi: `@koromix/koffi-linux-${OF[architecture].npm}` });
 export const tripletOf = (architecture: Architecture): string => OF[architecture].triplet;
 
 /** This machine itself: the Node that runs us, if it is the pinned one from npm, and the libraries it runs with. */
@@ -33,10 +33,16 @@ export function thisMachine(repo: string): Machine {
   return { architecture, node, koffiNative: koffiNativeIn(repo, architecture), libraries: { root: "", triplet: OF[architecture].triplet, machine: OF[architecture].machine } };
 }
 
+/** Another one, whose parts were fetched into folders. */
+export const foreignMachine = (architecture: Architecture, at: { readonly node: string; readonly koffiNative: string; readonly root: string }): Machine => ({
+  architecture, node: at.node, koffiNative: at.koffiNative, libraries: { root: at.root, triplet: OF[architecture].triplet, machine: OF[architecture].machine },
+});
+
+export const koffiVersion = (repo: string): string => (JSON.parse(readFileSync(join(koffiIn(repo), "package.json"), "utf8")) as { version: string }).version;
+
 /** koffi's folder in the workspace, as packages/linux sees it. */
 export const koffiIn = (repo: string): string => join(repo, "packages/linux/node_modules/koffi");
 
 function koffiNativeIn(repo: string, architecture: Architecture): string {
-  const { version } = JSON.parse(readFileSync(join(koffiIn(repo), "package.json"), "utf8")) as { version: string };
-  return join(repo, "node_modules/.pnpm", `${npmNames(architecture).koffi.replace("/", "+")}@${version}`, "node_modules", npmNames(architecture).koffi);
+  return join(repo, "node_modules/.pnpm", `${npmNames(architecture).koffi.replace("/", "+")}@${koffiVersion(repo)}`, "node_modules", npmNames(architecture).koffi);
 }

@@ -33,7 +33,7 @@ export async function offerRealZtunnel(lab: TestLab, binary: string): Promise<vo
   const [container] = real.spec.template.spec.containers;
   if (container === undefined) throw new Error("the chart's ztunnel has no container");
   container.image = IMAGE;
-  container.env.push({ name: "RUST_LOG", value: "info" });
+  container.env = [...container.env.filter((e) => e.name !== "RUST_LOG"), { name: "RUST_LOG", value: "info" }];
   await lab.apply(JSON.stringify(real));
   await choose(lab, {});
 }

@@ -1,15 +1,16 @@
 // What is installed, over every profile: right by Kubernetes' schemas, no more privilege than docs/security.md gives reasons for, no more rights than are asked.
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { layValues, setValues, type ValueMap } from "@ambit/charts";
-import type { KubeObject } from "@ambit/kube";
+import { parseManifests, type KubeObject } from "@ambit/kube";
 import { podSecurityViolations, type PodSpecLike } from "@ambit/testkit";
 import { INSTALL_RIGHTS } from "../check/rights.ts";
 import { profileNames, readCharts, readProfile, readValuesFile } from "./charts-on-disk.ts";
 import { schemaProblems } from "./openapi.fixture.ts";
 import { installationOf } from "./plan/installation.ts";
 
+const REPO = join(import.meta.dirname, "../../../..");
 const TESTDATA = join(import.meta.dirname, "../../../charts/src/testdata");
 const charts = readCharts();
 const made = (values: ValueMap, revision = "default"): KubeObject[] => installationOf(charts, { namespace: "istio-system", revision, version: "1.2.3", values }).stages.flatMap((s) => s.objects);
@@ -64,7 +65,7 @@ describe("what is installed", () => {
     for (const [part, expected] of Object.entries(PRIVILEGES)) assert.deepEqual(podSecurityViolations(podOf(made({}), part), "restricted"), expected);
   });
   it("docs/security.md gives a reason for each of them", () => {
-    const doc = readFileSync(join(import.meta.dirname, "../../../../docs/security.md"), "utf8").toLowerCase();
+    const doc = readFileSync(join(REPO, "docs/security.md"), "utf8").toLowerCase();
     const words = Object.values(PRIVILEGES).flat().map((p) => p.replace(/^(host paths|capabilities|host namespaces): /, "").replace(/^running as root.*/, "running as root").replace(/: .*/, "").toLowerCase());
     assert.deepEqual([...new Set(words)].filter((w) => !doc.includes(w)), []);
   });
@@ -73,6 +74,14 @@ describe("what is installed", () => {
     const made = new Set([...CASES.values()].flat().map((o) => `${(o.apiVersion ?? "").includes("/") ? (o.apiVersion ?? "").split("/")[0] : ""}/${plural(o.kind ?? "")}`));
     const asked = new Set(INSTALL_RIGHTS.filter((r) => r.verb === "create").map((r) => `${r.group}/${r.resource}`));
     assert.deepEqual([...made].filter((m) => !asked.has(m)), []);
+  });
+
+  it("the GitOps samples name charts and profiles that there are", () => {
+    const text = ["argo-cd", "flux"].map((f) => readFileSync(join(REPO, `manifests/samples/gitops/${f}.yaml`), "utf8")).join("\n---\n");
+    assert.ok(parseManifests(text, "samples").length >= 7);
+    const named = [...text.matchAll(/(?:manifests|\.\.\/\.\.)\/(?:charts|profiles)\/[\w./-]+/g)].map(([p]) => p.replace("../..", "manifests"));
+    assert.equal(new Set(named.map((p) => p.split("/").slice(0, 3).join("/"))).size, 5);
+    assert.deepEqual(named.filter((p) => !existsSync(join(REPO, p))), []);
   });
 
   it("images come from one hub and tag, or are named one by one", () => {

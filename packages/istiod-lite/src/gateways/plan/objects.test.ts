@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { load } from "js-yaml";
 import type { KubeObject } from "@ambit/kube";
+import { podSecurityViolations, type PodSpecLike } from "@ambit/testkit";
 import { waypointObjects, type ManagedKind, type Overlays, type WaypointTemplate } from "./objects.ts";
 import { overlay } from "./overlay.ts";
 
@@ -33,6 +34,8 @@ describe("the objects of a waypoint", () => {
     assert.equal(at(pod, "metadata", "labels", "gateway.networking.k8s.io/gateway-name"), "waypoint");
     assert.equal(at(pod, "spec", "containers", 0, "securityContext", "runAsNonRoot"), true);
     assert.equal(at(pod, "spec", "containers", 0, "securityContext", "readOnlyRootFilesystem"), true);
+    // They run in users' namespaces, which may be held to this.
+    assert.deepEqual(podSecurityViolations(at(pod, "spec") as PodSpecLike, "restricted"), []);
   });
 
   it("list each listener as a port with its protocol in lower case", () => {

@@ -15,7 +15,7 @@ export const LOOPBACK_V4: Ip = "127.0.0.1" as Ip;
 export function parseIp(text: string): Result<Ip, string> {
   // What a dual-stack socket says of an IPv4 peer; what is valid dotted quad is canonical as it is.
   const v4 = text.startsWith(V4_MAPPED) ? text.slice(V4_MAPPED.length) : text;
-  if (!v4.includes(":") && (v4 === text || v4.includes("."))) return bytesOfV4(v4) === undefined ? err(`"${text}" is not an IP address`) : ok(v4 as Ip);
+  if (!v4.includes(":") && (v4 === text || v4.includes("."))) return readV4(v4, SCRATCH) ? ok(v4 as Ip) : err(`"${text}" is not an IP address`);
   const bytes = bytesOfV6(text);
   if (bytes === undefined) return err(`"${text}" is not an IP address`);
   return ok(textOf(bytes));
@@ -36,29 +36,36 @@ export function ipBytes(ip: Ip): Uint8Array {
   return bytes;
 }
 
-/** By hand: every connection has several addresses. */
 function bytesOfV4(text: string): Uint8Array | undefined {
-  if (text.length > 15) return undefined;
   const out = new Uint8Array(4);
+  return readV4(text, out) ? out : undefined;
+}
+
+/** Where nobody wants the bytes. */
+const SCRATCH = new Uint8Array(4);
+
+/** By hand, and without garbage: every connection has several addresses. False: it is none, and `out` is of no use. */
+function readV4(text: string, out: Uint8Array): boolean {
+  if (text.length > 15) return false;
   let part = 0;
   let value = 0;
   let digits = 0;
   for (let i = 0; i <= text.length; i++) {
     const digit = i === text.length ? DOT : text.charCodeAt(i) - 48;
     if (digit === DOT) {
-      if (digits === 0 || part > 3) return undefined;
+      if (digits === 0 || part > 3) return false;
       out[part++] = value;
       value = 0;
       digits = 0;
     } else {
       // no leading zero, nothing above 255
-      if (digit < 0 || digit > 9 || (digits > 0 && value === 0)) return undefined;
+      if (digit < 0 || digit > 9 || (digits > 0 && value === 0)) return false;
       value = value * 10 + digit;
       digits++;
-      if (value > 255) return undefined;
+      if (value > 255) return false;
     }
   }
-  return part === 4 ? out : undefined;
+  return part === 4;
 }
 const DOT = -2;
 

@@ -55,7 +55,7 @@ function about(subject: Subject, name: string, kind: string): JsonObject {
   const details: JsonObject = {};
   if (name !== "") details["name"] = name;
   if (subject.group !== "") details["group"] = subject.group;
-  details["kind"] = kind;
+  if (kind !== "") details["kind"] = kind;
   return details;
 }
 
@@ -63,8 +63,8 @@ export function notFound(subject: Subject, name: string): ApiError {
   return new ApiError(404, "NotFound", `${qualified(subject)} "${name}" not found`, about(subject, name, subject.resource));
 }
 
-export function alreadyExists(subject: Subject, name: string): ApiError {
-  const message = `${qualified(subject)} "${name}" already exists`;
+export function alreadyExists(subject: Subject, name: string, leaving = false): ApiError {
+  const message = `${leaving ? "object is being deleted: " : ""}${qualified(subject)} "${name}" already exists`;
   return new ApiError(409, "AlreadyExists", message, about(subject, name, subject.resource));
 }
 

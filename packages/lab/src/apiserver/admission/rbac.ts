@@ -35,7 +35,7 @@ function admitBinding(request: Admission, object: JsonObject): void {
   if (may(request, "bind", resource, name)) return;
   const { store } = request.api;
   const role = kind === "Role" ? store.get(ROLES, `${request.namespace}/${name}`) : store.get(CLUSTER_ROLES, name);
-  if (role === undefined) throw notFound({ group: request.row.group, resource, kind }, name);
+  if (role === undefined) throw notFound(request.row, name);
   refuseMissing(request, object, clusterRoleRules(store, role.object));
 }
 
@@ -50,9 +50,15 @@ function refuseMissing(request: Admission, object: JsonObject, wanted: readonly 
   if (missing.length === 0) return;
   const { name, groups } = request.user;
   const who = `user ${JSON.stringify(name)} (groups=${JSON.stringify(groups)})`;
-  const texts = missing.map((rule) => JSON.stringify(Object.fromEntries(Object.entries(rule).filter(([, values]) => values.length > 0))));
+  const texts = missing.map(ruleText);
   const why = `${who} is attempting to grant RBAC permissions not currently held:\n${texts.join("\n")}`;
   throw forbidden(request.row, asString(metadataOf(object)["name"]), why);
+}
+
+/** A rule as upstream writes it. */
+function ruleText(rule: Rule): string {
+  const parts = [["APIGroups", rule.apiGroups], ["Resources", rule.resources], ["ResourceNames", rule.resourceNames], ["NonResourceURLs", rule.nonResourceURLs], ["Verbs", rule.verbs]] as const;
+  return `{${parts.filter(([, values]) => values.length > 0).map(([name, values]) => `${name}:${JSON.stringify(values).replaceAll('","', '", "')}`).join(", ")}}`;
 }
 
 /** One rule for each combination of verb, group, resource and name. */

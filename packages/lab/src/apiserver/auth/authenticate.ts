@@ -1,7 +1,7 @@
 // Owns authentication: client certificate or bearer token to a user, and impersonation on top of it.
 import type { TLSSocket, PeerCertificate } from "node:tls";
 import type { ApiRequest } from "../http/body.ts";
-import { forbidden, unauthorized } from "../status.ts";
+import { badRequest, forbidden, unauthorized } from "../status.ts";
 import type { Authorizer } from "./authorizer.ts";
 import { ISSUER, type Tokens } from "./tokens.ts";
 import { ANONYMOUS, AUTHENTICATED, type User } from "./user.ts";
@@ -63,7 +63,7 @@ export function impersonate(request: ApiRequest, user: User, authorizer: Authori
     const decision = authorizer.authorize(user, asked);
     if (!decision.allowed) throw forbidden({ group, resource, kind: "" }, value, decision.why);
   };
-  if (name === "") throw forbidden({ group: "", resource: "users", kind: "" }, "", "impersonation needs Impersonate-User");
+  if (name === "") throw badRequest(`requested [${groups.map((group) => `{Group  ${group}    }`).join(" ")}] without impersonating a user`);
   const account = /^system:serviceaccount:([^:]+):([^:]+)$/.exec(name);
   if (account === null) check("users", "", name);
   else check("serviceaccounts", "", account[2] as string, "", account[1] as string);

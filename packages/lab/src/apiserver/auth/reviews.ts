@@ -5,7 +5,7 @@ import type { Exchange } from "../http/exchange.ts";
 import type { ResourceRequest } from "../http/route.ts";
 import { asObject, asString, asStrings, isObject, type Json, type JsonObject } from "../json.ts";
 import type { Row } from "../registry/row.ts";
-import { badRequest, invalid, invalidValue, methodNotAllowed, required } from "../status.ts";
+import { badRequest, invalid, invalidValue, methodNotAllowed } from "../status.ts";
 import { takeIn } from "../verbs/intake.ts";
 import { readWriteOptions } from "../verbs/options.ts";
 import type { Attributes, Rule } from "./authorizer.ts";
@@ -35,7 +35,7 @@ function answer(api: Api, exchange: Exchange, row: Row, target: ResourceRequest,
       const namespace = asString(asObject(spec["resourceAttributes"])["namespace"]);
       if (namespace !== target.namespace) {
         const field = "spec.resourceAttributes.namespace";
-        throw invalid(row, "", [invalidValue(field, namespace, "must match metadata.namespace")]);
+        throw invalid({ ...row, kind: "" }, "", [invalidValue(field, namespace, "must match metadata.namespace")]);
       }
       return reviewAccess(api, row, subjectOf(row, spec), spec);
     }
@@ -48,10 +48,10 @@ function answer(api: Api, exchange: Exchange, row: Row, target: ResourceRequest,
 
 function reviewToken(api: Api, row: Row, spec: JsonObject): JsonObject {
   const token = asString(spec["token"]);
-  if (token === "") throw invalid(row, "", [required("spec.token", "token is required for TokenReview")]);
+  if (token === "") throw badRequest("token is required for TokenReview in authentication");
   const asked = asStrings(spec["audiences"]);
   const verified = api.tokens.verify(token, asked.length > 0 ? asked : [ISSUER]);
-  if (!verified.ok) return { authenticated: false, user: {}, error: verified.why };
+  if (!verified.ok) return { user: {}, error: verified.why };
   const status: JsonObject = { authenticated: true, user: userInfo(verified.user) };
   status["audiences"] = [...verified.audiences];
   return status;
@@ -70,7 +70,7 @@ function subjectOf(row: Row, spec: JsonObject): User {
   const name = asString(spec["user"]);
   const groups = asStrings(spec["groups"]);
   if (name === "" && groups.length === 0) {
-    throw invalid(row, "", [invalidValue("spec.user", "", "at least one of user or group must be specified")]);
+    throw invalid({ ...row, kind: "" }, "", [invalidValue("spec.user", "", "at least one of user or group must be specified")]);
   }
   return { name, uid: asString(spec["uid"]), groups, extra: {} };
 }
@@ -88,7 +88,7 @@ function attributesOf(row: Row, spec: JsonObject): Attributes {
   const path = spec["nonResourceAttributes"];
   if (isObject(resource) === isObject(path)) {
     const why = "exactly one of nonResourceAttributes or resourceAttributes must be specified";
-    throw invalid(row, "", [invalidValue("spec.resourceAttributes", resource ?? null, why)]);
+    throw invalid({ ...row, kind: "" }, "", [invalidValue("spec.resourceAttributes", resource ?? null, why)]);
   }
   if (isObject(path)) return { verb: asString(path["verb"]), path: asString(path["path"]) };
   const given = asObject(resource);

@@ -49,7 +49,7 @@ export function admitUser(api: Api, exchange: Exchange): void {
 function authorize(api: Api, exchange: Exchange, target: Target): void {
   const decision = api.authorizer.authorize(exchange.user, target);
   if (decision.allowed) return;
-  if (target.kind === "path") throw new ApiError(403, "Forbidden", `forbidden: ${decision.why}`);
+  if (target.kind === "path") throw new ApiError(403, "Forbidden", `forbidden: ${decision.why}`, {});
   throw forbidden({ group: target.group, resource: target.resource, kind: "" }, target.name, decision.why);
 }
 

@@ -19,7 +19,10 @@ export function eventToCore(event: JsonObject): JsonObject {
 
 export function eventFromCore(event: JsonObject): JsonObject {
   const flipped = NAMES.map(([modern, core]) => [core, modern] as const);
-  return { ...renamed(event, flipped), apiVersion: "events.k8s.io/v1" };
+  const shown: JsonObject = { ...renamed(event, flipped), apiVersion: "events.k8s.io/v1" };
+  // The newer form leaves out what the older one shows empty.
+  for (const field of ["reportingController", "reportingInstance"]) if (shown[field] === "") delete shown[field];
+  return shown;
 }
 
 function renamed(event: JsonObject, names: readonly (readonly [string, string])[]): JsonObject {

@@ -132,7 +132,7 @@ function validateFinalizers(row: Row, metadata: JsonObject, before: JsonObject |
   const known = asStrings(before["finalizers"]);
   const added = finalizers.filter((finalizer) => !known.includes(finalizer));
   if (added.length > 0) {
-    const text = `no new finalizers can be added if the object is being deleted, found new finalizers ${JSON.stringify(added)}`;
+    const text = `no new finalizers can be added if the object is being deleted, found new finalizers []string{${added.map((finalizer) => JSON.stringify(finalizer)).join(", ")}}`;
     problems.push(forbiddenField("metadata.finalizers", text));
   }
   return problems;

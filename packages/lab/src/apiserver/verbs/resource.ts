@@ -7,7 +7,7 @@ import type { ResourceRequest } from "../http/route.ts";
 import type { JsonObject } from "../json.ts";
 import { asString, cloneJson } from "../json.ts";
 import { keyOf, type Row } from "../registry/row.ts";
-import { methodNotAllowed, success } from "../status.ts";
+import { forbidden, methodNotAllowed, success } from "../status.ts";
 import type { Entry } from "../storage/store.ts";
 import { readDeleteOptions, remove, type DeleteOptions } from "./delete.ts";
 import { checkName, takeIn } from "./intake.ts";
@@ -87,8 +87,12 @@ export function writeOf(api: Api, exchange: Exchange, row: Row, target: Resource
   return { api, row, namespace: target.namespace, name: target.name, user: exchange.user, options, warn };
 }
 
+/** No cluster works without them. */
+const IMMORTAL = new Set(["default", "kube-system", "kube-public"]);
+
 async function serveDelete(api: Api, exchange: Exchange, row: Row, target: ResourceRequest): Promise<void> {
   const options = await deleteOptions(exchange);
+  if (row.bucket === "/namespaces" && IMMORTAL.has(target.name)) throw forbidden(row, target.name, "this namespace may not be deleted");
   const entry = requireEntry(api, row, target.namespace, target.name);
   await permit(api, exchange, row, entry, options);
   const deleted = remove(api, row, requireEntry(api, row, target.namespace, target.name), options);

@@ -57,10 +57,10 @@ async function serveBinding(api: Api, exchange: Exchange, row: Row, target: Reso
     if (uid !== "" && uid !== metadata["uid"]) {
       throw conflict(row, target.name, `Precondition failed: UID in precondition: ${uid}, UID in object meta: ${asString(metadata["uid"])}`);
     }
-    if (metadata["deletionTimestamp"] !== undefined) throw conflict(row, target.name, `pod ${target.name} is being deleted, cannot be assigned to a host`);
+    if (metadata["deletionTimestamp"] !== undefined) throw conflict({ ...row, resource: "pods/binding" }, target.name, `pod ${target.name} is being deleted, cannot be assigned to a host`);
     const spec = asObject(pod["spec"]);
     const bound = asString(spec["nodeName"]);
-    if (bound !== "") throw conflict(row, target.name, `pod ${target.name} is already assigned to node "${bound}"`);
+    if (bound !== "") throw conflict({ ...row, resource: "pods/binding" }, target.name, `pod ${target.name} is already assigned to node "${bound}"`);
     spec["nodeName"] = node;
     for (const field of ["annotations", "labels"]) {
       const extra = asObject(wanted[field]);

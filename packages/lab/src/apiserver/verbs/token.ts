@@ -28,7 +28,7 @@ export async function serveToken(api: Api, exchange: Exchange, row: Row, target:
   const account = requireEntry(api, row, target.namespace, target.name);
   const spec = asObject(given["spec"]);
   const audiences = asStrings(spec["audiences"]);
-  const lifetimeS = readLifetime(target.name, spec);
+  const lifetimeS = readLifetime(spec);
   const found = findBound(api, row, target, spec);
   const { token, expiresAt } = api.tokens.issue({
     namespace: target.namespace,
@@ -41,19 +41,24 @@ export async function serveToken(api: Api, exchange: Exchange, row: Row, target:
   exchange.reply(201, {
     kind: "TokenRequest",
     apiVersion: "authentication.k8s.io/v1",
-    metadata: { name: target.name, namespace: target.namespace, creationTimestamp: timestamp(api.now()) },
-    spec: { ...spec, audiences: audiences.length > 0 ? audiences : [ISSUER], expirationSeconds: lifetimeS },
+    metadata: { name: target.name, namespace: target.namespace, uid: asString(metadataOf(account.object)["uid"]), creationTimestamp: timestamp(api.now()) },
+    spec: { boundObjectRef: null, ...spec, audiences: audiences.length > 0 ? audiences : [ISSUER], expirationSeconds: lifetimeS },
     status: { token, expirationTimestamp: expiresAt },
   });
 }
 
-function readLifetime(name: string, spec: JsonObject): number {
+function readLifetime(spec: JsonObject): number {
   const asked = spec["expirationSeconds"] ?? DEFAULT_LIFE_S;
   const field = "spec.expirationSeconds";
-  if (typeof asked !== "number" || !Number.isSafeInteger(asked)) throw invalid(REQUESTS, name, [invalidValue(field, asked, "must be an integer")]);
-  if (asked < MIN_LIFE_S) throw invalid(REQUESTS, name, [invalidValue(field, asked, "may not specify a duration less than 10 minutes")]);
-  if (asked > MAX_LIFE_S) throw invalid(REQUESTS, name, [invalidValue(field, asked, "may not specify a duration larger than 2^32 seconds")]);
+  if (typeof asked !== "number" || !Number.isSafeInteger(asked)) throw invalid(REQUESTS, "", [invalidValue(field, asked, "must be an integer")]);
+  if (asked < MIN_LIFE_S) throw invalid(REQUESTS, "", [invalidValue(field, asked, "may not specify a duration less than 10 minutes")]);
+  if (asked > MAX_LIFE_S) throw invalid(REQUESTS, "", [invalidValue(field, asked, "may not specify a duration larger than 2^32 seconds")]);
   return asked;
+}
+
+/** Group and version as upstream prints them: the core group is empty and keeps its slash. */
+function goVersion(apiVersion: string): string {
+  return apiVersion.includes("/") ? apiVersion : `/${apiVersion}`;
 }
 
 interface Bound {
@@ -66,7 +71,7 @@ function findBound(api: Api, row: Row, target: ResourceRequest, spec: JsonObject
   if (!isObject(reference)) return { bound: null, node: null };
   const kind = asString(reference["kind"]);
   if (kind !== "Pod" && kind !== "Node" && kind !== "Secret") {
-    throw badRequest(`cannot bind token to object of type ${asString(reference["apiVersion"])}, Kind=${kind}`);
+    throw badRequest(`cannot bind token to object of type ${goVersion(asString(reference["apiVersion"]))}, Kind=${kind}`);
   }
   const name = asString(reference["name"]);
   const resource = `${kind.toLowerCase()}s`;

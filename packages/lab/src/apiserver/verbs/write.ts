@@ -57,7 +57,8 @@ export async function create(write: Write, object: JsonObject): Promise<Entry> {
   const stored = settling instanceof Promise ? await settling : settling;
   const name = asString(metadataOf(stored)["name"]);
   const key = keyOf(row, write.namespace, name);
-  if (api.store.get(row.bucket, key) !== undefined) throw alreadyExists(row, name);
+  const there = api.store.get(row.bucket, key);
+  if (there !== undefined) throw alreadyExists(row, name, metadataOf(there.object)["deletionTimestamp"] !== undefined);
   return commit(write, key, stored);
 }
 

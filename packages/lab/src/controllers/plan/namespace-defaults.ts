@@ -5,7 +5,7 @@ import { NOTHING, planOf } from "./action.ts";
 import { CONFIG_MAP, SERVICE_ACCOUNT } from "./kinds.ts";
 
 export const ROOT_CA = "kube-root-ca.crt";
-const ROOT_CA_ABOUT = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc.";
+const ROOT_CA_ABOUT = "Contains a CA bundle that can be used to verify the kube-apiserver when using internal endpoints such as the internal service IP or kubernetes.default.svc. No other usage is guaranteed across distributions of Kubernetes clusters.";
 
 export interface NamespaceFacts {
   readonly namespace: KubeObject | undefined;

@@ -33,7 +33,7 @@ function subresources(row: Row): Subresource[] {
     const known = OTHERS[`${row.resource}/${name}`];
     if (known !== undefined) found.push({ name, ...known });
   }
-  return found;
+  return row.custom === null ? found.toSorted((a, b) => (a.name < b.name ? -1 : 1)) : found;
 }
 
 /** Upstream lists the verbs of custom kinds in this order. */
@@ -47,7 +47,7 @@ function storageVersionHash(row: Row): string {
 /** /api/v1 and /apis/GROUP/VERSION. */
 export function resourceList(version: VersionInfo): JsonObject {
   const resources: Json[] = [];
-  for (const row of version.rows) {
+  for (const row of inOrder(version.rows)) {
     const entry: JsonObject = {
       name: row.resource,
       singularName: row.singular,
@@ -74,7 +74,20 @@ export function resourceList(version: VersionInfo): JsonObject {
       resources.push(item);
     }
   }
-  return { kind: "APIResourceList", apiVersion: "v1", groupVersion: apiVersionOf(version), resources };
+  // The core list is from before lists had versions of their own.
+  const ownVersion: JsonObject = version.group === "" ? {} : { apiVersion: "v1" };
+  return { kind: "APIResourceList", ...ownVersion, groupVersion: apiVersionOf(version), resources };
+}
+
+/** Built-in resources by name, custom ones as they came. */
+function inOrder(rows: readonly Row[]): readonly Row[] {
+  return rows.every((row) => row.custom === null) ? rows.toSorted((a, b) => (a.resource < b.resource ? -1 : 1)) : rows;
+}
+
+/** Upstream leaves group and version empty where they are the built-in resource's own. */
+function responseKind(row: Row, { group, version, kind }: { readonly group: string; readonly version: string; readonly kind: string }): JsonObject {
+  const own = row.custom === null && group === row.group && version === row.version;
+  return own ? { group: "", version: "", kind } : { group, version, kind };
 }
 
 function groupObject(info: GroupInfo): JsonObject {
@@ -112,10 +125,10 @@ export function aggregated(registry: Registry, core: boolean, documentVersion: s
 }
 
 function aggregatedVersion(info: VersionInfo): JsonObject {
-  const resources = info.rows.map((row): JsonObject => {
+  const resources = inOrder(info.rows).map((row): JsonObject => {
     const resource: JsonObject = {
       resource: row.resource,
-      responseKind: { group: row.group, version: row.version, kind: row.kind },
+      responseKind: responseKind(row, row),
       scope: row.namespaced ? "Namespaced" : "Cluster",
       singularResource: row.singular,
       verbs: verbsOf(row),
@@ -124,7 +137,7 @@ function aggregatedVersion(info: VersionInfo): JsonObject {
     if (row.categories.length > 0) resource["categories"] = [...row.categories];
     const subs = subresources(row).map((sub) => ({
       subresource: sub.name,
-      responseKind: { group: sub.group, version: sub.version, kind: sub.kind },
+      responseKind: responseKind(row, sub),
       verbs: [...sub.verbs],
     }));
     if (subs.length > 0) resource["subresources"] = subs;

@@ -83,7 +83,7 @@ function issuerDocument(): JsonObject {
 
 /** A server that answers at all has its store; the checks by name exist for kubectl's --raw users. */
 function serveHealth(exchange: Exchange, parts: readonly string[]): void {
-  if (parts.length > 2 || (parts.length === 2 && parts[1] !== "ping" && parts[1] !== "etcd")) throw noSuchResource();
+  if (parts.length > 2 || (parts.length === 2 && parts[1] !== "ping" && parts[1] !== "etcd")) throw new PageNotFound();
   const verbose = exchange.query.has("verbose") && isTrue(exchange.query.get("verbose"));
   const text = verbose ? `[+]ping ok\n[+]etcd ok\n${parts[0] ?? ""} check passed\n` : "ok";
   exchange.send(200, "text/plain; charset=utf-8", text);

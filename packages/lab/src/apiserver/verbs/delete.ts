@@ -1,6 +1,6 @@
 // Owns deletion: options, preconditions, finalizers of propagation, grace, and removal of one or many objects.
 import { timestamp, type Api } from "../context.ts";
-import { asNumber, asString, asStrings, cloneJson, dig, isObject, type JsonObject } from "../json.ts";
+import { asNumber, asString, asStrings, cloneJson, dig, isObject, type Json, type JsonObject } from "../json.ts";
 import type { Row } from "../registry/row.ts";
 import { ApiError, badRequest, conflict, invalidValue, unsupportedValue, type FieldProblem } from "../status.ts";
 import { Entry } from "../storage/store.ts";
@@ -18,6 +18,8 @@ export interface DeleteOptions {
   readonly dryRun: boolean;
   readonly uid: string;
   readonly resourceVersion: string;
+  /** What the client said, as webhooks are shown it. */
+  readonly sent?: JsonObject;
 }
 
 /** From the body (DeleteOptions) or, without one, the query. */
@@ -41,7 +43,19 @@ export function readDeleteOptions(body: JsonObject | null, query: URLSearchParam
     dryRun: dryRun.length > 0,
     uid: asString(dig(body ?? {}, "preconditions", "uid")),
     resourceVersion: asString(dig(body ?? {}, "preconditions", "resourceVersion")),
+    sent: sentOptions(body, query, grace, dryRun),
   };
+}
+
+function sentOptions(body: JsonObject | null, query: URLSearchParams, grace: Json | undefined, dryRun: readonly string[]): JsonObject {
+  const sent: JsonObject = {};
+  if (grace !== undefined) sent["gracePeriodSeconds"] = grace;
+  const policy = body?.["propagationPolicy"] ?? query.get("propagationPolicy");
+  if (policy !== null && policy !== undefined) sent["propagationPolicy"] = policy;
+  const preconditions = body?.["preconditions"];
+  if (isObject(preconditions)) sent["preconditions"] = preconditions;
+  if (dryRun.length > 0) sent["dryRun"] = [...dryRun];
+  return sent;
 }
 
 function readPolicy(body: JsonObject | null, query: URLSearchParams): string {

@@ -1,6 +1,7 @@
 // Owns the query parameters of reads and writes: each is parsed or refused, none is silently dropped.
 import type { Exchange } from "../http/exchange.ts";
 import { isTrue } from "../http/route.ts";
+import type { JsonObject } from "../json.ts";
 import { ApiError, badRequest, forbiddenField, invalid, invalidValue, unsupportedValue, type FieldProblem } from "../status.ts";
 
 /** Upstream's bound for names of field managers. */
@@ -13,6 +14,8 @@ export interface WriteOptions {
   readonly fieldManager: string;
   readonly fieldValidation: Validation;
   readonly force: boolean;
+  /** What the client said of them, as webhooks are shown it. */
+  readonly sent?: JsonObject;
 }
 
 const KINDS: Record<string, string> = { create: "CreateOptions", update: "UpdateOptions", patch: "PatchOptions" };
@@ -34,7 +37,19 @@ export function readWriteOptions({ query, userAgent, target, request }: Pick<Exc
     fieldManager: manager === "" ? fallback || "unknown" : manager,
     fieldValidation: isValidation(validation) && validation !== "" ? validation : "Warn",
     force: query.has("force") && isTrue(query.get("force")),
+    sent: sentOptions(query, isApply),
   };
+}
+
+function sentOptions(query: URLSearchParams, isApply: boolean): JsonObject {
+  const sent: JsonObject = {};
+  if (query.getAll("dryRun").length > 0) sent["dryRun"] = query.getAll("dryRun");
+  for (const field of ["fieldManager", "fieldValidation"]) {
+    const value = query.get(field) ?? "";
+    if (value !== "") sent[field] = value;
+  }
+  if (isApply && query.has("force")) sent["force"] = isTrue(query.get("force"));
+  return sent;
 }
 
 function managerProblems(manager: string): FieldProblem[] {

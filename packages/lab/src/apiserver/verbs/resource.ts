@@ -107,7 +107,7 @@ async function permit(api: Api, exchange: Exchange, row: Row, entry: Entry, opti
   const metadata = metadataOf(before);
   const namespace = asString(metadata["namespace"]);
   const warn = (text: string) => exchange.warn(text);
-  const passage = { api, row, namespace, name: asString(metadata["name"]), subresource: "", object: null, before, user, warn, dryRun: options.dryRun };
+  const passage = { api, row, namespace, name: asString(metadata["name"]), subresource: "", object: null, before, user, warn, dryRun: options.dryRun, options: options.sent ?? {} };
   const deletion = { ...passage, operation: "DELETE" as const };
   if (hasHooks(deletion)) await permitDeletion(deletion);
 }

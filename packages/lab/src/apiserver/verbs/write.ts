@@ -218,7 +218,7 @@ function passageOf(write: Write, object: JsonObject, before: JsonObject | null, 
   const { api, row, namespace, user, warn } = write;
   const operation = before === null ? "CREATE" : "UPDATE";
   const name = asString(metadataOf(object)["name"]);
-  return { api, row, operation, namespace, name, subresource, object, before, user, warn, dryRun: write.options.dryRun };
+  return { api, row, operation, namespace, name, subresource, object, before, user, warn, dryRun: write.options.dryRun, options: write.options.sent ?? {} };
 }
 
 /** What webhooks made of an object is foreign again: pruned, type-checked, and still the same object. */

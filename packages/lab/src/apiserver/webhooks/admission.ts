@@ -12,6 +12,8 @@ export interface Passage extends HookRequest {
   readonly name: string;
   readonly user: User;
   readonly dryRun: boolean;
+  /** The request's own options, without their kind. */
+  readonly options: JsonObject;
   readonly warn: (text: string) => void;
 }
 
@@ -78,8 +80,10 @@ function refusal(quoted: string, status: JsonObject): ApiError {
   const denied = `admission webhook ${quoted} denied the request`;
   const message = asString(status["message"]);
   const text = message !== "" ? `${denied}: ${message}` : reason !== "" ? `${denied}: ${reason}` : `${denied} without explanation`;
-  return new ApiError(Math.min(code, 599), reason, text, isObject(status["details"]) ? status["details"] : {});
+  return new ApiError(Math.min(code, 599), reason, text, isObject(status["details"]) ? status["details"] : null);
 }
+
+const OPTIONS = { CREATE: "CreateOptions", UPDATE: "UpdateOptions", DELETE: "DeleteOptions" } as const;
 
 function review(passage: Passage, hook: Hook, object: JsonObject | null, uid: string): JsonObject {
   const kindOf = ({ group, version, kind }: Row) => ({ group, version, kind });
@@ -99,7 +103,7 @@ function review(passage: Passage, hook: Hook, object: JsonObject | null, uid: st
     object: object === null ? null : inVersion(object, hook.row),
     oldObject: passage.before === null ? null : inVersion(passage.before, hook.row),
     dryRun: passage.dryRun,
-    options: null,
+    options: { kind: OPTIONS[passage.operation], apiVersion: "meta.k8s.io/v1", ...passage.options },
   };
   if (row.namespaced) request["namespace"] = passage.namespace;
   if (row.bucket === "/namespaces") request["namespace"] = passage.name;

@@ -39,7 +39,7 @@ export async function remove(t: Talk, name: string): Promise<void> {
 
 /** The definitions that Ambit installs. */
 export function meshDefinitions(): JsonObject[] {
-  const folder = join(import.meta.dirname, "../../manifests/crds");
+  const folder = join(import.meta.dirname, "../../manifests/charts/base/crds");
   const files = ["gateway-api", "istio"].flatMap((part) => readdirSync(join(folder, part)).filter((file) => file.endsWith(".yaml")).map((file) => join(folder, part, file)));
   return files.map((file) => load(readFileSync(file, "utf8")) as JsonObject);
 }

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { KINDS, type KubeObject, type Pod } from "@ambit/kube";
+import { chartObjects } from "@ambit/testkit";
 import { accountOf, documents, namespaceOf, samplePod, saidBy, saidUntil, serviceOf, type Said } from "./client-log.fixture.ts";
 import { isEnrolled, isReady, leaveOut, TestCluster } from "./cluster.fixture.ts";
 import { TestLab } from "./lab.fixture.ts";
@@ -57,6 +58,14 @@ describe("kill -9 of each part under 200 new connections a second", function () 
     assert.ok(Buffer.concat(seen).length > 100_000, "the link was watched");
     assert.ok(!Buffer.concat(seen).includes("must-not-be-read"), "nothing was readable on the link");
     return result;
+  }
+
+  /** The agent's DaemonSet on one node, or on all again. */
+  async function agentOnlyOn(node: string | undefined): Promise<void> {
+    const agents = "daemonset/istio-cni-node";
+    if (node === undefined) return void await lab.kubectl("-n", "istio-system", "patch", agents, "--type=json", "-p", '[{"op":"remove","path":"/spec/template/spec/nodeSelector/kubernetes.io~1hostname"}]');
+    await lab.kubectl("-n", "istio-system", "patch", agents, "--type=merge", "-p", JSON.stringify({ spec: { template: { spec: { nodeSelector: { "kubernetes.io/hostname": node } } } } }));
+    await lab.until<Pod>(KINDS.pods, "istio-system", (pods) => pods.filter((p) => p.metadata.labels?.["k8s-app"] === "istio-cni-node").every((p) => p.spec.nodeName === node && p.metadata.deletionTimestamp === undefined));
   }
 
   it("before anything is killed: no part of the mesh has warned of anything", async () => {
@@ -114,6 +123,23 @@ describe("kill -9 of each part under 200 new connections a second", function () 
     assert.ok((await saidBy(lab, "t", "client")).length > 0);
   });
 
+  it("a node with the startup taint gets a pod of the mesh only once its agent is there", async function () {
+    if (!(lab instanceof TestLab)) return leaveOut(this, "nodes of this cluster are not the test's to taint");
+    for (const rights of chartObjects("istiod-lite", { istiod: { untaintNodes: true } }).filter((o) => o.metadata.name.startsWith("istiod-node-untaint"))) await lab.apply(JSON.stringify(rights));
+    await lab.kubectl("-n", "istio-system", "set", "env", "deployment/istiod", "PILOT_ENABLE_NODE_UNTAINT_CONTROLLERS=true");
+    await lab.kubectl("-n", "istio-system", "rollout", "status", "deployment/istiod", "--timeout=60s");
+    await agentOnlyOn("node-2");
+    await lab.kubectl("taint", "node", "node-1", "cni.istio.io/not-ready=:NoSchedule");
+    await lab.apply(samplePod({ name: "late", account: "client", node: "node-1", args: ["serve"] }));
+    const why = (pod: Pod | undefined): string | undefined => (pod?.status?.["conditions"] as { type: string; reason?: string }[] | undefined)?.find((c) => c.type === "PodScheduled")?.reason;
+    const late = (pods: readonly Pod[]): Pod | undefined => pods.find((p) => p.metadata.name === "late");
+    await lab.until<Pod>(KINDS.pods, "t", (pods) => why(late(pods)) === "Unschedulable");
+    await agentOnlyOn(undefined);
+    await lab.until<Pod>(KINDS.pods, "t", (pods) => pods.some((p) => p.metadata.name === "late" && isReady(p) && isEnrolled(p)), 60_000);
+    assert.doesNotMatch(await lab.kubectl("get", "node", "node-1", "-o", "jsonpath={.spec.taints}"), /not-ready/);
+    await lab.kubectl("-n", "t", "delete", "pod", "late", "--wait=true");
+  });
+
   it(`a node reboots with ${REBOOTED} enrolled pods and its agent comes late: each waits and comes back enrolled, none ever speaks in clear`, async function () {
     if (!(lab instanceof TestLab)) return leaveOut(this, "a node of this cluster cannot be rebooted from a test");
     const powered = lab;
@@ -128,14 +154,12 @@ describe("kill -9 of each part under 200 new connections a second", function () 
     const runs = (pods: readonly Pod[]) => new Map(pods.map((p) => [p.metadata.name, (p.status?.["containerStatuses"] as { restartCount: number }[] | undefined)?.[0]?.restartCount ?? 0]));
     const first = runs(before);
     await unreadable(async () => {
-      const agents = "daemonset/istio-cni-node";
-      await lab.kubectl("-n", "istio-system", "patch", agents, "--type=merge", "-p", JSON.stringify({ spec: { template: { spec: { nodeSelector: { "kubernetes.io/hostname": "node-2" } } } } }));
-      await lab.until<Pod>(KINDS.pods, "istio-system", (pods) => pods.filter((p) => p.metadata.labels?.["k8s-app"] === "istio-cni-node").every((p) => p.spec.nodeName === "node-2" && p.metadata.deletionTimestamp === undefined));
+      await agentOnlyOn("node-2");
       const at = Date.now();
       await powered.reboot("node-1");
       // Some were tried, and wait. Each further try takes the kubelet longer: no need to have all of them.
       await lab.until<KubeObject>(KINDS.events, "t", (events) => new Set(events.filter((e) => e["reason"] === "FailedCreatePodSandBox").map((e) => (e["involvedObject"] as { name?: string }).name)).size >= TRIED, 90_000);
-      await lab.kubectl("-n", "istio-system", "patch", agents, "--type=json", "-p", '[{"op":"remove","path":"/spec/template/spec/nodeSelector/kubernetes.io~1hostname"}]');
+      await agentOnlyOn(undefined);
       await lab.until<Pod>(KINDS.pods, "t", (pods) => {
         const now = runs(pods);
         return pods.length === REBOOTED + 2 && pods.every((p) => isReady(p) && isEnrolled(p) && (p.spec.nodeName === "node-2" || (now.get(p.metadata.name) ?? 0) > (first.get(p.metadata.name) ?? 0)));

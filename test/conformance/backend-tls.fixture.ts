@@ -67,6 +67,8 @@ export function backendTlsCases(bed: () => MeshBed): void {
     await bed().with([policy("tls", {})], async () => {
       await answers(NAME);
       await says("tls", GOOD);
+      // Who speaks TLS with the application itself goes on doing so.
+      assert.match(await certificate("echo-tls", 443, NAME), new RegExp(`DNS:${NAME}`));
       await bed().with([httpRoute("to-tls", { parentRefs: [toService("echo", 80)], rules: [{ backendRefs: [{ name: "echo-tls", port: 80 }] }] })], () => answers(NAME, "http://echo/"));
     });
     await answers(503);

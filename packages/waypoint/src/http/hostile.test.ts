@@ -178,6 +178,7 @@ describe("serveHttp under hostile clients", () => {
     const again = rig.served[1];
     assert.equal(again?.kind, "tcp");
     if (again?.kind === "tcp") {
+      assert.deepEqual([served?.kind === "tcp" && served.tls, again.tls], [false, true]);
       const first = new Promise<string>((resolve) => again.stream.attach({ onData: (b) => resolve(Buffer.from(b).toString("latin1")), onEnd() {}, onDrain() {}, onClose() {} }));
       assert.equal(await first, "\x16\x03\x01hello");
       again.stream.destroy();

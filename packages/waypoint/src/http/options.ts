@@ -93,7 +93,7 @@ export type Served =
   /** The connection is over, and everything on it recorded. */
   | { readonly kind: "served" }
   /** It is not HTTP: whatever was read comes first out of `stream`. */
-  | { readonly kind: "tcp"; readonly stream: ByteStream };
+  | { readonly kind: "tcp"; readonly stream: ByteStream; /** It began as TLS does. */ readonly tls: boolean };
 
 export interface HttpSession {
   /** Never rejects. */

@@ -10,13 +10,15 @@ import { ReplayStream } from "./replay-stream.ts";
 
 /** On a port of unknown protocol a client that says nothing for so long may be one whose server speaks first. */
 export const DETECT_MS = 300;
+/** The first octet of every TLS connection (RFC 8446 §5.1). */
+const TLS_HANDSHAKE = 0x16;
 /** More than any first line that is looked at. */
 const SNIFF_MAX_OCTETS = 16 << 10;
 
 /** Serves HTTP on `stream`, or gives it back as TCP: at once for `tcp` and `tls`, and with `detect` when it is no HTTP. */
 export function serveHttp(stream: ByteStream, connection: ConnectionFacts, protocol: PortProtocol, o: HttpOptions): HttpSession {
   if (protocol === "tcp" || protocol === "tls") {
-    const done: Served = { kind: "tcp", stream };
+    const done: Served = { kind: "tcp", stream, tls: protocol === "tls" };
     return { done: Promise.resolve(done), active: 0, drain: () => {}, destroy: (reason) => stream.destroy(reason) };
   }
   return new Session(stream, connection, protocol === "detect", o);
@@ -123,8 +125,9 @@ class Session implements HttpSession, ByteStreamHandler {
 
   #handOver(seen: "http1" | "http2" | "other"): void {
     const stream = new ReplayStream(this.#stream, this.#pieces, this.#ended);
+    const tls = this.#pieces[0]?.[0] === TLS_HANDSHAKE;
     this.#pieces = [];
-    if (seen === "other" && this.#mayBeTcp) return this.#resolve({ kind: "tcp", stream });
+    if (seen === "other" && this.#mayBeTcp) return this.#resolve({ kind: "tcp", stream, tls });
     const over = (): void => this.#resolve({ kind: "served" });
     this.#server = seen === "http2" ? new H2Downstream(stream, this.#connection, this.#o, over) : new H1Downstream(stream, this.#connection, this.#o, over);
     if (this.#draining) this.#server.drain();

@@ -7,18 +7,26 @@ import { HELLO_MAX_OCTETS, readClientHello } from "../plan/client-hello.ts";
 /** A client that connects to a TLS port and says nothing. */
 export const HELLO_WAIT_MS = 5_000;
 
-/** The stream as it was, and the name it asks for. Never rejects: what is no TLS has none. */
-export function peekHello(stream: ByteStream, clock: Clock): Promise<{ readonly stream: ByteStream; readonly sni: string | undefined }> {
+/** What is known of a client that is carried as it is. */
+export interface ClientOfTcp {
+  /** The name that it asks for. */
+  readonly sni: string | undefined;
+  /** It speaks TLS itself. */
+  readonly tls: boolean;
+}
+
+/** The stream as it was, and who it asks for. Never rejects: what is no TLS has no name. */
+export function peekHello(stream: ByteStream, clock: Clock): Promise<{ readonly stream: ByteStream; readonly client: ClientOfTcp }> {
   return new Promise((resolve) => {
     const pieces: Uint8Array[] = [];
     let octets = 0;
     let over = false;
-    const finish = (sni: string | undefined, ended: boolean): void => {
+    const finish = (hello: { readonly sni: string | undefined } | undefined, ended: boolean): void => {
       if (over) return;
       over = true;
       timer.cancel();
       if (!ended) stream.pause();
-      resolve({ stream: new ReplayStream(stream, pieces, ended), sni });
+      resolve({ stream: new ReplayStream(stream, pieces, ended), client: { sni: hello?.sni, tls: hello !== undefined } });
     };
     const timer = clock.after(HELLO_WAIT_MS, () => finish(undefined, false));
     stream.attach({
@@ -26,7 +34,7 @@ export function peekHello(stream: ByteStream, clock: Clock): Promise<{ readonly 
         pieces.push(bytes);
         octets += bytes.length;
         const hello = readClientHello(pieces.length === 1 ? bytes : Buffer.concat(pieces));
-        if (hello.kind !== "more") finish(hello.kind === "hello" ? hello.sni : undefined, false);
+        if (hello.kind !== "more") finish(hello.kind === "hello" ? hello : undefined, false);
         else if (octets > HELLO_MAX_OCTETS) finish(undefined, false);
       },
       onEnd: () => finish(undefined, true),

@@ -109,7 +109,7 @@ class Server implements Serving {
     const { config } = this.#o.state;
     if (config === undefined) return request.refuse(503);
     const protocol = choosePortProtocol(config, this.#o.state.view(), facts);
-    if (protocol === "tcp") return void this.#o.tcp.serve(facts, { accept: () => request.accept(), refuse: (status) => request.refuse(status), signal: request.signal }, undefined, traceparent);
+    if (protocol === "tcp") return void this.#o.tcp.serve(facts, { accept: () => request.accept(), refuse: (status) => request.refuse(status), signal: request.signal }, { sni: undefined, tls: false }, traceparent);
     if (protocol === "tls") return void this.#serveTls(facts, request, traceparent);
     // What comes must be seen before anything can be said about it.
     this.#serveStream(facts, request.accept(), protocol, traceparent);
@@ -117,8 +117,8 @@ class Server implements Serving {
 
   /** The name that the client asks for decides, so it has to be read first. */
   async #serveTls(facts: ConnectionFacts, request: TunnelRequest, traceparent: string | undefined): Promise<void> {
-    const { stream, sni } = await peekHello(request.accept(), this.#o.clock);
-    await this.#o.tcp.serve(facts, accepted(stream), sni, traceparent);
+    const { stream, client } = await peekHello(request.accept(), this.#o.clock);
+    await this.#o.tcp.serve(facts, accepted(stream), client, traceparent);
   }
 
   #serveStream(facts: ConnectionFacts, stream: ByteStream, protocol: PortProtocol, traceparent: string | undefined): void {
@@ -128,7 +128,7 @@ class Server implements Serving {
     session.done.then((served) => {
       aging.cancel();
       this.#sessions.delete(session);
-      if (served.kind === "tcp") void this.#o.tcp.serve(facts, accepted(served.stream), undefined, traceparent);
+      if (served.kind === "tcp") void this.#o.tcp.serve(facts, accepted(served.stream), { sni: undefined, tls: served.tls }, traceparent);
     }, (error: unknown) => {
       aging.cancel();
       this.#sessions.delete(session);

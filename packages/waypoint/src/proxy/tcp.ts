@@ -8,6 +8,7 @@ import { planTcp, type TcpPlan } from "../plan/tcp.ts";
 import type { WaypointState } from "../state/waypoint-state.ts";
 import type { AccessLog } from "../telemetry/access-log.ts";
 import type { RequestMetrics } from "../telemetry/request-metrics.ts";
+import type { ClientOfTcp } from "./peek-hello.ts";
 import { clusterName, type Destinations, type EndpointPlan, type Goal } from "./destinations.ts";
 import type { CheckTcp } from "./satisfy.ts";
 import type { Upstreams } from "./upstreams.ts";
@@ -36,14 +37,14 @@ export interface Downstream {
 }
 
 export interface TcpProxy {
-  /** `sni`: of a TLS ClientHello that was read already. Never rejects. */
-  serve(facts: ConnectionFacts, downstream: Downstream, sni: string | undefined, traceparent: string | undefined): Promise<void>;
+  /** Never rejects. */
+  serve(facts: ConnectionFacts, downstream: Downstream, client: ClientOfTcp, traceparent: string | undefined): Promise<void>;
   /** Open connections, for dumps. */
   list(): readonly { readonly id: string; readonly src: string; readonly dst: string; readonly upstream: string }[];
   close(): void;
 }
 
-interface Live { readonly facts: ConnectionFacts; readonly sni: string | undefined; /** Of authorization providers. */ readonly answers: Map<string, CheckFacts>; readonly ended: AbortController; upstream: string }
+interface Live { readonly facts: ConnectionFacts; readonly client: ClientOfTcp; /** Of authorization providers. */ readonly answers: Map<string, CheckFacts>; readonly ended: AbortController; upstream: string }
 
 export function createTcpProxy(o: TcpOptions): TcpProxy {
   const live = new Set<Live>();
@@ -59,8 +60,8 @@ export function createTcpProxy(o: TcpOptions): TcpProxy {
   return {
     list: () => [...live].map((l) => ({ id: l.facts.id, src: formatSocketAddress(l.facts.source), dst: formatSocketAddress(l.facts.address), upstream: l.upstream })),
     close: () => { stop(); for (const l of live) l.ended.abort(new MeshError("drained", "the waypoint ends")); },
-    async serve(facts, downstream, sni, traceparent) {
-      const connection: Live = { facts, sni, answers: new Map(), ended: new AbortController(), upstream: "" };
+    async serve(facts, downstream, client, traceparent) {
+      const connection: Live = { facts, client, answers: new Map(), ended: new AbortController(), upstream: "" };
       live.add(connection);
       try {
         await serve(o, connection, downstream, traceparent);
@@ -74,10 +75,10 @@ export function createTcpProxy(o: TcpOptions): TcpProxy {
   };
 }
 
-function planFor(o: TcpOptions, { facts, sni, answers }: Live): TcpPlan {
+function planFor(o: TcpOptions, { facts, client, answers }: Live): TcpPlan {
   const { config } = o.state;
   if (config === undefined) return { kind: "close", flag: "NC", details: "no_configuration", origin: undefined, remarks: [], because: [] };
-  return planTcp(config, o.state.view(), facts, sni, o.random, answers);
+  return planTcp(config, o.state.view(), facts, client.sni, o.random, answers);
 }
 
 /** Asks what has to be asked: each provider once. */
@@ -101,7 +102,7 @@ async function serve(o: TcpOptions, connection: Live, downstream: Downstream, tr
     o.accessLog.connection({
       facts, startedAt: started.at, durationMs: o.clock.monotonic() - started.ms, bytesReceived: bytes.received, bytesSent: bytes.sent, flag, details,
       upstreamHost: chosen && formatSocketAddress(chosen.endpoint.hop.kind === "tunnel" ? chosen.endpoint.hop.target : chosen.endpoint.hop.at),
-      destinationName: chosen && clusterName(chosen.goal, chosen.endpoint), upstreamFailure: failure, route: plan.origin, sni: connection.sni,
+      destinationName: chosen && clusterName(chosen.goal, chosen.endpoint), upstreamFailure: failure, route: plan.origin, sni: connection.client.sni,
     }, telemetry.accessLog);
   };
   if (plan.kind === "close") {
@@ -134,10 +135,13 @@ async function serve(o: TcpOptions, connection: Live, downstream: Downstream, tr
   finish("-", denied ? "policy_revoked" : "", denied ? errorText(result.error) : undefined);
 }
 
+/** A client that speaks TLS speaks it with the application: another TLS around it would be understood by nobody. */
+const OWN_TLS = { tls: undefined };
+
 type Opened = { readonly endpoint: EndpointPlan; readonly stream: ByteStream } | { readonly flag: string; readonly failure: string };
 
 /** One endpoint after the other, each once: nothing was sent yet, so another may be tried. */
-async function open(o: TcpOptions, { facts, ended }: Live, goal: Goal, given: StopSignal, traceparent: string | undefined): Promise<Opened> {
+async function open(o: TcpOptions, { facts, client, ended }: Live, goal: Goal, given: StopSignal, traceparent: string | undefined): Promise<Opened> {
   const excluded = new Set<string>();
   let last: Opened = { flag: "UH", failure: "no healthy upstream" };
   // The client left, or a policy changed: either ends it.
@@ -151,7 +155,7 @@ async function open(o: TcpOptions, { facts, ended }: Live, goal: Goal, given: St
     if (excluded.has(choice.workload.uid)) return last;
     try {
       const by = { source: facts.source, sourceWorkload: facts.sourceWorkload, service: choice.service, traceparent };
-      return { endpoint: choice, stream: await o.upstreams.open(choice.hop, by, { ...choice.settings, alpn: [] }, signal) };
+      return { endpoint: choice, stream: await o.upstreams.open(choice.hop, by, { ...choice.settings, ...(client.tls ? OWN_TLS : {}), alpn: [] }, signal) };
     } catch (error) {
       excluded.add(choice.workload.uid);
       last = { flag: "UF", failure: errorText(error) };

@@ -11,7 +11,7 @@ const CLI = join(import.meta.dirname, "../../packages/cli/src/main.ts");
 const KUBECONFIG = process.env["AMBIT_E2E_KUBECONFIG"];
 
 describe("the tour", function () {
-  this.timeout(180_000);
+  this.timeout(KUBECONFIG === undefined ? 180_000 : 300_000);
   // One second try, which the reporter names: the test shares two cores with the cluster it watches.
   this.retries(1);
   if (KUBECONFIG === undefined) it("proves every claim and leaves nothing behind", () => {

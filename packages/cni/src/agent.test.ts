@@ -236,6 +236,21 @@ describe("the agent", () => {
       assert.deepEqual(node.did, ["report null null", "drain", "no ztunnel", "no rules"]);
       assert.deepEqual([node.states.get(1n), node.said("a")], ["none", "- -"]);
     });
+    it("and nothing that was under way puts it back: a look at what stands, a word of ztunnel", async () => {
+      node.pod("a", { ip: "10.0.0.1" });
+      await node.agent.sync("a");
+      const [entry] = node.agent.snapshot();
+      const looking = node.agent.verify();
+      const done = node.agent.leaveAll();
+      await settle();
+      await node.clock.advance(1_000);
+      await Promise.all([done, looking]);
+      node.drifted = "pod";
+      await node.agent.verify();
+      if (entry !== undefined) node.agent.taken(entry, undefined);
+      await settle();
+      assert.deepEqual([node.states.get(1n), node.said("a")], ["none", "- -"]);
+    });
     it("also when nobody listens to us any more", async () => {
       node.ztunnel();
       for (const uid of ["a", "b"]) node.pod(uid, { ip: uid === "a" ? "10.0.0.1" : "10.0.0.2" });

@@ -314,7 +314,7 @@ export class Agent {
 
   /** Writes annotation and condition, from what is, if they are not written yet. */
   async #state(entry: Entry, error?: string): Promise<void> {
-    if (this.#entries.get(entry.uid) !== entry || entry.phase !== "enrolled") return;
+    if (this.#closed || this.#entries.get(entry.uid) !== entry || entry.phase !== "enrolled") return;
     const enrolment: Enrolment = entry.accepted
       ? { status: "True", reason: "Captured", message: "a ztunnel listens in the pod and its traffic is redirected there" }
       : { status: "False", reason: "NoZtunnel", message: error === undefined ? "no ztunnel of this node serves the pod; its connections fail until one does" : `ztunnel refuses the pod: ${error}` };
@@ -395,7 +395,7 @@ export class Agent {
   }
 
   async #verifyPod(entry: Entry): Promise<void> {
-    if (this.#entries.get(entry.uid) !== entry) return;
+    if (this.#closed || this.#entries.get(entry.uid) !== entry) return;
     try {
       if (!entry.listed && await this.#isGone(entry)) return await this.#release(entry, "the pod is gone");
       if (entry.phase !== "enrolled" || entry.standing === undefined) return;

@@ -1,7 +1,7 @@
 // Composes the agent: watches pods, captures them, serves the plugin and ztunnel, keeps the plugin installed.
 import { existsSync, readdirSync, readFileSync, rmdirSync, rmSync } from "node:fs";
 import { basename, dirname, join } from "node:path";
-import { inClusterConfig, isNotFound, KINDS, KubeClient, KubeError, type Pod } from "@ambit/kube";
+import { inClusterConfig, isNotFound, KINDS, KubeClient, type Pod } from "@ambit/kube";
 import { hostKernel, type Netns } from "@ambit/linux";
 import { commonRoutes, errorText, LogLevels, Metrics, Readiness, serveHttp, systemClock, systemRandom, type Bound, type Logger } from "@ambit/runtime";
 import { Agent } from "./agent.ts";
@@ -140,13 +140,13 @@ function removeFolders(config: Config, log: Logger): void {
   }
 }
 
-/** Its DaemonSet still stands: another agent follows, and what is on the node must stay. Rights that are taken away are no upgrade. */
+/** Its DaemonSet still stands: another agent follows, and what is on the node must stay. */
 async function isUpgrade(client: KubeClient, config: Config): Promise<boolean> {
   try {
     const owner = await client.get(KINDS.daemonSets, config.podNamespace, "istio-cni-node", { timeoutMs: 2_000 });
     return owner.metadata.deletionTimestamp === undefined;
   } catch (error) {
-    // Unreachable says nothing: leaving things in place is the closed choice.
-    return !(isNotFound(error) || (error instanceof KubeError && (error.status === 401 || error.status === 403)));
+    // Unreachable says nothing, nor does a right that is gone (a pod that was deleted by force has lost its token): leaving things in place is the closed choice.
+    return !isNotFound(error);
   }
 }

@@ -39,12 +39,14 @@ async function one(pod: CapturedPod, o: Means): Promise<void> {
   // The word first, so that peers stop tunnelling to it.
   await goodbye("cannot take back what a pod says of itself", o.reporter.write(pod, { redirection: null, enrolment: null }));
   try {
-    if (pod.touched) await redirection.drain(pod.netns, pod.rules);
+    // What it spares, connections that are open, are cut in a moment anyhow.
+    if (pod.touched) await redirection.drain(pod.netns, pod.rules).catch((error: unknown) => log.debug("cannot let a pod's connections end", { ...named, error: errorText(error) }));
     await goodbye("no ztunnel to let go of a pod", o.letGo(pod.uid));
     if (!pod.touched) return;
     const cut = clock.monotonic();
     while (redirection.captured(pod.netns) > 0 && clock.monotonic() - cut < CUT_SETTLE_MS) await clock.sleep(LEAVE_POLL_MS);
-    await redirection.remove(pod.netns, pod.rules);
+    // Each of its programs has a time limit, and the node may be busy.
+    await redirection.remove(pod.netns, pod.rules).catch(() => redirection.remove(pod.netns, pod.rules));
     log.info("pod released", { ...named, because: "the mesh leaves this node" });
   } catch (error) {
     log.warn("cannot give a pod its network back as it was", { ...named, error: errorText(error) });

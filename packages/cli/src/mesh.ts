@@ -4,7 +4,8 @@ import { admissionAnswers } from "./install/admission.ts";
 import { readCharts, readCrds, readManifests, readProfile } from "./install/charts-on-disk.ts";
 import { FIELD_MANAGER } from "./install/cluster-objects.ts";
 import { installationOf } from "./install/plan/installation.ts";
-import { untilRolledOut, type Rollout } from "./install/rollouts.ts";
+import type { Rollout } from "./install/plan/rollout.ts";
+import { untilRolledOut } from "./install/rollouts.ts";
 import { version } from "./version.ts";
 
 const READY_TIMEOUT_MS = 90_000;

@@ -9,7 +9,8 @@ import { installationOf, recordOf } from "./plan/installation.ts";
 import { decodeInventory, idOf, inventoryName, nameOf, withoutThose, type Inventory, type ObjectId } from "./plan/inventory.ts";
 import { compareVersions, foreignOwner, isOurs, planCrds } from "./plan/judge.ts";
 import { DEFAULT_REVISION, INSTALLER } from "./plan/mesh-objects.ts";
-import { isLate, untilRolledOut, waitingFor } from "./rollouts.ts";
+import { isLate, waitingFor } from "./plan/rollout.ts";
+import { untilRolledOut } from "./rollouts.ts";
 
 /** Requests under way at once while standing objects are read. */
 const READS_MAX = 8;

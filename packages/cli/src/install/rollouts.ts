@@ -2,15 +2,12 @@
 import { KINDS, Reflector, type KubeClient, type KubeObject, type Pod } from "@ambit/kube";
 import { systemClock, withTimeout } from "@ambit/runtime";
 import { UsageError } from "../usage-error.ts";
+import { isLate, rolloutOf, waitingFor, type Rollout } from "./plan/rollout.ts";
 
 /** Without a namespace the whole cluster is watched. */
 export interface RolloutQuestion { readonly concerns: (o: KubeObject) => boolean; readonly limitMs: number; readonly namespace?: string }
-export interface Rollout { readonly name: string; readonly ready: number; readonly wanted: number }
 
-/**
- * Every Deployment and DaemonSet that `concerns` picks is current and ready, and its pods are of the newest template alone; at least one there must be.
- * Statuses do not tell the last: while pods surge, a ready old one and a starting new one look like a ready new one.
- */
+/** Every Deployment and DaemonSet that `concerns` picks has come to its newest template; at least one there must be. */
 export async function untilRolledOut(client: KubeClient, { concerns, limitMs, ...where }: RolloutQuestion, onProgress: (rollouts: Rollout[]) => void): Promise<void> {
   const deployments = new Reflector(client, KINDS.deployments, where);
   const daemonSets = new Reflector(client, KINDS.daemonSets, where);
@@ -40,26 +37,6 @@ export async function untilRolledOut(client: KubeClient, { concerns, limitMs, ..
   } finally {
     await Promise.all([deployments.stop(), daemonSets.stop(), pods.stop()]);
   }
-}
-
-export const isLate = (r: Rollout): boolean => r.wanted === 0 || r.ready < r.wanted;
-export const waitingFor = (rollouts: readonly Rollout[]): string => rollouts.filter(isLate).map((r) => `${r.name} ${r.ready}/${r.wanted}`).join(", ") || "the first objects";
-
-/** Pods of one template carry one hash, whichever kind made them. */
-const hashOf = (p: Pod): string => p.metadata.labels?.["pod-template-hash"] ?? p.metadata.labels?.["controller-revision-hash"] ?? "";
-
-function rolloutOf(o: KubeObject, all: readonly Pod[]): Rollout {
-  const spec = o["spec"] as { replicas?: number; selector?: { matchLabels?: Readonly<Record<string, string>> } };
-  const labels = Object.entries(spec.selector?.matchLabels ?? {});
-  const own = all.filter((p) => p.metadata.namespace === o.metadata.namespace && p.metadata.deletionTimestamp === undefined && labels.every(([k, v]) => p.metadata.labels?.[k] === v));
-  const isReady = (p: Pod): boolean => p.status?.conditions?.some((c) => c.type === "Ready" && c.status === "True") === true;
-  const settled = own.every(isReady) && new Set(own.map(hashOf)).size < 2;
-  const status = (o["status"] ?? {}) as { observedGeneration?: number; readyReplicas?: number; numberReady?: number; desiredNumberScheduled?: number; updatedReplicas?: number; updatedNumberScheduled?: number };
-  const current = (status.observedGeneration ?? 0) >= (o.metadata.generation ?? 0);
-  const deployment = o.kind === "Deployment";
-  const wanted = deployment ? (spec.replicas ?? 1) : current ? (status.desiredNumberScheduled ?? 0) : 0;
-  const ready = !current ? 0 : deployment ? Math.min(status.readyReplicas ?? 0, status.updatedReplicas ?? 0) : Math.min(status.numberReady ?? 0, status.updatedNumberScheduled ?? 0);
-  return { name: `${o.kind?.toLowerCase()}/${o.metadata.name}`, wanted, ready: settled ? ready : Math.max(0, Math.min(ready, wanted - 1)) };
 }
 
 /** What kubelets and the scheduler say about pods that are not ready, the first few. */

@@ -37,6 +37,7 @@ describe("contract: tools", function () {
     kubectl.file("app1.yaml", app(1));
     kubectl.file("ssa1.yaml", map("1"));
     kubectl.file("ssa2.yaml", map("2"));
+    kubectl.file("editor", "#!/bin/sh\nsed -i 's/^data:$/data:\\n  edited: \"yes\"/' \"$1\"\n");
     kubectl.file("odd.yaml", app(0).replace("image:", "imagge:"));
   });
   after(async () => {
@@ -58,6 +59,11 @@ describe("contract: tools", function () {
       ["apply -f @odd.yaml", /unknown field "spec\.template\.spec\.containers\[0\]\.imagge"/, { code: 1, since: 25 }],
     ]],
     ["kubectl changes", [
+      ["rollout status deployment/app --timeout=20s", /successfully rolled out/],
+      ["rollout restart deployment/app", /deployment\.apps\/app restarted/],
+      ["rollout history deployment/app", /REVISION +CHANGE-CAUSE\n1 /],
+      ["edit configmap ssa", /configmap\/ssa edited/, { env: { KUBE_EDITOR: "@editor" } }],
+      ["get configmap ssa -o jsonpath={.data.edited}", /^yes$/],
       ["patch deployment app -p '{\"spec\":{\"paused\":true}}'", /patched/],
       ["scale deployment app --replicas=0", /scaled/],
       ["label configmap ssa tier=web", /labeled/],
@@ -84,6 +90,16 @@ describe("contract: tools", function () {
   for (const [title, steps] of groups) {
     it(title, () => kubectl.steps(steps.map(([line, expected, options]) => [`-n ${NS} ${line}`, expected, options ?? {}] as const)));
   }
+
+  it("kubectl follows with get -w", async () => {
+    const talk = kubectl.start(`-n ${NS} get configmaps --field-selector metadata.name=followed -w -o name`);
+    // What is made before the watch is open is listed, what comes later is told: both are said once.
+    await client.create(KINDS.configMaps, NS, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "followed" } });
+    await talk.says(/^configmap\/followed\n/);
+    await client.patch(KINDS.configMaps, NS, "followed", { data: { a: "1" } });
+    await talk.says(/^(configmap\/followed\n){2}/);
+    await talk.stop();
+  });
 
   it("our own client lists, follows and patches", async () => {
     const at = { namespace: NS };

@@ -64,6 +64,8 @@ export class Node {
   /** A part that fails says these words. */
   failing: Partial<Record<"ztunnel" | "rules" | "api" | "probes", string>> = {};
   drifted: "pod" | "node" | undefined;
+  /** A look at the node takes until then. */
+  looking: Promise<void> | undefined;
   readonly agent: Agent;
 
   constructor() {
@@ -93,7 +95,7 @@ export class Node {
       },
       probes: {
         set: async (ips) => { await settleOnce(); fail("probes"); this.did.push("probes"); this.probes = [...ips]; },
-        verify: async () => { const was = this.drifted === "node"; if (was) this.drifted = undefined; return was; },
+        verify: async () => { await this.looking; const was = this.drifted === "node"; if (was) this.drifted = undefined; return was; },
       },
       findNetns: (_uid, ips) => {
         const inode = ips.map((ip) => this.found.get(ip)).find((i) => i !== undefined);

@@ -64,7 +64,7 @@ describe("ambit check", function () {
     const said = await ambitLater(["check", "--pre", "-o", "json", "--kubeconfig", path]);
     const found = JSON.parse(said.out) as Found[];
     assert.equal(said.code, 1, said.err);
-    assert.match(found.find((f) => f.code === "AMB0102")?.what ?? "", /create clusterroles\.rbac\.authorization\.k8s\.io/);
+    assert.match(found.find((f) => f.code === "AMB0102")?.what ?? "", /create and patch clusterroles\.rbac\.authorization\.k8s\.io/);
     assert.ok(found.some((f) => f.code === "AMB0111" && f.where === "nodes"), shown(found));
   });
 

@@ -7,7 +7,7 @@ import type { Dump } from "../commands/ztunnel.ts";
 import { UsageError } from "../usage-error.ts";
 import { certificatesIn, ztunnelFact } from "./certificate-facts.ts";
 import { isGoing, isReadyPod, MESH_NAMESPACE, partOf, record, text, type AgentFact, type CertificateFact, type Facts, type ObjectKind, type Objects, type ZtunnelFact } from "./model/facts.ts";
-import { INSTALL_RIGHTS, type Right } from "./rights.ts";
+import { APPLY_VERBS, INSTALL_RIGHTS, type Right } from "./rights.ts";
 
 const ADMIN_PORT = 15000;
 /** Each is a kubectl of its own. */
@@ -79,12 +79,13 @@ async function clockOf(client: KubeClient): Promise<{ now: number; aheadMs: numb
 
 async function forbidden(client: KubeClient, objects: Objects): Promise<string[]> {
   const needed = INSTALL_RIGHTS.filter((r) => r.unless === undefined || !r.unless(objects));
-  const answers = await Promise.all(needed.map(async (r): Promise<{ right: Right; allowed: boolean }> => {
-    const { verb, group, resource, namespace } = r;
+  const answers = await Promise.all(needed.flatMap((right) => APPLY_VERBS.map(async (verb): Promise<{ right: Right; verb: string; allowed: boolean }> => {
+    const { group, resource, namespace } = right;
     const review = await client.request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", { body: { apiVersion: "authorization.k8s.io/v1", kind: "SelfSubjectAccessReview", spec: { resourceAttributes: { verb, group, resource, ...(namespace === undefined ? {} : { namespace }) } } } });
-    return { right: r, allowed: record(record(review)["status"])["allowed"] === true };
-  }));
-  return answers.filter((a) => !a.allowed).map(({ right: r }) => `${r.verb} ${r.resource}${r.group === "" ? "" : `.${r.group}`}${r.namespace === undefined ? "" : ` in ${r.namespace}`}`);
+    return { right, verb, allowed: record(record(review)["status"])["allowed"] === true };
+  })));
+  const missing = (right: Right): string => answers.filter((a) => a.right === right && !a.allowed).map((a) => a.verb).join(" and ");
+  return needed.filter((r) => missing(r) !== "").map((r) => `${missing(r)} ${r.resource}${r.group === "" ? "" : `.${r.group}`}${r.namespace === undefined ? "" : ` in ${r.namespace}`}`);
 }
 
 /** Plugged in wins. Only certificates leave this function, never the key beside them. */

@@ -72,7 +72,7 @@ describe("what is installed", () => {
 
   it("takes no right that `ambit check --pre` does not ask for", () => {
     const made = new Set([...CASES.values()].flat().map((o) => `${(o.apiVersion ?? "").includes("/") ? (o.apiVersion ?? "").split("/")[0] : ""}/${plural(o.kind ?? "")}`));
-    const asked = new Set(INSTALL_RIGHTS.filter((r) => r.verb === "create").map((r) => `${r.group}/${r.resource}`));
+    const asked = new Set(INSTALL_RIGHTS.map((r) => `${r.group}/${r.resource}`));
     assert.deepEqual([...made].filter((m) => !asked.has(m)), []);
   });
 

@@ -10,12 +10,15 @@ const ROOT = join(import.meta.dirname, "..");
 // test/soak takes minutes and has its own verb.
 const SPECS = ["packages/*/src/**/*.test.ts", "test/{contract,e2e,tidy,sim,fuzz,conformance,netns}/**/*.test.ts"];
 
+/** A run takes a quarter of an hour; one that something keeps from ending must not hold a machine for ever. */
+const RUN_LIMIT_MS = 45 * 60_000;
+
 const checks = check();
 const failedChecks = checks.filter((c) => !c.ok).length;
 
 const scratch = mkdtempSync(join(tmpdir(), "ambit-test-"));
 const report = join(scratch, "report.json");
-const mocha = spawnSync(process.execPath, [join(ROOT, "node_modules/mocha/bin/mocha.js"), "--reporter", join(ROOT, "scripts/reporter.mjs"), "--reporter-option", `output=${report}`, ...(process.argv.length > 2 ? process.argv.slice(2) : SPECS)], { cwd: ROOT, stdio: "inherit" });
+const mocha = spawnSync(process.execPath, [join(ROOT, "node_modules/mocha/bin/mocha.js"), "--reporter", join(ROOT, "scripts/reporter.mjs"), "--reporter-option", `output=${report}`, ...(process.argv.length > 2 ? process.argv.slice(2) : SPECS)], { cwd: ROOT, stdio: "inherit", timeout: RUN_LIMIT_MS, killSignal: "SIGKILL" });
 
 interface Report { passes: number; failures: number }
 let counted: Report | undefined;

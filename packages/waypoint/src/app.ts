@@ -110,7 +110,8 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
     });
     const control = followControlPlane({ config, plane: xdsPlane, state, clock, random, log: log.child("xds") });
     void control.whenReady().then(configured);
-    void firstCertificate(certificates, config, clock).then(certified);
+    const asking = new AbortController();
+    void firstCertificate(certificates, config, clock, asking.signal).then((has) => { if (has) certified(); });
     startup();
     log.info("listening", { tunnels: terminator.port, admin: admin.port, stats: stats.port, readiness: ready.port });
     void readiness.whenReady().then(() => log.info("ready", { gateway: config.gateway, identity: formatIdentity(config.identity), services: state.config?.services.size ?? 0 }));
@@ -118,6 +119,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
       tunnelPort: terminator.port, adminPort: admin.port, statsPort: stats.port, readinessPort: ready.port, state, metrics, serving,
       async drain() {
         readiness.waitFor("draining");
+        asking.abort();
         log.info("draining", { http: serving.sessions, tcp: tcp.list().length, deadline_ms: config.drainMs, taking_new_ms: config.minDrainMs });
         // Clients' ztunnels may send new connections for a moment yet: with several replicas going at once nobody else might be left to try.
         await clock.sleep(config.minDrainMs);
@@ -147,17 +149,18 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
 /** Longer than a store's own first retries: a waiting connection hurries it, and this one is in no hurry. */
 const AGAIN_MS = 5_000;
 
-/** Asked for again and again: without it no tunnel can be accepted. */
-async function firstCertificate(certificates: Pick<CertStore, "fetch">, config: Config, clock: Clock): Promise<void> {
-    for (;;) {
+/** Asked for again and again: without it no tunnel can be accepted. False: given up by `over`. */
+async function firstCertificate(certificates: Pick<CertStore, "fetch">, config: Config, clock: Clock, over: AbortSignal): Promise<boolean> {
+  while (!over.aborted) {
     try {
       await certificates.fetch(config.identity, "realtime");
-      return;
+      return true;
     } catch {
       // The store has logged why.
-      await clock.sleep(AGAIN_MS);
+      await clock.sleep(AGAIN_MS, over).catch(() => undefined);
     }
   }
+  return false;
 }
 
 const pick = (routes: Routes, ...names: readonly string[]): Routes => Object.fromEntries(Object.entries(routes).filter(([name]) => names.includes(name)));

@@ -1,6 +1,6 @@
 // Owns taking an installation away: pods first, then who served them, then what is left; users' objects are named and stay.
 import { isNotFound, KINDS, type Kind, type KubeClient, type KubeObject, type Pod } from "@ambit/kube";
-import { systemClock } from "@ambit/runtime";
+import { errorText, systemClock } from "@ambit/runtime";
 import { isEnrolled } from "../pods.ts";
 import { UsageError } from "../usage-error.ts";
 import { ClusterObjects } from "./cluster-objects.ts";
@@ -8,8 +8,12 @@ import { idOf, inventoryName, nameOf, type Inventory, type ObjectId } from "./pl
 import { foreignOwner, isOurs } from "./plan/judge.ts";
 import { DEFAULT_REVISION } from "./plan/mesh-objects.ts";
 import { ANCHORS, isOurClass, keptByControlPlane, removalSteps, WAYPOINT_PARTS } from "./plan/removal.ts";
+import { isLate } from "./plan/rollout.ts";
+import { untilRolledOut } from "./rollouts.ts";
 
 const POLL_MS = 250;
+/** For node proxies that are being replaced just now. */
+const SETTLE_MS = 60_000;
 const WAYPOINT_KINDS: readonly Kind[] = [
   KINDS.deployments, KINDS.services, KINDS.serviceAccounts,
   { group: "autoscaling", version: "v2", plural: "horizontalpodautoscalers", kind: "HorizontalPodAutoscaler", namespaced: true },
@@ -51,6 +55,7 @@ export async function uninstall(o: UninstallOptions): Promise<string[]> {
     await remove(id);
   };
 
+  if (o.revision === DEFAULT_REVISION && !o.dryRun) await settled(o);
   for (const step of removalSteps(o.inventory.objects)) {
     o.onStep(step.say);
     for (const id of step.objects) await removeOurs(id);
@@ -70,6 +75,15 @@ export async function uninstall(o: UninstallOptions): Promise<string[]> {
     else o.onWarning(`namespace ${o.namespace} stays, it holds what we did not make: ${tenants.slice(0, 5).join(", ")}${tenants.length > 5 ? ` and ${tenants.length - 5} more` : ""}`);
   }
   return removed;
+}
+
+/** A ztunnel that starts after its node was cleaned up would make the mesh's folder there anew. What never comes to rest is removed all the same. */
+async function settled(o: UninstallOptions): Promise<void> {
+  const isProxy = (x: KubeObject): boolean => x.metadata.namespace === o.namespace && x.metadata.name === "ztunnel";
+  const { items } = await o.client.list(KINDS.daemonSets, o.namespace);
+  if (!items.some(isProxy)) return;
+  await untilRolledOut(o.client, { concerns: isProxy, limitMs: Math.min(o.waitMs, SETTLE_MS), namespace: o.namespace }, (rollouts) => { if (rollouts.some(isLate)) o.onStep("waiting for a rollout of ztunnel to end"); })
+    .catch((error: unknown) => o.onWarning(`going on although ztunnel is ${errorText(error)}; its folder /run/ztunnel may stay on a node`));
 }
 
 async function podsGone(o: UninstallOptions, labelSelector: string): Promise<void> {

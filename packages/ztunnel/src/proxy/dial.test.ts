@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
 import { once } from "node:events";
-import type { Server } from "node:net";
+import type { Server, Socket } from "node:net";
 import type { SocketAddress } from "@ambit/core";
 import { hostKernel, type Netns } from "@ambit/linux";
 import { systemClock } from "@ambit/runtime";
@@ -66,6 +66,7 @@ describe("dialling when a destination's source ports run out", () => {
   const NAME = `zt-test-ports-${process.pid}`;
   const open: TcpConnection[] = [];
   const servers: Server[] = [];
+  const accepted: Socket[] = [];
   let netns: Netns;
   before(async () => {
     execFileSync("ip", ["netns", "add", NAME]);
@@ -74,12 +75,14 @@ describe("dialling when a destination's source ports run out", () => {
     netns = hostKernel.openNetns(`/run/netns/${NAME}`);
     for (const port of [9001, 9002]) {
       const server = hostKernel.listen(netns, at(`127.0.0.1:${port}`), {});
-      servers.push(server.on("connection", (socket) => socket.on("error", () => undefined)));
+      servers.push(server.on("connection", (socket) => accepted.push(socket.on("error", () => undefined))));
       if (!server.listening) await once(server, "listening");
     }
   });
   after(() => {
     for (const connection of open) connection.destroy(new Error("over"));
+    // Accepted paused: they would never hear that the other end is gone, and keep the test run from ending.
+    for (const socket of accepted) socket.destroy();
     for (const server of servers) server.close();
     netns[Symbol.dispose]();
     execFileSync("ip", ["netns", "del", NAME]);

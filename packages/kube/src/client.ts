@@ -31,6 +31,11 @@ export class KubeError extends Error {
 export const isNotFound = (e: unknown): boolean => e instanceof KubeError && e.status === 404;
 export const isConflict = (e: unknown): boolean => e instanceof KubeError && e.status === 409 && e.reason === "Conflict";
 export const isAlreadyExists = (e: unknown): boolean => e instanceof KubeError && e.reason === "AlreadyExists";
+/** Nothing new is made in a namespace that ends: the admission plugin NamespaceLifecycle names this cause. */
+export function isNamespaceEnding(e: unknown): boolean {
+  const causes = e instanceof KubeError ? (e.details as { causes?: unknown } | null | undefined)?.causes : undefined;
+  return Array.isArray(causes) && causes.some((c: { reason?: unknown } | null) => c?.reason === "NamespaceTerminating");
+}
 
 const DEFAULT_TIMEOUT_MS = 30_000;
 /** A body above this is not one of ours to read: lists are paged. */

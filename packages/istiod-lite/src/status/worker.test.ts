@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { KubeError } from "@ambit/kube";
 import { createLogger, LogLevels, type Clock, type Timer } from "@ambit/runtime";
 import { createWorker } from "./worker.ts";
 
@@ -57,6 +58,19 @@ describe("a worker", () => {
     await r.turn(100);
     assert.deepEqual(r.started, ["a"]);
   });
+  for (const [what, details, level] of [["a refusal", undefined, "warn"], ["a namespace that ends", { causes: [{ reason: "NamespaceTerminating", field: "metadata.namespace" }] }, "debug"]] as const)
+    it(`says ${what} at ${level}, and tries again`, async () => {
+      const { clock, turn } = handClock();
+      const lines: string[] = [];
+      let tries = 0;
+      const heard = createLogger("test", { levels: new LogLevels("debug"), write: (line) => lines.push(line) });
+      const worker = createWorker({ name: "w", clock, log: heard, reconcile: () => Promise.reject(new KubeError(403, "Forbidden", `no ${++tries}`, details)) });
+      worker.resume(["a"]);
+      await turn(1_000);
+      assert.ok(tries > 1, String(tries));
+      assert.deepEqual([...new Set(lines.map((l) => (JSON.parse(l) as { level: string }).level))], [level]);
+      worker.pause();
+    });
   it("takes many asks for one key as one, and looks again when asked while at it", async () => {
     const r = rig();
     r.worker.resume([]);

@@ -1,4 +1,5 @@
 // Owns a queue of keys to be reconciled: each once at a time, a few at once, failures again later, all of it bounded.
+import { isNamespaceEnding } from "@ambit/kube";
 import { backoffDelay, errorText, systemRandom, type Clock, type Logger } from "@ambit/runtime";
 
 /** Writes under way at once: status is never urgent enough to crowd out the API server's other clients. */
@@ -48,7 +49,8 @@ export function createWorker(o: { name: string; reconcile: (key: string) => Prom
       const attempt = failures.get(key) ?? 0;
       failures.set(key, attempt + 1);
       const delay = backoffDelay(BACKOFF, attempt, systemRandom);
-      o.log.warn("write failed, will try again", { worker: o.name, key, attempt, retry_ms: Math.round(delay), error: errorText(error) });
+      // An object and its namespace may be deleted together: nobody has to do anything about that.
+      o.log[isNamespaceEnding(error) ? "debug" : "warn"]("write failed, will try again", { worker: o.name, key, attempt, retry_ms: Math.round(delay), error: errorText(error) });
       o.clock.after(delay, () => add(key));
     }
     running.delete(key);

@@ -6,3 +6,5 @@ export const KUBECONFIG = process.env["AMBIT_E2E_KUBECONFIG"] ?? "";
 export const TAGS = { first: "n", next: "n-plus-1" } as const;
 /** As it was before the mesh. */
 export const remembered: { cluster: Picture; readonly nodes: Map<string, Picture>; readonly pods: Map<string, Picture> } = { cluster: new Map(), nodes: new Map(), pods: new Map() };
+/** Set by the verb for a run whose tests change more than the mesh does: cluster and nodes cannot be as they were then, and why. */
+export const NO_PICTURES = process.env["KUBE_NO_PICTURES"];

@@ -4,6 +4,8 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import http2 from "node:http2";
 import type net from "node:net";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { seededRandom } from "@ambit/runtime";
 import { detectProtocol } from "./detect.ts";
 import { endpointAt, forwardPlan, met, POOL, received, Rig, type RigOptions } from "./rig.fixture.ts";
@@ -34,6 +36,10 @@ async function raw(rig: Rig, on: (socket: net.Socket, nth: number) => void): Pro
 }
 
 const answering = (socket: net.Socket): void => void socket.on("data", () => socket.write(OK));
+
+setFlagsFromString("--expose-gc");
+/** What earlier tests and the requests themselves left behind is none of what a connection holds. */
+const collect = runInNewContext("gc") as () => void;
 
 describe("serveHttp under hostile clients", () => {
   let rig: Rig;
@@ -141,12 +147,14 @@ describe("serveHttp under hostile clients", () => {
 
   it(`holds ${IDLE} idle connections in little memory`, async () => {
     await make();
+    collect();
     const before = process.memoryUsage();
     // Their other ends are another process's: neither its memory nor its descriptors count.
     const clients = spawn(process.execPath, ["-e", CLIENTS, String(rig.port), String(IDLE)], { stdio: ["pipe", "pipe", "inherit"] });
     try {
       const [said] = await once(clients.stdout, "data") as [Buffer];
       assert.equal(said.toString(), `${IDLE} answered`);
+      collect();
       const after = process.memoryUsage();
       const each = (after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers) / IDLE;
       const resident = (after.rss - before.rss) / IDLE;

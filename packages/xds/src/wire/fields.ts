@@ -30,3 +30,25 @@ export function fieldEnd(bytes: Buffer, at: number): number | undefined {
   const next = end + length;
   return length < 0 || next > bytes.length ? undefined : next;
 }
+
+/**
+ * The message without its fields of one tag octet; `take` gets the place of each, from its tag to its end. undefined: `take` refused one, or the
+ * message cannot be read.
+ */
+export function cutFields(bytes: Buffer, tag: number, take: (at: number, end: number) => boolean): Uint8Array | undefined {
+  const rest: Uint8Array[] = [];
+  let from = 0;
+  for (let at = 0; at < bytes.length; ) {
+    const next = fieldEnd(bytes, at);
+    if (next === undefined) return undefined;
+    if (bytes[at] === tag) {
+      if (!take(at, next)) return undefined;
+      if (at > from) rest.push(bytes.subarray(from, at));
+      from = next;
+    }
+    at = next;
+  }
+  if (from < bytes.length) rest.push(bytes.subarray(from));
+  const [only] = rest;
+  return only !== undefined && rest.length === 1 ? only : Buffer.concat(rest);
+}

@@ -1,7 +1,7 @@
 // Owns the fast way through a reconnecting client's first request: ten thousand names with their versions, cut out by hand.
 // Only the one plain form that every encoder writes is cut; a message with an entry that looks different is left to the library whole.
 
-import { fieldEnd, REPLACEMENT, varint, varintEnd } from "./fields.ts";
+import { cutFields, REPLACEMENT, varint, varintEnd } from "./fields.ts";
 
 /** Field 5 of DeltaDiscoveryRequest, length-delimited; inside an entry: key (1) and value (2), both strings. */
 const ENTRY_TAG = 0x2a;
@@ -17,20 +17,8 @@ export interface Split {
 export function splitInitialVersions(message: Uint8Array): Split {
   const bytes = Buffer.from(message.buffer, message.byteOffset, message.byteLength);
   const versions = new Map<string, string>();
-  const rest: Uint8Array[] = [];
-  let from = 0;
-  for (let at = 0; at < bytes.length; ) {
-    const next = fieldEnd(bytes, at);
-    if (next === undefined) return { versions: new Map(), rest: message };
-    if (bytes[at] === ENTRY_TAG) {
-      if (!cut(bytes, at, next, versions)) return { versions: new Map(), rest: message };
-      if (at > from) rest.push(bytes.subarray(from, at));
-      from = next;
-    }
-    at = next;
-  }
-  if (from < bytes.length) rest.push(bytes.subarray(from));
-  return { versions, rest: rest.length === 1 ? (rest[0] as Uint8Array) : Buffer.concat(rest) };
+  const rest = cutFields(bytes, ENTRY_TAG, (at, end) => cut(bytes, at, end, versions));
+  return rest === undefined ? { versions: new Map(), rest: message } : { versions, rest };
 }
 
 /** True when the entry was exactly one key and then one value, and has been taken. */

@@ -1,6 +1,6 @@
 // Owns the fast way through a large push: its resources, cut out by hand, without the library's objects for tens of thousands of them.
 // Only the plain form that every encoder writes is cut; a message with a resource that looks different is left to the library whole.
-import { fieldEnd, REPLACEMENT, varint, varintEnd } from "./fields.ts";
+import { cutFields, fieldEnd, REPLACEMENT, varint, varintEnd } from "./fields.ts";
 
 /** Fields of Resource, all length-delimited. */
 const VERSION_TAG = 0x0a;
@@ -30,24 +30,14 @@ const NO_BYTES = new Uint8Array();
 export function splitResources(message: Uint8Array): { readonly resources: CutResource[]; readonly rest: Uint8Array } {
   const bytes = Buffer.from(message.buffer, message.byteOffset, message.byteLength);
   const resources: CutResource[] = [];
-  const rest: Uint8Array[] = [];
   const texts = new SameTexts();
-  let from = 0;
-  for (let at = 0; at < bytes.length; ) {
-    const next = fieldEnd(bytes, at);
-    if (next === undefined) return { resources: [], rest: message };
-    if (bytes[at] === RESOURCE_TAG) {
-      varint(bytes, at + 1);
-      const resource = cut(bytes, varintEnd(), next, texts);
-      if (resource === undefined) return { resources: [], rest: message };
-      resources.push(resource);
-      if (at > from) rest.push(bytes.subarray(from, at));
-      from = next;
-    }
-    at = next;
-  }
-  if (from < bytes.length) rest.push(bytes.subarray(from));
-  return { resources, rest: rest.length === 1 ? (rest[0] ?? NO_BYTES) : Buffer.concat(rest) };
+  const rest = cutFields(bytes, RESOURCE_TAG, (at, end) => {
+    varint(bytes, at + 1);
+    const resource = cut(bytes, varintEnd(), end, texts);
+    if (resource !== undefined) resources.push(resource);
+    return resource !== undefined;
+  });
+  return rest === undefined ? { resources: [], rest: message } : { resources, rest };
 }
 
 /** undefined: it is not of the plain form. */

@@ -8,7 +8,7 @@ import type { ForwardedRequest } from "./forwarded-request.ts";
 import { contentLength, grpcStatusOf, outgoingFields, remove, set, first } from "./fields.ts";
 import { brokenFlag, failureReply, failureText, reply } from "./local-reply.ts";
 import { sendMirrors, type Mirrored } from "./mirror.ts";
-import type { AttemptOutcome, ForwardPlan, UpstreamChoice, UpstreamEndpoint } from "./options.ts";
+import type { AttemptOutcome, ChosenEndpoint, ForwardPlan, UpstreamChoice, UpstreamEndpoint } from "./options.ts";
 import type { OutgoingHead } from "../plan/request-plan.ts";
 import { retryDelayMs } from "../plan/retry.ts";
 import type { Deadline } from "./timer-wheel.ts";
@@ -30,7 +30,7 @@ export class Forward implements AttemptEvents {
   readonly #tried: string[] = [];
   #mirrors: Mirrored[] = [];
   #attempt: Attempt | undefined;
-  #choiceAnswer: Fields = NO_FIELDS;
+  #chosen: ChosenEndpoint | undefined;
   #writable = true;
   #bodySent = false;
   #retriesLeft: number;
@@ -68,7 +68,8 @@ export class Forward implements AttemptEvents {
     // Before an endpoint is chosen: whoever counts what was chosen hears of its end by an outcome.
     const fields = outgoingFields(head.fields, { attempt: this.attempts, expectedMs: this.#expectedMs(), keepExpect: this.#x.o.forwardExpect === true });
     if (fields === undefined) return this.#x.localReply(reply(500, "a field of the request cannot be sent", "-", "invalid_request_field"));
-    const choice: UpstreamChoice = again && this.endpoint !== undefined ? { kind: "endpoint", endpoint: this.endpoint, answer: this.#choiceAnswer }
+    this.#x.o.propagate?.(this.#plan, fields);
+    const choice: UpstreamChoice = again && this.#chosen !== undefined ? this.#chosen
       : this.#x.o.choose(this.#plan.to, this.#x.facts, this.#tried, this.#plan);
     if (choice.kind === "none") {
       this.attempts--;
@@ -79,7 +80,7 @@ export class Forward implements AttemptEvents {
     if (upgrade === "websocket") this.#prepareWebsocket(fields, endpoint);
     this.endpoint = endpoint;
     this.outgoing = { ...head, fields };
-    this.#choiceAnswer = choice.answer;
+    this.#chosen = choice;
     this.startedMs = this.#x.elapsedMs;
     this.#bodySent = false;
     this.#writable = true;
@@ -169,7 +170,7 @@ export class Forward implements AttemptEvents {
     this.#x.body.dontKeep();
     const length = contentLength(fields);
     const size: BodySize = length >= 0 ? length : kind === "empty" ? "none" : "unknown";
-    this.#x.answer(status, fields, size, this.#plan, { serviceMs: this.#x.elapsedMs - (this.startedMs ?? 0), more: this.#choiceAnswer });
+    this.#x.answer(status, fields, size, this.#plan, { serviceMs: this.#x.elapsedMs - (this.startedMs ?? 0), more: this.#chosen?.answer ?? NO_FIELDS });
   }
 
   onData(bytes: Uint8Array): void {
@@ -234,7 +235,7 @@ export class Forward implements AttemptEvents {
 
   /** Reports the attempt's end, and, if the policy says so, arranges another one. */
   #retry(result: AttemptOutcome["result"], ended: Attempt | undefined): boolean {
-    if (this.endpoint === undefined) return false;
+    if (this.#chosen === undefined || this.endpoint === undefined) return false;
     const outcome = this.#outcome(result, ended ?? this.#attempt);
     const wanted = this.#plan.retry.retries > 0 && this.#x.facts.upgrade === undefined && this.#x.o.retryable(this.#plan.retry, outcome);
     const over = wanted && this.#retriesLeft > 0 && this.#x.body.replayable ? this.#x.o.upstreams.retry(this.endpoint) : undefined;
@@ -242,10 +243,10 @@ export class Forward implements AttemptEvents {
     // There would have been another try, but for the destination's limit or budget of retries.
     if (wanted && over === undefined && this.#retriesLeft > 0 && this.#x.body.replayable) this.#x.flags.push("UO");
     if (over === undefined) {
-      if (result.kind !== "answered") this.#x.o.onOutcome(outcome); // that of an answer comes at its end
+      if (result.kind !== "answered") this.#x.o.onOutcome(outcome, this.#chosen); // that of an answer comes at its end
       return false;
     }
-    this.#x.o.onOutcome(outcome);
+    this.#x.o.onOutcome(outcome, this.#chosen);
     this.#attempt?.abandon();
     this.#attempt = undefined;
     this.#attemptDeadline?.cancel();
@@ -307,7 +308,7 @@ export class Forward implements AttemptEvents {
   }
 
   #report(result: AttemptOutcome["result"], attempt: Attempt | undefined): void {
-    if (this.endpoint !== undefined) this.#x.o.onOutcome(this.#outcome(result, attempt));
+    if (this.#chosen !== undefined) this.#x.o.onOutcome(this.#outcome(result, attempt), this.#chosen);
   }
 
   #outcome(result: AttemptOutcome["result"], attempt: Attempt | undefined): AttemptOutcome {

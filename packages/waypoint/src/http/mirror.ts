@@ -4,7 +4,7 @@ import type { Fields } from "@ambit/http";
 import { BODY_PEEK_MAX_OCTETS, type BodyBuffer } from "./body-buffer.ts";
 import type { ForwardedRequest } from "./forwarded-request.ts";
 import { grpcStatusOf, outgoingFields } from "./fields.ts";
-import type { AttemptOutcome, ForwardPlan, UpstreamEndpoint } from "./options.ts";
+import type { AttemptOutcome, ChosenEndpoint, ForwardPlan } from "./options.ts";
 import type { Deadline } from "./timer-wheel.ts";
 import type { Attempt, AttemptEvents, AttemptFailure } from "./upstream/upstreams.ts";
 
@@ -17,7 +17,7 @@ const MIRROR_MS = 30_000;
 
 export class Mirrored implements AttemptEvents {
   readonly #x: ForwardedRequest;
-  readonly #endpoint: UpstreamEndpoint;
+  readonly #chosen: ChosenEndpoint;
   readonly #attempt: Attempt;
   readonly #began: number;
   readonly #deadline: Deadline;
@@ -26,14 +26,14 @@ export class Mirrored implements AttemptEvents {
   #ended = false;
   #answer: { status: number; fields: Fields; grpcStatus: number | undefined } | undefined;
 
-  constructor(exchange: ForwardedRequest, endpoint: UpstreamEndpoint, mirror: ForwardPlan["mirrors"][number], fields: Fields, timeoutMs: number) {
+  constructor(exchange: ForwardedRequest, chosen: ChosenEndpoint, mirror: ForwardPlan["mirrors"][number], fields: Fields, timeoutMs: number) {
     this.#x = exchange;
-    this.#endpoint = endpoint;
+    this.#chosen = chosen;
     this.#began = exchange.o.clock.monotonic();
     const { shared } = exchange.o.upstreams;
     shared.mirrors++;
     const { method, authority, target } = mirror.head;
-    this.#attempt = exchange.o.upstreams.attempt(endpoint, { method, authority, target, fields, body: exchange.incoming.size, upgrade: undefined }, this, false);
+    this.#attempt = exchange.o.upstreams.attempt(chosen.endpoint, { method, authority, target, fields, body: exchange.incoming.size, upgrade: undefined }, this, false);
     this.#ended = exchange.incoming.size === "none";
     this.#deadline = shared.wheel.after(timeoutMs, () => { this.#attempt.abandon(); this.#finish({ kind: "timeout" }); });
   }
@@ -94,7 +94,7 @@ export class Mirrored implements AttemptEvents {
     this.#over = true;
     this.#deadline.cancel();
     this.#x.o.upstreams.shared.mirrors--;
-    this.#x.o.onOutcome({ endpoint: this.#endpoint, attempt: 1, durationMs: this.#x.o.clock.monotonic() - this.#began, sent: this.#attempt.sent, result });
+    this.#x.o.onOutcome({ endpoint: this.#chosen.endpoint, attempt: 1, durationMs: this.#x.o.clock.monotonic() - this.#began, sent: this.#attempt.sent, result }, this.#chosen);
   }
 }
 
@@ -109,7 +109,7 @@ export function sendMirrors(exchange: ForwardedRequest, plan: ForwardPlan, sent:
     const choice = exchange.o.choose({ kind: "service", backend: mirror.backend }, exchange.facts, [], undefined);
     if (choice.kind === "none") continue;
     sent.push(mirror.backend);
-    out.push(new Mirrored(exchange, choice.endpoint, mirror, fields, plan.timeouts.requestMs ?? MIRROR_MS));
+    out.push(new Mirrored(exchange, choice, mirror, fields, plan.timeouts.requestMs ?? MIRROR_MS));
   }
   return out;
 }

@@ -31,6 +31,8 @@ export type UpstreamChoice =
   /** `answer`: names and values in turn that the answer gets, e.g. the cookie of a session. */
   | { readonly kind: "endpoint"; readonly endpoint: UpstreamEndpoint; readonly answer: readonly string[] }
   | { readonly kind: "none"; readonly reply: LocalReply };
+/** May carry more than this: `onOutcome` gets back the very object that `choose` made. */
+export type ChosenEndpoint = Extract<UpstreamChoice, { kind: "endpoint" }>;
 
 /** How one attempt went. */
 export interface AttemptOutcome {
@@ -68,9 +70,11 @@ export interface HttpOptions {
   satisfy(need: RequestNeed, facts: RequestFacts, peek: (maxBytes: number) => Promise<BodyPeek>): Promise<RequestFacts>;
   /** The endpoint of one attempt. `tried`: keys of endpoints that failed this request. `plan` undefined: for a mirror. */
   choose(goal: UpstreamGoal, facts: RequestFacts, tried: readonly string[], plan: ForwardPlan | undefined): UpstreamChoice;
+  /** Writes the trace context into the fields of the plan's request, in place, before each attempt. */
+  propagate?(plan: ForwardPlan, fields: string[]): void;
   retryable(policy: RetryPolicy, outcome: AttemptOutcome): boolean;
   /** Once for every endpoint that `choose` gave, mirrors included, at the end of its attempt. */
-  onOutcome(outcome: AttemptOutcome): void;
+  onOutcome(outcome: AttemptOutcome, chosen: ChosenEndpoint): void;
   /** Once for every request, at its end, whatever happened. */
   onRequest(record: RequestRecord): void;
   /** Take HTTP/1.0 requests; else they get 426. Default: no. */

@@ -88,6 +88,7 @@ class Server implements Serving {
     this.#http = {
       clock: o.clock, random: o.random, upstreams, serverName: "istio-envoy",
       plan: (facts) => this.#plan(facts),
+      propagate: (plan, fields) => { const trace = traceOf(plan); if (trace !== undefined) propagate(fields, trace); },
       satisfy: o.satisfy(this.call),
       choose: (goal, facts, tried, plan) => this.#choose(goal, facts, tried, plan?.session),
       retryable: o.retryable, onOutcome: (outcome) => this.#onOutcome(outcome),
@@ -154,7 +155,7 @@ class Server implements Serving {
     if (plan.kind === "need") return plan;
     const { samplingPercent } = this.#o.telemetryOf(facts.connection).tracing;
     const context = traceContextOf(facts.fields, samplingPercent, random, randomHex);
-    const traced: TracedPlan = plan.kind === "forward" ? { ...plan, head: { ...plan.head, fields: propagate(plan.head.fields, context) }, trace: context } : { ...plan, trace: context };
+    const traced: TracedPlan = { ...plan, trace: context };
     return traced;
   }
 

@@ -43,5 +43,9 @@ describe("propagation", () => {
     ["B3 single only", ["b3", `${T}-${S}-1`], ["b3", `${T}-1111111111111111-1-${S}`]],
     ["B3 multi only", ["x-b3-traceid", T, "x-b3-spanid", S, "x-b3-sampled", "1"], ["x-b3-traceid", T, "x-b3-spanid", "1111111111111111", "x-b3-sampled", "1", "x-b3-parentspanid", S]],
   ];
-  for (const [name, fields, expected] of cases) it(name, () => assert.deepEqual(propagate(fields, ours), expected));
+  for (const [name, fields, expected] of cases) it(name, () => {
+    const leaving = fields.slice();
+    propagate(leaving, ours);
+    assert.deepEqual(leaving, expected);
+  });
 });

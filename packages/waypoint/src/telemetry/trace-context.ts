@@ -47,12 +47,11 @@ function incoming(fields: Fields): Incoming {
   return HEX64_OR_128.test(traceId) && HEX64.test(parentId) ? { traceId: traceId.padStart(32, "0"), parentId, sampled } : { traceId: undefined, sampled };
 }
 
-/** The request's fields with our span as the caller's: in the dialects it came with, W3C if it came with none. `tracestate` and baggage pass. */
-export function propagate(fields: Fields, context: TraceContext): string[] {
+/** Makes our span the caller's in the fields of a request that leaves, in place: in the dialects it came with, W3C if it came with none. `tracestate` and baggage pass. */
+export function propagate(fields: string[], context: TraceContext): void {
   let w3c = false;
   let single = false;
   let multi = false;
-  const out = fields.slice();
   let kept = 0;
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? "";
@@ -60,17 +59,16 @@ export function propagate(fields: Fields, context: TraceContext): string[] {
     else if (name === "b3") single = true;
     else if (name.startsWith("x-b3-") && name !== "x-b3-flags") multi ||= name === "x-b3-traceid" || name === "x-b3-sampled";
     else {
-      out[kept++] = name;
-      out[kept++] = fields[i + 1] ?? "";
+      fields[kept++] = name;
+      fields[kept++] = fields[i + 1] ?? "";
     }
   }
-  out.length = kept;
+  while (fields.length > kept) fields.pop();
   const flag = context.sampled ? "1" : "0";
-  if (w3c || (!multi && !single)) out.push("traceparent", `00-${context.traceId}-${context.spanId}-0${flag}`);
-  if (single) out.push("b3", `${context.traceId}-${context.spanId}-${flag}${context.parentId === undefined ? "" : `-${context.parentId}`}`);
+  if (w3c || (!multi && !single)) fields.push("traceparent", `00-${context.traceId}-${context.spanId}-0${flag}`);
+  if (single) fields.push("b3", `${context.traceId}-${context.spanId}-${flag}${context.parentId === undefined ? "" : `-${context.parentId}`}`);
   if (multi) {
-    out.push("x-b3-traceid", context.traceId, "x-b3-spanid", context.spanId, "x-b3-sampled", flag);
-    if (context.parentId !== undefined) out.push("x-b3-parentspanid", context.parentId);
+    fields.push("x-b3-traceid", context.traceId, "x-b3-spanid", context.spanId, "x-b3-sampled", flag);
+    if (context.parentId !== undefined) fields.push("x-b3-parentspanid", context.parentId);
   }
-  return out;
 }

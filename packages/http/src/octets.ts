@@ -104,8 +104,29 @@ export function valueText(slot: number, bytes: Uint8Array, from: number, to: num
 }
 
 /** Any token, lower case. */
-export function lowerText(bytes: Uint8Array, from: number, to: number): string {
+function lowerText(bytes: Uint8Array, from: number, to: number): string {
   let all = "";
   for (let i = from; i < to; i++) all += String.fromCharCode(NAME[bytes[i] ?? 0] ?? 0);
   return all;
+}
+
+/** Names that are not well known are learned: a cell holds the last one that fell on it. So many cells, a power of two, and names up to so many octets. */
+const LEARNED_CELLS = 512;
+const LEARNED_MAX = 64;
+const learned: (string | undefined)[] = new Array<string | undefined>(LEARNED_CELLS).fill(undefined);
+
+/** The name `bytes[from, to)`, a token, in lower case: the very string of an earlier message where there was one. `hash` of `hashStep`. */
+export function learnedName(hash: number, bytes: Uint8Array, from: number, to: number): string {
+  const length = to - from;
+  if (length > LEARNED_MAX) return lowerText(bytes, from, to);
+  const cell = hash & (LEARNED_CELLS - 1);
+  const before = learned[cell];
+  if (before !== undefined && before.length === length) {
+    let i = 0;
+    while (i < length && NAME[bytes[from + i] ?? 0] === before.charCodeAt(i)) i++;
+    if (i === length) return before;
+  }
+  // As a key it becomes the one string of its text that the engine compares by address.
+  const [name = ""] = Object.keys({ [lowerText(bytes, from, to)]: 0 });
+  return (learned[cell] = name);
 }

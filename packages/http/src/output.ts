@@ -5,12 +5,30 @@ import { FRAME_HEADER_OCTETS } from "./h2/frame.ts";
 const SLAB_OCTETS = 32 << 10;
 /** What is cut at a time; the rest goes back when the output is taken. A head with a small body fits. */
 const CUT_OCTETS = 2048;
+/** A connection on which much waits cuts as much again as it has, up to this: many streams leave in few pieces. */
+const CUT_MAX_OCTETS = 8 << 10;
 /** Payloads up to this size are copied behind their header: cheaper than one more piece for the system call. */
-const COPY_MAX = 1024;
+const COPY_MAX = 2048;
+/** Copies up to this size octet by octet: a view and a call of the engine cost more. */
+const LOOP_MAX = 96;
 
 const EMPTY = new Uint8Array(0);
 let slab: Uint8Array = EMPTY;
 let slabUsed = 0;
+
+/** Octets of text as they are sent: control characters other than HTAB become `?`. */
+const SENT = new Uint8Array(256);
+for (let c = 0; c < 256; c++) SENT[c] = (c < 0x20 && c !== 9) || c === 0x7f ? 0x3f : c;
+
+/** Latin-1 text to `b[at]`; returns the offset behind it. */
+function put(b: Uint8Array, at: number, text: string): number {
+  let to = at;
+  for (let i = 0; i < text.length; i++) {
+    const c = text.charCodeAt(i);
+    b[to++] = c > 0xff ? 0x3f : (SENT[c] ?? 0);
+  }
+  return to;
+}
 
 export class Output {
   #pieces: Uint8Array[] = [];
@@ -54,23 +72,32 @@ export class Output {
     this.uint16(value & 0xffff);
   }
 
-  /** Always copies: the source may be reused at once. */
-  copy(bytes: Uint8Array): void {
-    this.#room(bytes.length);
-    this.#pack.set(bytes, this.#to);
-    this.#advance(this.#to + bytes.length);
+  /** `bytes[from, to)`, always copied: the source may be reused at once. */
+  copy(bytes: Uint8Array, from = 0, to = bytes.length): void {
+    const length = to - from;
+    this.#room(length);
+    const b = this.#pack;
+    if (length <= LOOP_MAX) for (let i = 0, at = this.#to; i < length; i++) b[at + i] = bytes[from + i] ?? 0;
+    else b.set(length === bytes.length ? bytes : bytes.subarray(from, to), this.#to);
+    this.#advance(this.#to + length);
   }
 
   /** Latin-1. Control characters other than HTAB, and characters above U+00FF, become `?`: what was not checked breaks no framing. */
   text(text: string): void {
-    const length = text.length;
-    this.#room(length);
+    this.#room(text.length);
+    this.#advance(put(this.#pack, this.#to, text));
+  }
+
+  /** `name: value` CR LF, as `text`. */
+  line(name: string, value: string): void {
+    this.#room(name.length + value.length + 4);
     const b = this.#pack;
-    let at = this.#to;
-    for (let i = 0; i < length; i++) {
-      const c = text.charCodeAt(i);
-      b[at++] = (c < 0x20 && c !== 9) || c === 0x7f || c > 0xff ? 0x3f : c;
-    }
+    let at = put(b, this.#to, name);
+    b[at++] = 0x3a;
+    b[at++] = 0x20;
+    at = put(b, at, value);
+    b[at++] = 0x0d;
+    b[at++] = 0x0a;
     this.#advance(at);
   }
 
@@ -100,22 +127,25 @@ export class Output {
   }
 
   #room(octets: number): void {
-    if (this.#to + octets <= this.#end) return;
+    if (this.#to + octets > this.#end) this.#enlarge(octets);
+  }
+
+  #enlarge(octets: number): void {
+    const wanted = Math.max(octets, CUT_OCTETS, Math.min(this.#octets, CUT_MAX_OCTETS));
     // Nobody cut behind us: the piece grows where it is.
     if (this.#pack === slab && this.#end === slabUsed && this.#to + octets <= slab.length) {
-      this.#end = slabUsed = Math.min(slab.length, this.#to + Math.max(octets, CUT_OCTETS));
+      this.#end = slabUsed = Math.min(slab.length, this.#to + wanted);
       return;
     }
     this.#cut();
-    if (octets > CUT_OCTETS) this.#own(new Uint8Array(octets), 0, octets);
-    else {
-      if (slabUsed + CUT_OCTETS > slab.length) {
-        slab = new Uint8Array(SLAB_OCTETS);
-        slabUsed = 0;
-      }
-      this.#own(slab, slabUsed, slabUsed + CUT_OCTETS);
-      slabUsed += CUT_OCTETS;
+    if (octets > CUT_MAX_OCTETS) return this.#own(new Uint8Array(octets), 0, octets);
+    if (slabUsed + octets > slab.length) {
+      slab = new Uint8Array(SLAB_OCTETS);
+      slabUsed = 0;
     }
+    const from = slabUsed;
+    slabUsed = Math.min(slab.length, from + wanted);
+    this.#own(slab, from, slabUsed);
   }
 
   #own(pack: Uint8Array, from: number, end: number): void {

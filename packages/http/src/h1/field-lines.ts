@@ -1,12 +1,15 @@
 // Owns reading field lines (RFC 9112 §5): names in lower case, values trimmed, nothing lenient.
 import { H1Error } from "./limits.ts";
-import { COLON, CR, HTAB, hashStep, LF, lowerText, NAME, nameAt, slotOf, SP, VALUE, valueText } from "../octets.ts";
+import { COLON, CR, HTAB, hashStep, learnedName, LF, NAME, nameAt, slotOf, SP, VALUE, valueText } from "../octets.ts";
+
+/** The Host lines of a request: how many, and what the last one says. */
+export interface HostLines { lines: number; value: string }
 
 /**
  * The lines of `bytes[from, to)`, each ended by CRLF, appended to `fields` as names and values in turn. Throws H1Error: line folding, a blank before the
- * colon, a control character, a bare CR.
+ * colon, a control character, a bare CR. With `host` its lines go there instead.
  */
-export function readFieldLines(bytes: Uint8Array, from: number, to: number, fields: string[]): void {
+export function readFieldLines(bytes: Uint8Array, from: number, to: number, fields: string[], host?: HostLines): void {
   let at = from;
   while (at < to) {
     const start = at;
@@ -18,7 +21,7 @@ export function readFieldLines(bytes: Uint8Array, from: number, to: number, fiel
     }
     if (at === start || bytes[at] !== COLON) throw badName(bytes, start, at);
     const slot = slotOf(hash, bytes, start, at);
-    const name = slot < 0 ? lowerText(bytes, start, at) : nameAt(slot);
+    const name = slot < 0 ? learnedName(hash, bytes, start, at) : nameAt(slot);
     at++;
     while (bytes[at] === SP || bytes[at] === HTAB) at++;
     const begin = at;
@@ -26,8 +29,13 @@ export function readFieldLines(bytes: Uint8Array, from: number, to: number, fiel
     if (bytes[at] !== CR || bytes[at + 1] !== LF) throw new H1Error(400, `field ${name}: octet ${bytes[at] ?? 0} is not allowed in a value`);
     let end = at;
     while (end > begin && (bytes[end - 1] === SP || bytes[end - 1] === HTAB)) end--;
-    fields.push(name, valueText(slot, bytes, begin, end));
+    const value = valueText(slot, bytes, begin, end);
     at += 2;
+    if (host === undefined || name !== "host") fields.push(name, value);
+    else {
+      host.lines++;
+      host.value = value;
+    }
   }
 }
 

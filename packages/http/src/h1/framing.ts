@@ -17,8 +17,6 @@ export interface HeadFacts {
   readonly upgrades: boolean;
   readonly upgrade: string | undefined;
   readonly expectContinue: boolean;
-  readonly hosts: number;
-  readonly host: string;
 }
 
 const LENGTH = /^\d{1,15}$/;
@@ -32,8 +30,6 @@ export function headFacts(fields: readonly string[], minor: 0 | 1): HeadFacts {
   let connection = "";
   let upgrade: string | undefined;
   let expectContinue = false;
-  let hosts = 0;
-  let host = "";
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const value = fields[i + 1] ?? "";
     switch (fields[i]) {
@@ -57,20 +53,16 @@ export function headFacts(fields: readonly string[], minor: 0 | 1): HeadFacts {
         if (value.toLowerCase() !== "100-continue") throw new H1Error(417, "an expectation other than 100-continue");
         expectContinue = true;
         break;
-      case "host":
-        hosts++;
-        host = value;
-        break;
       default:
         break;
     }
   }
   if (chunked && contentLength !== -1) throw new H1Error(400, "content-length beside transfer-encoding");
   if (chunked && minor === 0) throw new H1Error(400, "transfer-encoding in HTTP/1.0");
-  if (connection === "") return { contentLength, chunked, close: minor === 0, keepAlive: minor === 1, upgrades: false, upgrade, expectContinue, hosts, host };
+  if (connection === "") return { contentLength, chunked, close: minor === 0, keepAlive: minor === 1, upgrades: false, upgrade, expectContinue };
   const options = connectionOptions(connection);
   const close = options.includes("close") || (minor === 0 && !options.includes("keep-alive"));
-  return { contentLength, chunked, close, keepAlive: !close, upgrades: options.includes("upgrade"), upgrade, expectContinue, hosts, host };
+  return { contentLength, chunked, close, keepAlive: !close, upgrades: options.includes("upgrade"), upgrade, expectContinue };
 }
 
 /** The options of a Connection field, lower case. Throws H1Error. */
@@ -87,6 +79,9 @@ export const neverInTrailers = (name: string): boolean => NEVER_TRAILERS.has(nam
 
 /** They speak about one connection only (RFC 9110 §7.6.1), with those that Connection names. */
 const HOP_BY_HOP = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
+/** Bit n: a name of n octets may be one of them, or `te`; most names are passed over by that. */
+const HOP_LENGTHS = [...HOP_BY_HOP, "te"].reduce((bits, name) => bits | (1 << name.length), 0);
+const mayBeHopByHop = (name: string): boolean => name.length < 32 && ((HOP_LENGTHS >>> name.length) & 1) === 1;
 
 /**
  * Without what is meant for one connection: hop-by-hop fields, what Connection names, `te` other than trailers, and `drop`. For requests and answers of
@@ -96,7 +91,7 @@ export function endToEndFields(fields: readonly string[], drop: ReadonlySet<stri
   let clean = true;
   for (let i = 0; i + 1 < fields.length && clean; i += 2) {
     const name = fields[i] ?? "";
-    clean = !HOP_BY_HOP.has(name) && !drop.has(name) && (name !== "te" || fields[i + 1] === "trailers");
+    clean = !drop.has(name) && (!mayBeHopByHop(name) || (!HOP_BY_HOP.has(name) && (name !== "te" || fields[i + 1] === "trailers")));
   }
   if (clean) return fields.slice();
   const named: string[] = [];

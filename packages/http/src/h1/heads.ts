@@ -1,5 +1,5 @@
 // Owns reading the heads of requests and responses (RFC 9112 §3, §4): start line, fields, and what they mean for the body.
-import { readFieldLines } from "./field-lines.ts";
+import { readFieldLines, type HostLines } from "./field-lines.ts";
 import { CHUNKED, headFacts, TUNNEL, UNTIL_CLOSE } from "./framing.ts";
 import { H1Error } from "./limits.ts";
 import { CR, LF, SP, TARGET, text } from "../octets.ts";
@@ -32,22 +32,28 @@ export interface H1ResponseHead {
 
 /** Upper-case tokens. Methods are case-sensitive (RFC 9110 §9.1); nobody means `get`. */
 const METHOD_OCTETS_MAX = 32;
-const METHODS: ReadonlyMap<string, string> = new Map(["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"].map((m) => [m, m]));
+const METHODS: readonly string[] = ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"];
 const METHOD = /^[A-Z0-9!#$%&'*+.^_`|~-]+$/;
 /** RFC 3986 host and port, as far as we look: no userinfo, no path. */
 const AUTHORITY = /^(\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9._~!$&'()*+;=%-]*)(:\d{0,5})?$/;
 const ABSOLUTE = /^([A-Za-z][A-Za-z0-9+.-]*):\/\/([^/?]*)(.*)$/;
 
-export const isAuthority = (value: string): boolean => AUTHORITY.test(value);
+/** Clients mostly ask for the same: the last one that was an authority need not be looked at again. */
+let lastAuthority = "";
+
+export function isAuthority(value: string): boolean {
+  if (value === lastAuthority) return true;
+  if (!AUTHORITY.test(value)) return false;
+  lastAuthority = value;
+  return true;
+}
 
 /** `bytes[from, to)` is a whole head with its empty line. Throws H1Error. */
 export function readRequestHead(bytes: Uint8Array, from: number, to: number): H1RequestHead {
   let at = from;
   while (at < to && bytes[at] !== SP && bytes[at] !== CR) at++;
   if (bytes[at] !== SP || at === from || at - from > METHOD_OCTETS_MAX) throw new H1Error(400, "no request line");
-  const word = text(bytes, from, at);
-  const method = METHODS.get(word) ?? word;
-  if (!METHOD.test(method)) throw new H1Error(400, "the method is not a token in upper case");
+  const method = readMethod(bytes, from, at);
   const targetFrom = ++at;
   while (TARGET[bytes[at] ?? 0] === 1) at++;
   if (bytes[at] !== SP || at === targetFrom) throw new H1Error(400, "the request target has an octet that is not allowed");
@@ -55,25 +61,31 @@ export function readRequestHead(bytes: Uint8Array, from: number, to: number): H1
   const minor = readVersion(bytes, at + 1);
   at += 9; // SP and HTTP/1.1
   if (bytes[at] !== CR || bytes[at + 1] !== LF) throw new H1Error(400, "the request line does not end after its version");
-  const all: string[] = [];
-  readFieldLines(bytes, at + 2, to - 2, all);
-  const facts = headFacts(all, minor);
-  if (facts.hosts > 1) throw new H1Error(400, "Host comes twice");
-  if (facts.hosts === 0 && minor === 1) throw new H1Error(400, "Host is missing");
-  if (!isAuthority(facts.host)) throw new H1Error(400, "Host is not a host with a port");
-  const { target, authority } = readTarget(method, raw, facts.host);
+  const fields: string[] = [];
+  const host: HostLines = { lines: 0, value: "" };
+  readFieldLines(bytes, at + 2, to - 2, fields, host);
+  const facts = headFacts(fields, minor);
+  if (host.lines > 1) throw new H1Error(400, "Host comes twice");
+  if (host.lines === 0 && minor === 1) throw new H1Error(400, "Host is missing");
+  if (!isAuthority(host.value)) throw new H1Error(400, "Host is not a host with a port");
+  const { target, authority } = readTarget(method, raw, host.value);
   const upgrade = facts.upgrades && minor === 1 && facts.upgrade !== undefined && facts.upgrade !== "" ? facts.upgrade.toLowerCase() : undefined;
-  return { method, target, authority, fields: withoutHost(all), minor, body: facts.chunked ? CHUNKED : Math.max(0, facts.contentLength), keepAlive: facts.keepAlive, upgrade,
+  return { method, target, authority, fields, minor, body: facts.chunked ? CHUNKED : Math.max(0, facts.contentLength), keepAlive: facts.keepAlive, upgrade,
     expectContinue: facts.expectContinue && minor === 1 };
+}
+
+/** Of what is none: not a number, nor is anything counted with it. */
+function digit(bytes: Uint8Array, at: number): number {
+  const value = (bytes[at] ?? 0) - 48;
+  return value >= 0 && value <= 9 ? value : Number.NaN;
 }
 
 /** `expected`: what was asked. Throws H1Error. */
 export function readResponseHead(bytes: Uint8Array, from: number, to: number, expected: { readonly method: string; readonly upgrade: boolean }): H1ResponseHead {
   const minor = readVersion(bytes, from);
   let at = from + 8;
-  const digit = (i: number): number => (bytes[i] ?? 0) - 48;
-  const status = digit(at + 1) * 100 + digit(at + 2) * 10 + digit(at + 3);
-  if (bytes[at] !== SP || [1, 2, 3].some((i) => digit(at + i) < 0 || digit(at + i) > 9) || status < 100 || status > 599) throw new H1Error(400, "no status line");
+  const status = digit(bytes, at + 1) * 100 + digit(bytes, at + 2) * 10 + digit(bytes, at + 3);
+  if (bytes[at] !== SP || !(status >= 100 && status <= 599)) throw new H1Error(400, "no status line");
   at += 4;
   if (bytes[at] !== SP && bytes[at] !== CR) throw new H1Error(400, "the status is not three digits");
   for (; bytes[at] !== CR; at++) if ((bytes[at] ?? 0) < SP && bytes[at] !== 9) throw new H1Error(400, "the reason has an octet that is not allowed");
@@ -90,6 +102,18 @@ export function readResponseHead(bytes: Uint8Array, from: number, to: number, ex
   const bodiless = expected.method === "HEAD" || status === 204 || status === 304;
   const body = bodiless ? 0 : facts.chunked ? CHUNKED : facts.contentLength >= 0 ? facts.contentLength : UNTIL_CLOSE;
   return { status, fields, minor, body, keepAlive: facts.keepAlive && body !== UNTIL_CLOSE };
+}
+
+function readMethod(bytes: Uint8Array, from: number, to: number): string {
+  for (const method of METHODS) if (method.length === to - from && isText(bytes, from, method)) return method;
+  const method = text(bytes, from, to);
+  if (!METHOD.test(method)) throw new H1Error(400, "the method is not a token in upper case");
+  return method;
+}
+
+function isText(bytes: Uint8Array, from: number, text: string): boolean {
+  for (let i = 0; i < text.length; i++) if (bytes[from + i] !== text.charCodeAt(i)) return false;
+  return true;
 }
 
 function readVersion(bytes: Uint8Array, at: number): 0 | 1 {
@@ -115,13 +139,4 @@ function readTarget(method: string, raw: string, host: string): { target: string
   // RFC 9112 §3.2.2: it replaces Host. An empty path is `/`, of OPTIONS `*`.
   const target = rest === "" ? (method === "OPTIONS" ? "*" : "/") : rest.startsWith("?") ? `/${rest}` : rest;
   return { target, authority };
-}
-
-function withoutHost(fields: string[]): string[] {
-  for (let i = 0; i < fields.length; i += 2) {
-    if (fields[i] !== "host") continue;
-    fields.splice(i, 2);
-    break;
-  }
-  return fields;
 }

@@ -148,8 +148,9 @@ export class MessageReader {
       this.#lines = 0;
     }
     for (let seek = from; ; ) {
-      const lf = b.indexOf(LF, seek);
-      if (lf < 0 || lf >= to) break;
+      let lf = seek;
+      while (lf < to && b[lf] !== LF) lf++;
+      if (lf === to) break;
       if (lf === this.#lineAt || b[lf - 1] !== CR) throw new H1Error(400, "a line ends with LF alone");
       seek = lf + 1;
       this.#checkSize(seek - this.#blockFrom);

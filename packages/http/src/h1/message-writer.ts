@@ -29,22 +29,22 @@ export class MessageWriter {
 
   request(method: string, target: string, authority: string, fields: Fields, end: HeadEnd): void {
     const o = this.#output;
-    o.text(`${method} ${target} HTTP/1.1`);
+    o.text(method);
+    o.text(" ");
+    o.text(target);
+    o.text(" HTTP/1.1");
     o.newLine();
-    o.text(`host: ${authority}`);
-    o.newLine();
+    o.line("host", authority);
     this.#fields(fields, end);
   }
 
   response(status: number, fields: Fields, end: HeadEnd): void {
-    this.#output.text(`HTTP/1.1 ${status} ${REASONS.get(status) ?? ""}`);
-    this.#output.newLine();
+    this.#statusLine(status);
     this.#fields(fields, end);
   }
 
   informational(status: number, fields: Fields): void {
-    this.#output.text(`HTTP/1.1 ${status} ${REASONS.get(status) ?? ""}`);
-    this.#output.newLine();
+    this.#statusLine(status);
     this.#lines(fields);
     this.#output.newLine();
   }
@@ -82,6 +82,11 @@ export class MessageWriter {
     this.#left = -2;
   }
 
+  #statusLine(status: number): void {
+    this.#output.text(STATUS_LINES.get(status) ?? `HTTP/1.1 ${status} `);
+    this.#output.newLine();
+  }
+
   #fields(fields: Fields, end: HeadEnd): void {
     const o = this.#output;
     this.#lines(fields);
@@ -98,10 +103,7 @@ export class MessageWriter {
   }
 
   #line(name: string, value: string): void {
-    this.#output.text(name);
-    this.#output.text(": ");
-    this.#output.text(value);
-    this.#output.newLine();
+    this.#output.line(name, value);
   }
 }
 
@@ -114,3 +116,4 @@ const REASONS: ReadonlyMap<number, string> = new Map([[100, "Continue"], [101, "
   [417, "Expectation Failed"], [421, "Misdirected Request"], [422, "Unprocessable Content"], [425, "Too Early"], [426, "Upgrade Required"], [429, "Too Many Requests"],
   [431, "Request Header Fields Too Large"], [500, "Internal Server Error"], [501, "Not Implemented"], [502, "Bad Gateway"], [503, "Service Unavailable"], [504, "Gateway Timeout"],
   [505, "HTTP Version Not Supported"], [511, "Network Authentication Required"]]);
+const STATUS_LINES: ReadonlyMap<number, string> = new Map([...REASONS].map(([status, reason]) => [status, `HTTP/1.1 ${status} ${reason}`]));

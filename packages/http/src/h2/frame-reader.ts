@@ -187,8 +187,8 @@ export class FrameReader {
   /** Refuses sizes that RFC 9113 §6 fixes, and those beyond our bounds, before an octet is kept. */
   #checkSize(): void {
     const length = this.#length;
-    const exact = EXACT_SIZE.get(this.#type);
-    if (exact !== undefined && length !== exact) throw new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `frame type ${this.#type} of ${length} octets`);
+    const exact = EXACT_SIZES[this.#type] ?? -1;
+    if (exact >= 0 && length !== exact) throw new ConnectionError(ErrorCode.FRAME_SIZE_ERROR, `frame type ${this.#type} of ${length} octets`);
     const most = this.#type === FrameType.SETTINGS ? SETTINGS_OCTETS_MAX : this.#type === FrameType.GOAWAY ? GOAWAY_OCTETS_MAX
       : this.#options.blockMax - this.#blockOctets + FRAGMENT_EXTRA;
     if (length > most) throw new ConnectionError(ErrorCode.ENHANCE_YOUR_CALM, `frame type ${this.#type} of ${length} octets exceeds our bound`);
@@ -251,7 +251,9 @@ export class FrameReader {
   }
 }
 
-const EXACT_SIZE: ReadonlyMap<number, number> = new Map([[FrameType.PRIORITY, 5], [FrameType.RST_STREAM, 4], [FrameType.PING, 8], [FrameType.WINDOW_UPDATE, 4]]);
+/** By type; -1: any. */
+const EXACT_SIZES = new Int8Array(FrameType.CONTINUATION + 1).fill(-1);
+for (const [type, octets] of [[FrameType.PRIORITY, 5], [FrameType.RST_STREAM, 4], [FrameType.PING, 8], [FrameType.WINDOW_UPDATE, 4]] as const) EXACT_SIZES[type] = octets;
 
 function join(parts: readonly Uint8Array[], octets: number): Uint8Array {
   const whole = new Uint8Array(octets);

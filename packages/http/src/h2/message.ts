@@ -4,6 +4,8 @@ import { isFieldValue, NAME, TARGET } from "../octets.ts";
 
 /** §8.2.2: they speak about a connection of HTTP/1. */
 const CONNECTION_SPECIFIC = new Set(["connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"]);
+/** Bit n: a name of n octets may be one that is looked at; most are passed over by that. */
+const LENGTHS = [...CONNECTION_SPECIFIC, "te", "content-length"].reduce((bits, name) => bits | (1 << name.length), 0);
 /** Digits a content length may have: beyond 2^53 nothing can be counted. */
 const CONTENT_LENGTH = /^\d{1,15}$/;
 
@@ -16,13 +18,14 @@ interface MessageHead {
   readonly contentLength: number;
 }
 
-export type HeadResult = { readonly head: MessageHead } | { readonly malformed: string };
+/** Or why it is malformed. */
+export type HeadResult = MessageHead | string;
 
 /** RFC 9110 token in lower case. */
 function isName(name: string): boolean {
   for (let i = 0; i < name.length; i++) {
     const c = name.charCodeAt(i);
-    if (NAME[c] !== c) return false;
+    if (c === 0 || NAME[c] !== c) return false;
   }
   return name !== "";
 }
@@ -42,18 +45,21 @@ function isPath(path: string): boolean {
   return true;
 }
 
-/** The first block of a request. A CONNECT may come without `:authority`: that is answered, not reset. `extended`: we said that we take RFC 8441. */
-export function requestHead(fields: Fields, extended: boolean): HeadResult {
+/**
+ * The first block of a request. A CONNECT may come without `:authority`: that is answered, not reset. `extended`: we said that we take RFC 8441. `clean`,
+ * here and below: names and values are known to be made of allowed octets (`HpackDecoder.clean`).
+ */
+export function requestHead(fields: Fields, extended: boolean, clean: boolean): HeadResult {
   let method: string | undefined;
   let scheme: string | undefined;
   let authority: string | undefined;
   let path: string | undefined;
   let protocol: string | undefined;
   let i = 0;
-  for (; i + 1 < fields.length && fields[i]?.startsWith(":"); i += 2) {
+  for (; i + 1 < fields.length && isPseudo(fields[i] ?? ""); i += 2) {
     const name = fields[i] ?? "";
     const value = fields[i + 1] ?? "";
-    if (!isFieldValue(value)) return { malformed: `${printable(name)} has octets that are not allowed` };
+    if (!clean && !isFieldValue(value)) return `${printable(name)} has octets that are not allowed`;
     let before: string | undefined;
     switch (name) {
       case ":method": before = method; method = value; break;
@@ -67,36 +73,39 @@ export function requestHead(fields: Fields, extended: boolean): HeadResult {
         break;
       default: return notAllowed(name);
     }
-    if (before !== undefined) return { malformed: `pseudo-field ${name} comes twice` };
+    if (before !== undefined) return `pseudo-field ${name} comes twice`;
   }
-  if (method === undefined || !isMethod(method)) return { malformed: ":method is missing or not a token in upper case" };
+  if (method === undefined || !isMethod(method)) return ":method is missing or not a token in upper case";
   if (protocol !== undefined && (method !== "CONNECT" || !isName(protocol.toLowerCase()) || authority === undefined))
-    return { malformed: ":protocol is not a token, or not of a CONNECT with :authority" };
+    return ":protocol is not a token, or not of a CONNECT with :authority";
   if (method === "CONNECT" && protocol === undefined) {
-    if (scheme !== undefined || path !== undefined) return { malformed: "CONNECT with :scheme or :path" };
+    if (scheme !== undefined || path !== undefined) return "CONNECT with :scheme or :path";
   } else {
-    if (scheme === undefined || scheme === "" || path === undefined) return { malformed: ":scheme or :path is missing" };
-    if (!(path.startsWith("/") || (path === "*" && method === "OPTIONS"))) return { malformed: ":path is neither absolute nor * of OPTIONS" };
-    if (!isPath(path)) return { malformed: ":path has a blank, a fragment or an octet beyond ASCII" };
+    if (scheme === undefined || scheme === "" || path === undefined) return ":scheme or :path is missing";
+    if (!(path.startsWith("/") || (path === "*" && method === "OPTIONS"))) return ":path is neither absolute nor * of OPTIONS";
+    if (!isPath(path)) return ":path has a blank, a fragment or an octet beyond ASCII";
   }
-  return regularFields(fields, i, method, 0);
+  return regularFields(fields, i, method, 0, clean);
 }
 
-const notAllowed = (name: string): HeadResult => ({ malformed: `pseudo-field ${printable(name)} is not allowed here` });
+const isPseudo = (name: string): boolean => name.charCodeAt(0) === 0x3a;
+
+const notAllowed = (name: string): HeadResult => `pseudo-field ${printable(name)} is not allowed here`;
 
 /** The first block of a response, or an informational one. */
-export function responseHead(fields: Fields): HeadResult {
-  const status = fields[1] ?? "";
-  if (fields[0] !== ":status") return fields[0]?.startsWith(":") === true ? notAllowed(fields[0]) : { malformed: ":status is missing" };
-  if (fields[2] === ":status") return { malformed: "pseudo-field :status comes twice" };
-  if (!/^[1-5]\d\d$/.test(status) || status === "101") return { malformed: `:status is ${JSON.stringify(status.slice(0, PRINTED_MAX))}` };
-  return regularFields(fields, 2, "", Number(status));
+export function responseHead(fields: Fields, clean: boolean): HeadResult {
+  const [name = "", text = ""] = fields;
+  if (name !== ":status") return isPseudo(name) ? notAllowed(name) : ":status is missing";
+  if (fields[2] === ":status") return "pseudo-field :status comes twice";
+  const status = text === "200" ? 200 : /^[1-5]\d\d$/.test(text) ? Number(text) : 101;
+  if (status === 101) return `:status is ${JSON.stringify(text.slice(0, PRINTED_MAX))}`;
+  return regularFields(fields, 2, "", status, clean);
 }
 
 /** Trailers: no pseudo-fields at all. Returns why they are malformed. */
-export function trailersProblem(fields: Fields): string | undefined {
-  const result = regularFields(fields, 0, "", 0);
-  return "malformed" in result ? result.malformed : undefined;
+export function trailersProblem(fields: Fields, clean: boolean): string | undefined {
+  const result = regularFields(fields, 0, "", 0, clean);
+  return typeof result === "string" ? result : undefined;
 }
 
 /** The value of the first field of that name. */
@@ -105,19 +114,20 @@ export function fieldValue(fields: Fields, name: string): string | undefined {
   return undefined;
 }
 
-function regularFields(fields: Fields, from: number, method: string, status: number): HeadResult {
+function regularFields(fields: Fields, from: number, method: string, status: number, clean: boolean): HeadResult {
   let contentLength = -1;
   for (let i = from; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? "";
     const value = fields[i + 1] ?? "";
-    if (!isName(name)) return { malformed: `field name ${printable(name)} is not a lower-case token, or a pseudo-field out of place` };
-    if (!isFieldValue(value)) return { malformed: `${name} has octets that are not allowed` };
-    if (CONNECTION_SPECIFIC.has(name) || (name === "te" && value !== "trailers")) return { malformed: `connection-specific field ${name}` };
+    if (clean ? isPseudo(name) : !isName(name)) return `field name ${printable(name)} is not a lower-case token, or a pseudo-field out of place`;
+    if (!clean && !isFieldValue(value)) return `${name} has octets that are not allowed`;
+    if (((LENGTHS >>> name.length) & 1) === 0 || name.length > 31) continue;
+    if (CONNECTION_SPECIFIC.has(name) || (name === "te" && value !== "trailers")) return `connection-specific field ${name}`;
     if (name !== "content-length") continue;
-    if (!CONTENT_LENGTH.test(value) || (contentLength !== -1 && contentLength !== Number(value))) return { malformed: "bad content-length" };
+    if (!CONTENT_LENGTH.test(value) || (contentLength !== -1 && contentLength !== Number(value))) return "bad content-length";
     contentLength = Number(value);
   }
-  return { head: { method, status, contentLength } };
+  return { method, status, contentLength };
 }
 
 const PRINTED_MAX = 60;

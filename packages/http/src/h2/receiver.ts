@@ -95,7 +95,7 @@ export class Receiver<C> implements FrameSink {
     if (stream.remoteEnded) return this.#breach(stream, ErrorCode.STREAM_CLOSED);
     if (fields === undefined) return this.#breach(stream, ErrorCode.ENHANCE_YOUR_CALM);
     if (this.#client && !stream.answered) return this.#response(stream, fields, endStream);
-    if (!endStream || stream.connect || trailersProblem(fields) !== undefined) return this.#breach(stream, ErrorCode.PROTOCOL_ERROR);
+    if (!endStream || stream.connect || trailersProblem(fields, this.#decoder.clean) !== undefined) return this.#breach(stream, ErrorCode.PROTOCOL_ERROR);
     this.#events.onTrailers?.(stream, fields);
     if (!stream.closed) this.#endRemote(stream);
   }
@@ -129,18 +129,18 @@ export class Receiver<C> implements FrameSink {
     this.lastPeerId = id;
     if (this.lastNamed || this.#table.open.size >= this.#limits.maxConcurrentStreams) return this.#refuse(id, ErrorCode.REFUSED_STREAM);
     if (fields === undefined) return this.#refuse(id, ErrorCode.ENHANCE_YOUR_CALM);
-    const result = requestHead(fields, this.#limits.extendedConnect);
-    if ("malformed" in result) return this.#refuse(id, ErrorCode.PROTOCOL_ERROR);
-    const stream = this.#table.add(id, result.head.method === "CONNECT", undefined);
-    if (!stream.connect) stream.promised = result.head.contentLength;
+    const head = requestHead(fields, this.#limits.extendedConnect, this.#decoder.clean);
+    if (typeof head === "string") return this.#refuse(id, ErrorCode.PROTOCOL_ERROR);
+    const stream = this.#table.add(id, head.method === "CONNECT", undefined);
+    if (!stream.connect) stream.promised = head.contentLength;
     this.#events.onRequest?.(stream, fields, endStream);
     if (endStream && !stream.closed) this.#endRemote(stream);
   }
 
   #response(stream: H2Stream<C>, fields: string[], endStream: boolean): void {
-    const result = responseHead(fields);
-    if ("malformed" in result) return this.#breach(stream, ErrorCode.PROTOCOL_ERROR);
-    const { status, contentLength } = result.head;
+    const head = responseHead(fields, this.#decoder.clean);
+    if (typeof head === "string") return this.#breach(stream, ErrorCode.PROTOCOL_ERROR);
+    const { status, contentLength } = head;
     if (status < 200) {
       if (endStream) return this.#breach(stream, ErrorCode.PROTOCOL_ERROR);
       this.#spendControl();

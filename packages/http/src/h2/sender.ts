@@ -42,19 +42,16 @@ export class Sender<C> {
   }
 
   headers(id: number, fields: Fields, endStream: boolean): void {
-    const block = this.#encoder.encode(fields);
+    const octets = this.#encoder.write(fields);
+    const { block } = this.#encoder;
     const size = this.peer.maxFrameSize;
-    if (block.length <= size) {
-      this.output.header(block.length, FrameType.HEADERS, (endStream ? Flag.END_STREAM : 0) | Flag.END_HEADERS, id);
-      return this.output.copy(block);
-    }
-    let at = Math.min(size, block.length);
-    this.output.header(at, FrameType.HEADERS, (endStream ? Flag.END_STREAM : 0) | (at === block.length ? Flag.END_HEADERS : 0), id);
-    this.output.copy(block.subarray(0, at));
-    while (at < block.length) {
-      const n = Math.min(size, block.length - at);
-      this.output.header(n, FrameType.CONTINUATION, at + n === block.length ? Flag.END_HEADERS : 0, id);
-      this.output.copy(block.subarray(at, at + n));
+    let at = Math.min(size, octets);
+    this.output.header(at, FrameType.HEADERS, (endStream ? Flag.END_STREAM : 0) | (at === octets ? Flag.END_HEADERS : 0), id);
+    this.output.copy(block, 0, at);
+    while (at < octets) {
+      const n = Math.min(size, octets - at);
+      this.output.header(n, FrameType.CONTINUATION, at + n === octets ? Flag.END_HEADERS : 0, id);
+      this.output.copy(block, at, at + n);
       at += n;
     }
   }
@@ -130,7 +127,7 @@ export class Sender<C> {
   }
 
   forget(stream: H2Stream<C>): void {
-    this.#waiting.delete(stream);
+    if (this.#waiting.size > 0) this.#waiting.delete(stream);
   }
 
   /** Tells waiting streams, oldest first, that they may try again, as long as there is room. */

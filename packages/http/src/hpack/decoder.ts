@@ -2,7 +2,7 @@
 import { DynamicTable, ENTRY_OVERHEAD } from "./dynamic-table.ts";
 import { decodeHuffman, TOO_LONG } from "./huffman.ts";
 import { STATIC_ENTRIES, staticNames, staticValues } from "./static-table.ts";
-import { text } from "../octets.ts";
+import { hashStep, HTAB, learnedName, NAME, nameAt, slotOf, SP, text, VALUE } from "../octets.ts";
 
 /** Names and values in turn: `[name, value, name, value, …]`, latin-1. */
 export type Fields = readonly string[];
@@ -25,10 +25,17 @@ export class HpackDecoder {
   readonly #table: DynamicTable;
   readonly #tableMax: number;
   readonly #blockMax: number;
+  /** All fields of the last block have a lower-case token for a name, or are of the static table, and a value that is proper field content: they need not be looked at again. */
+  clean = true;
+  /** The table has had an entry that is not. */
+  #tainted = false;
   #scratch = new Uint8Array(256);
   #bytes: Uint8Array = EMPTY;
   #at = 0;
   #end = 0;
+  /** Where the last string is. */
+  #from: Uint8Array = EMPTY;
+  #start = 0;
 
   constructor(options: HpackDecoderOptions) {
     this.#tableMax = options.tableSize;
@@ -44,6 +51,7 @@ export class HpackDecoder {
     this.#bytes = bytes;
     this.#at = from;
     this.#end = to;
+    this.clean = !this.#tainted;
     const fields: string[] = [];
     let size = 0;
     let updates = 0;
@@ -61,14 +69,17 @@ export class HpackDecoder {
         continue;
       } else {
         const index = this.#integer(first >= 0x40 ? 6 : 4);
-        name = index === 0 ? this.#text() : this.#nameAt(index);
-        value = this.#text();
-        if (first >= 0x40) this.#table.insert(name, value);
+        name = index === 0 ? this.#name() : this.#nameAt(index);
+        value = this.#value();
+        if (first >= 0x40) {
+          this.#table.insert(name, value);
+          if (!this.clean) this.#tainted = true;
+        }
       }
       size += name.length + value.length + ENTRY_OVERHEAD;
       if (size <= this.#blockMax) fields.push(name, value);
     }
-    this.#bytes = EMPTY;
+    this.#bytes = this.#from = EMPTY;
     return size <= this.#blockMax ? fields : undefined;
   }
 
@@ -106,19 +117,58 @@ export class HpackDecoder {
     throw new HpackError("integer too large");
   }
 
-  /** RFC 7541 §5.2. */
-  #text(): string {
+  #name(): string {
+    const octets = this.#string();
+    const b = this.#from;
+    let hash = 0;
+    let at = this.#start;
+    const end = at + octets;
+    for (; at < end; at++) {
+      const c = b[at] ?? 0;
+      if (c === 0 || NAME[c] !== c) break;
+      hash = hashStep(hash, c);
+    }
+    if (at < end || octets === 0) {
+      this.clean = false; // pseudo-fields come by index; one that does not is looked at the long way
+      return text(b, this.#start, end);
+    }
+    const slot = slotOf(hash, b, this.#start, end);
+    return slot >= 0 ? nameAt(slot) : learnedName(hash, b, this.#start, end);
+  }
+
+  #value(): string {
+    const octets = this.#string();
+    if (octets === 0) return "";
+    const b = this.#from;
+    const from = this.#start;
+    const end = from + octets;
+    let at = from;
+    while (at < end && VALUE[b[at] ?? 0] === 1) at++;
+    const first = b[from];
+    const last = b[end - 1];
+    if (at < end || first === SP || first === HTAB || last === SP || last === HTAB) this.clean = false;
+    return text(b, from, end);
+  }
+
+  /** RFC 7541 §5.2. Returns the octets of the string, which is at `#from[#start]` then. */
+  #string(): number {
     const huffman = ((this.#bytes[this.#at] ?? 0) & 0x80) !== 0;
     const length = this.#integer(7);
     const from = this.#at;
     if (length > this.#end - from) throw new HpackError("string runs beyond its block");
     this.#at = from + length;
-    if (!huffman) return text(this.#bytes, from, from + length);
+    if (!huffman) {
+      this.#from = this.#bytes;
+      this.#start = from;
+      return length;
+    }
     const most = Math.floor((length * 8) / 5); // the shortest code has 5 bits
     if (this.#scratch.length < most) this.#scratch = new Uint8Array(most);
     const decoded = decodeHuffman(this.#bytes, from, from + length, this.#scratch, most);
     if (decoded < 0) throw new HpackError(decoded === TOO_LONG ? "defect: Huffman bound" : "bad Huffman code or padding");
-    return text(this.#scratch, 0, decoded);
+    this.#from = this.#scratch;
+    this.#start = 0;
+    return decoded;
   }
 }
 

@@ -23,11 +23,41 @@ const knownName = (name: string): KnownName => ({ index: staticNameIndex.get(nam
 const KNOWN: ReadonlyMap<string, KnownName> = new Map([...staticNameIndex.keys(), ...UNIQUE, ...SECRET].map((name) => [name, knownName(name)]));
 const ORDINARY = knownName("");
 
+/** A power of two: several times the fields of a message. */
+const MET_CELLS = 64;
+
+/**
+ * Fields met lately that have an index, found without hashing: a cell holds the last one that fell on it. Messages of one peer mostly repeat themselves,
+ * down to the very strings.
+ */
+class MetFields {
+  readonly #names: string[] = new Array<string>(MET_CELLS).fill("");
+  readonly #values: string[] = new Array<string>(MET_CELLS).fill("");
+  readonly #codes = new Float64Array(MET_CELLS).fill(-1);
+
+  /** Up to STATIC_ENTRIES an index; above, the sequence number of a dynamic entry, which may be gone; -1: not met. */
+  codeOf(name: string, value: string): number {
+    const cell = cellOf(name, value);
+    return this.#names[cell] === name && this.#values[cell] === value ? (this.#codes[cell] ?? -1) : -1;
+  }
+
+  remember(name: string, value: string, code: number): void {
+    const cell = cellOf(name, value);
+    this.#names[cell] = name;
+    this.#values[cell] = value;
+    this.#codes[cell] = code;
+  }
+}
+
+const cellOf = (name: string, value: string): number => (name.length * 11 + name.charCodeAt(name.length - 1) + value.length * 5) & (MET_CELLS - 1);
+
 export class HpackEncoder {
   readonly #table: DynamicTable;
   /** name → value → sequence number of the newest such entry; the same for names alone. */
   readonly #byField = new Map<string, Map<string, number>>();
   readonly #byName = new Map<string, number>();
+  /** Made with the first message: many connections never have one. */
+  #met: MetFields | undefined;
   /** The smallest size since the last block, if the table was resized: must be said before the final one (§4.2). */
   #smallest: number | undefined;
   #scratch = new Uint8Array(512);
@@ -49,27 +79,50 @@ export class HpackEncoder {
     this.#table.resize(size);
   }
 
-  /** Names must be lower case; characters above U+00FF are refused by the caller. The result is valid until the next call. */
-  encode(fields: Fields): Uint8Array {
+  /** Names must be lower case; characters above U+00FF are refused by the caller. Returns the octets of the block, which is at the start of `block` until the next call. */
+  write(fields: Fields): number {
     this.#at = 0;
+    const met = (this.#met ??= new MetFields());
     if (this.#smallest !== undefined) {
       this.#room(12);
       if (this.#smallest < this.#table.capacity) this.#integer(0x20, 5, this.#smallest);
       this.#integer(0x20, 5, this.#table.capacity);
       this.#smallest = undefined;
     }
-    for (let i = 0; i + 1 < fields.length; i += 2) this.#field(fields[i] ?? "", fields[i + 1] ?? "");
-    return this.#scratch.subarray(0, this.#at);
+    for (let i = 0; i + 1 < fields.length; i += 2) this.#field(fields[i] ?? "", fields[i + 1] ?? "", met);
+    return this.#at;
   }
 
-  #field(name: string, value: string): void {
+  get block(): Uint8Array {
+    return this.#scratch;
+  }
+
+  /** As `write`. The result is valid until the next call. */
+  encode(fields: Fields): Uint8Array {
+    const octets = this.write(fields);
+    return this.#scratch.subarray(0, octets);
+  }
+
+  #field(name: string, value: string, met: MetFields): void {
     this.#room(name.length + value.length + FIELD_OVERHEAD);
+    const code = met.codeOf(name, value);
+    if (code >= 0) {
+      if (code <= STATIC_ENTRIES) return this.#integer(0x80, 7, code);
+      const position = this.#table.positionOf(code - STATIC_ENTRIES - 1);
+      if (this.#table.has(position)) return this.#integer(0x80, 7, STATIC_ENTRIES + 1 + position);
+    }
     const known = KNOWN.get(name) ?? ORDINARY;
     const fixed = known.values?.get(value);
-    if (fixed !== undefined) return this.#integer(0x80, 7, fixed);
+    if (fixed !== undefined) {
+      met.remember(name, value, fixed);
+      return this.#integer(0x80, 7, fixed);
+    }
     if (known.secret || known.unique) return this.#plain(name, value, known);
     const sequence = this.#byField.get(name)?.get(value);
-    if (sequence !== undefined) return this.#integer(0x80, 7, STATIC_ENTRIES + 1 + this.#table.positionOf(sequence));
+    if (sequence !== undefined) {
+      met.remember(name, value, STATIC_ENTRIES + 1 + sequence);
+      return this.#integer(0x80, 7, STATIC_ENTRIES + 1 + this.#table.positionOf(sequence));
+    }
     if (entrySize(name, value) > this.#table.capacity * INDEX_PART_MAX) return this.#plain(name, value, known);
     const index = this.#nameIndex(name, known);
     this.#integer(0x40, 6, index);
@@ -81,8 +134,8 @@ export class HpackEncoder {
     if (values === undefined) this.#byField.set(name, new Map([[value, inserted]]));
     else values.set(value, inserted);
     this.#byName.set(name, inserted);
+    met.remember(name, value, STATIC_ENTRIES + 1 + inserted);
   }
-
   /** Not for the table. It will never be met again, so the time for a shorter form is not worth the octets. */
   #plain(name: string, value: string, known: KnownName): void {
     const index = this.#nameIndex(name, known);

@@ -9,6 +9,7 @@ describe("the agent's configuration", () => {
     assert.deepEqual([read({}).owned, read({}).ownedName], [false, "02-istio-cni.conflist"]);
     assert.equal(read({ ISTIO_OWNED_CNI_CONFIG_FILENAME: "01-mine.conflist" }).ownedName, "01-mine.conflist");
     assert.equal(read({ ISTIO_OWNED_CNI_CONF_FILENAME: "01-chart.conflist", ISTIO_OWNED_CNI_CONFIG: "true" }).ownedName, "01-chart.conflist");
+    assert.throws(() => read({ ISTIO_OWNED_CNI_CONFIG: "true", CHAINED_CNI_PLUGIN: "false" }), /needs CHAINED_CNI_PLUGIN=true/);
     for (const bad of ["02.conf", "../up.conflist", "a b.conflist"]) assert.throws(() => read({ ISTIO_OWNED_CNI_CONFIG_FILENAME: bad }), /not the name of a \.conflist/);
   });
 });

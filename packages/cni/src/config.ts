@@ -65,5 +65,6 @@ export function readConfig(source: NodeJS.ProcessEnv): Config {
   }
   const ownedName = raw.ownedNameOfChart === "" ? raw.ownedName : raw.ownedNameOfChart;
   if (!/^[\w.-]+\.conflist$/.test(ownedName)) throw new Error(`bad configuration:\n  ISTIO_OWNED_CNI_CONFIG_FILENAME: "${ownedName}" is not the name of a .conflist`);
+  if (raw.owned && !raw.chained) throw new Error("bad configuration:\n  ISTIO_OWNED_CNI_CONFIG: a copy of the primary configuration needs CHAINED_CNI_PLUGIN=true");
   return { ...raw, ownedName, selectors, excludeNamespaces: raw.excludeNamespaces.split(",").map((s) => s.trim()).filter(Boolean) };
 }

@@ -11,6 +11,12 @@ CHAINED_CNI_PLUGIN: {{ .Values.cni.chained | quote }}
 {{- with .Values.cni.confName }}
 CNI_CONF_NAME: {{ . | quote }}
 {{- end }}
+{{- if .Values.cni.istioOwnedCNIConfig }}
+ISTIO_OWNED_CNI_CONFIG: "true"
+{{- with .Values.cni.istioOwnedCNIConfigFileName }}
+ISTIO_OWNED_CNI_CONF_FILENAME: {{ . | quote }}
+{{- end }}
+{{- end }}
 EXCLUDE_NAMESPACES: {{ join "," .Values.cni.excludeNamespaces | quote }}
 NATIVE_NFTABLES: {{ .Values.cni.nativeNftables | quote }}
 AMBIT_LOG: {{ .Values.global.logLevel | quote }}

@@ -4,10 +4,13 @@ import { ErrorCode, H2Connection, type ConnectionEvents, type Fields, type H2Str
 import type { Clock, Timer } from "@ambit/runtime";
 import { atEndOfTurn, StreamFault, type ByteStream, type ByteStreamHandler } from "@ambit/transport";
 
-/** Ambient peers ask so often whether a tunnel is alive … */
-export const PING_EVERY_MS = 10_000;
-/** … and give it up after this silence. */
-export const PING_TIMEOUT_MS = 20_000;
+/** How often a peer is asked whether it is there. (Ambient peers ask every 10 s and wait for 20.) */
+export const PING_EVERY_MS = 5_000;
+/**
+ * Looks in vain, one each PING_EVERY_MS, until a peer that was asked is given up: time for several retransmissions, or for a pause of its process. Together a
+ * peer that vanishes is given up at most 15 s after its last octet (users.md R25). Looks are counted, not time: while we ourselves stand still there are none.
+ */
+export const PING_LOOKS_MAX = 2;
 /** After our last octet the peer has so long to close its side. */
 const LINGER_MS = 1000;
 const PING_PAYLOAD = Uint8Array.from([0x6b, 0x65, 0x65, 0x70, 0x2d, 0x75, 0x70, 0x21]);
@@ -40,7 +43,8 @@ export class TunnelConnection implements ByteStreamHandler {
   #linger: Timer | undefined;
   #scheduled = false;
   #heardAt: number;
-  #pinged = false;
+  /** Looks since the peer was asked, that one included, if it has said nothing since. */
+  #unanswered = 0;
   /** Set when the tunnel is over: no more octets in, only the rest of the output. */
   #over = false;
   #error: Error | undefined;
@@ -92,7 +96,7 @@ export class TunnelConnection implements ByteStreamHandler {
   onData(bytes: Uint8Array): void {
     if (this.#over) return;
     this.#heardAt = this.#clock.monotonic();
-    this.#pinged = false;
+    this.#unanswered = 0;
     this.h2.receive(bytes, this.#heardAt);
     this.touch();
   }
@@ -151,10 +155,9 @@ export class TunnelConnection implements ByteStreamHandler {
   }
 
   #ping(): void {
-    if (this.#pinged && this.#clock.monotonic() - this.#heardAt >= PING_TIMEOUT_MS)
-      return this.close(new StreamFault("timeout", `the tunnel's peer was silent for ${PING_TIMEOUT_MS / 1000} s`));
-    if (this.#pinged) return;
-    this.#pinged = true;
+    if (this.#unanswered === PING_LOOKS_MAX)
+      return this.close(new StreamFault("timeout", `the tunnel's peer was silent for ${Math.round((this.#clock.monotonic() - this.#heardAt) / 1000)} s`));
+    if (this.#unanswered++ > 0) return;
     this.h2.ping(PING_PAYLOAD);
     this.touch();
   }

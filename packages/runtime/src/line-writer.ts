@@ -1,4 +1,5 @@
 // Owns how log lines reach stdout: those of one turn of the event loop in one system call.
+import type { LineSink } from "./line-sink.ts";
 import { stdoutSink } from "./log-sink.ts";
 
 /** Characters that wait at most: a turn with more of them is written in several calls, so that a burst costs no memory to speak of. */
@@ -7,7 +8,7 @@ const WAITING_MAX = 256 * 1024;
 let waiting = "";
 let scheduled = false;
 let watched = false;
-let sink: ((lines: string) => void) | undefined;
+let sink: LineSink | undefined;
 
 /** Lines that wait are written when this turn's events were handled, and before the process exits in any orderly way. */
 export function writeLine(line: string): void {
@@ -19,7 +20,10 @@ export function writeLine(line: string): void {
   if (waiting.length > WAITING_MAX) flush();
   if (watched) return;
   watched = true;
-  process.on("exit", flush);
+  process.on("exit", () => {
+    flush();
+    sink?.finish();
+  });
 }
 
 function endTurn(): void {
@@ -30,5 +34,5 @@ function endTurn(): void {
 function flush(): void {
   const lines = waiting;
   waiting = "";
-  if (lines !== "") (sink ??= stdoutSink())(lines);
+  if (lines !== "") (sink ??= stdoutSink()).write(lines);
 }

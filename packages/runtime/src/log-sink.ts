@@ -1,7 +1,10 @@
-// Owns where log lines end up: stdout, whatever becomes of it. A full disk or a reader that went away costs lines, never the process.
+// Owns where log lines end up: stdout, whatever becomes of it. A full disk, or a reader that is slow or went away, costs lines, never the process.
 import { fstatSync, writeSync } from "node:fs";
+import type { Writable } from "node:stream";
 import { isatty } from "node:tty";
 import { isMainThread } from "node:worker_threads";
+import { lineCount, lossLine, WAITING_MAX, type LineSink } from "./line-sink.ts";
+import { PipeSink, reopenPipe } from "./pipe-sink.ts";
 
 const STDOUT = 1;
 
@@ -10,7 +13,7 @@ export function lossySink(write: (bytes: Uint8Array) => number): (lines: string)
   let lost = 0;
   let why = "";
   return (lines) => {
-    const said = lost === 0 ? "" : `${JSON.stringify({ level: "warn", scope: "log", msg: "log lines were lost", lines: lost, error: why })}\n`;
+    const said = lost === 0 ? "" : lossLine(lost, why);
     let rest: Uint8Array = Buffer.from(said + lines);
     try {
       while (rest.length > 0) rest = rest.subarray(write(rest));
@@ -22,12 +25,33 @@ export function lossySink(write: (bytes: Uint8Array) => number): (lines: string)
   };
 }
 
-/** Files are written to directly: Node's stream on them is over for good after one error. Pipes and terminals keep their stream, which does not block on the latter. */
-export function stdoutSink(): (lines: string) => void {
-  if (isFile()) return lossySink((bytes) => writeSync(STDOUT, bytes));
+/** A stream of Node's queues without a bound: here it has one. */
+export function streamSink(stream: Pick<Writable, "write" | "writableLength" | "on">): LineSink {
+  let lost = 0;
+  const say = (): void => {
+    if (lost === 0) return;
+    const said = lossLine(lost, "stdout is not read");
+    lost = 0;
+    stream.write(said);
+  };
+  stream.on("drain", say);
+  return {
+    write: (lines) => {
+      if (lost > 0 || stream.writableLength + lines.length > WAITING_MAX) lost += lineCount(lines);
+      else stream.write(lines);
+    },
+    finish: () => undefined,
+  };
+}
+
+/** Files are written to directly: Node's stream on them is over for good after one error. Terminals and sockets keep their stream; so do threads, whose lines come to the main thread. */
+export function stdoutSink(): LineSink {
+  if (isFile()) return { write: lossySink((bytes) => writeSync(STDOUT, bytes)), finish: () => undefined };
+  const pipe = isMainThread ? reopenPipe(STDOUT) : undefined;
+  if (pipe !== undefined) return new PipeSink((bytes) => writeSync(pipe, bytes));
   // Nobody reads any more: there is nobody to tell.
   if (isMainThread) process.stdout.on("error", () => undefined);
-  return (lines) => void process.stdout.write(lines);
+  return streamSink(process.stdout);
 }
 
 function isFile(): boolean {
@@ -38,5 +62,3 @@ function isFile(): boolean {
     return false; // closed before we began
   }
 }
-
-const lineCount = (text: string): number => text.split("\n").length - 1;

@@ -4,7 +4,7 @@ import type { Identity } from "@ambit/core";
 import type { CertBundle } from "@ambit/proxy/identity";
 import type { PodInfo } from "@ambit/proxy/state";
 import type { Netns } from "@ambit/linux";
-import type { Logger, MetricsSnapshot } from "@ambit/runtime";
+import { writeLine, type Logger, type MetricsSnapshot } from "@ambit/runtime";
 import type { LookupAnswer } from "@ambit/xds";
 import type { Config } from "../config.ts";
 import type { Push } from "../push-queue.ts";
@@ -37,7 +37,9 @@ export class Crew {
 
   #hire(index: number, o: CrewOptions): Member {
     const start: WorkerStart = { config: o.config, index };
-    const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: start, name: `traffic-${index}` });
+    const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: start, name: `traffic-${index}`, stdout: true });
+    // Its lines go the way of our own, which is never held up by who reads them.
+    worker.stdout.setEncoding("utf8").on("data", writeLine);
     const post = (m: ToWorker): void => worker.postMessage(m);
     const asking = new Asking<Questions>((m) => worker.postMessage(m));
     worker.on("message", (m: FromWorker) => {

@@ -27,6 +27,7 @@ export type {
   ConditionKey, Either, JwtRule, PathPattern, PolicyCondition, PolicyOperation, PolicySource, PolicyTarget, RequestAuthentication, RequestPolicy, RequestRule,
 } from "./policy/request-policy.ts";
 export { changeFields, authorityOf, fieldLines, fieldValue, withField, withoutFields } from "./route/fields.ts";
+export { RouteTable } from "./route/route-table.ts";
 export { matchRequest, matchSource, failingDemand, textMatches, describeText, firstParameter, cookieValue, claimTexts, decodeForm, type MatchFacts } from "./route/match-request.ts";
 export { compareGrpcRoutes, compareHttpRoutes, compareOrigins, compareTcpRoutes } from "./route/precedence.ts";
 export { locationOf, rewritePath, type RedirectFacts } from "./route/rewrite.ts";

@@ -3,11 +3,13 @@
 
 export type Labels = Readonly<Record<string, string>>;
 
-export interface Counter { inc(by?: number): void }
+/** `nowMs`: epoch milliseconds, for whoever knows the time already; default: the clock is asked. */
+export interface Counter { inc(by?: number, nowMs?: number): void }
 export interface Gauge { set(value: number): void; add(by: number): void }
-export interface Histogram { observe(value: number): void }
+export interface Histogram { observe(value: number, nowMs?: number): void }
 
-interface Series { readonly labels: Labels; value: number; touchedMs: number; buckets?: number[]; count?: number; expired?: boolean }
+/** `buckets`: of each bound those above the one before it, which is not how they are exposed. */
+interface Series { readonly labels: Labels; value: number; touchedMs: number; buckets: number[] | undefined; count: number; expired: boolean }
 interface Family {
   readonly name: string; readonly help: string; readonly type: "counter" | "gauge" | "histogram";
   readonly bounds?: readonly number[]; readonly series: Map<string, Series>;
@@ -33,7 +35,7 @@ export class Metrics {
     const family = this.#family(name, help, "counter");
     return { with: (labels) => {
       const s = this.#series(family, labels);
-      return { inc: (by = 1) => { s.value += by; this.#touch(family, s); } };
+      return { inc: (by = 1, nowMs = this.#now()) => { s.value += by; s.touchedMs = nowMs; if (s.expired) this.#revive(family, s); } };
     } };
   }
 
@@ -41,7 +43,8 @@ export class Metrics {
     const family = this.#family(name, help, "gauge");
     return { with: (labels) => {
       const s = this.#series(family, labels);
-      return { set: (v) => { s.value = v; this.#touch(family, s); }, add: (by) => { s.value += by; this.#touch(family, s); } };
+      const touch = (): void => { s.touchedMs = this.#now(); if (s.expired) this.#revive(family, s); };
+      return { set: (v) => { s.value = v; touch(); }, add: (by) => { s.value += by; touch(); } };
     } };
   }
 
@@ -50,10 +53,11 @@ export class Metrics {
     return { with: (labels) => {
       const s = this.#series(family, labels);
       const buckets = (s.buckets ??= bounds.map(() => 0));
-      s.count ??= 0;
-      return { observe: (v) => {
-        for (let i = 0; i < bounds.length; i++) if (v <= (bounds[i] ?? Infinity)) buckets[i] = (buckets[i] ?? 0) + 1;
-        s.value += v; s.count = (s.count ?? 0) + 1; this.#touch(family, s);
+      return { observe: (v, nowMs = this.#now()) => {
+        let i = 0;
+        while (i < bounds.length && !(v <= (bounds[i] ?? Infinity))) i++;
+        if (i < bounds.length) buckets[i] = (buckets[i] ?? 0) + 1;
+        s.value += v; s.count++; s.touchedMs = nowMs; if (s.expired) this.#revive(family, s);
       } };
     } };
   }
@@ -83,9 +87,10 @@ export class Metrics {
           out.push(`${f.name}${labelText(s.labels)} ${s.value}\n`);
           continue;
         }
-        (f.bounds ?? []).forEach((bound, i) => out.push(`${f.name}_bucket${labelText({ ...s.labels, le: String(bound) })} ${s.buckets?.[i] ?? 0}\n`));
-        out.push(`${f.name}_bucket${labelText({ ...s.labels, le: "+Inf" })} ${s.count ?? 0}\n`);
-        out.push(`${f.name}_sum${labelText(s.labels)} ${s.value}\n${f.name}_count${labelText(s.labels)} ${s.count ?? 0}\n`);
+        let below = 0;
+        (f.bounds ?? []).forEach((bound, i) => out.push(`${f.name}_bucket${labelText({ ...s.labels, le: String(bound) })} ${(below += s.buckets?.[i] ?? 0)}\n`));
+        out.push(`${f.name}_bucket${labelText({ ...s.labels, le: "+Inf" })} ${s.count}\n`);
+        out.push(`${f.name}_sum${labelText(s.labels)} ${s.value}\n${f.name}_count${labelText(s.labels)} ${s.count}\n`);
       }
     }
     return out.join("");
@@ -111,8 +116,7 @@ export class Metrics {
         const key = labelText(s.labels);
         const before = sum.series.get(key);
         sum.series.set(key, before === undefined ? { ...s } : {
-          ...before, value: before.value + s.value,
-          ...(s.buckets === undefined ? {} : { buckets: s.buckets.map((n, i) => n + (before.buckets?.[i] ?? 0)), count: (s.count ?? 0) + (before.count ?? 0) }),
+          ...before, value: before.value + s.value, buckets: s.buckets?.map((n, i) => n + (before.buckets?.[i] ?? 0)), count: s.count + before.count,
         });
       }
     }
@@ -128,9 +132,7 @@ export class Metrics {
   }
 
   /** Whoever holds a series that expired and counts again brings it back. */
-  #touch(family: Family, s: Series): void {
-    s.touchedMs = this.#now();
-    if (s.expired !== true) return;
+  #revive(family: Family, s: Series): void {
     const key = labelText(s.labels);
     const other = family.series.get(key);
     if (other === undefined) {
@@ -147,7 +149,7 @@ export class Metrics {
     const known = family.series.get(key);
     if (known !== undefined) return known;
     if (family.series.size >= SERIES_PER_FAMILY_MAX && labels !== OVERFLOW) return this.#series(family, OVERFLOW);
-    const series: Series = { labels, value: 0, touchedMs: this.#now() };
+    const series: Series = { labels, value: 0, touchedMs: this.#now(), buckets: undefined, count: 0, expired: false };
     family.series.set(key, series);
     return series;
   }

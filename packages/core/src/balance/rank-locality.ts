@@ -32,13 +32,13 @@ export function rankLocality(preference: readonly BalanceScope[], client: Place,
 }
 
 /** strict: only full matches. failover: the best rank there is. Otherwise everyone. */
-export function nearest(candidates: readonly Candidate[], balancing: LoadBalancing | undefined, client: Place): readonly Candidate[] {
+export function nearest<C extends Candidate>(candidates: readonly C[], balancing: LoadBalancing | undefined, client: Place): readonly C[] {
   if (balancing === undefined || balancing.mode === "standard" || balancing.mode === "passthrough") return candidates;
   const { routingPreference: preference } = balancing;
   if (balancing.mode === "strict")
     return candidates.filter((c) => preference.every((scope) => sameScope(scope, client, c.workload)));
   let best = -1;
-  let kept: Candidate[] = [];
+  let kept: C[] = [];
   for (const candidate of candidates) {
     const rank = rankLocality(preference, client, candidate.workload);
     if (rank > best) [best, kept] = [rank, [candidate]];

@@ -69,83 +69,115 @@ export type Reading = "allow" | "restrict";
 
 /** AUDIT, CUSTOM, DENY, refused, ALLOW. The caller asks the providers in `checks` before it acts on the rest: they come first. */
 export function authorizeRequest(policies: readonly RequestPolicy[], facts: RequestAuthzFacts): RequestVerdict {
-  const remarks: RequestRemark[] = [];
-  const checks: RequestCheck[] = [];
-  let allows: RequestPolicy[] | undefined;
+  let remarks: RequestRemark[] | undefined;
+  let checks: RequestCheck[] | undefined;
+  let allows = 0;
   let denied: RequestDecider | undefined;
   let refused: RequestPolicy | undefined;
-  for (const policy of policies) {
+  for (let i = 0; i < policies.length; i++) {
+    const policy = policies[i];
+    if (policy === undefined) continue;
     if (policy.refused !== undefined) {
       if (!policy.dryRun) refused ??= policy;
       continue;
     }
-    const { action, dryRun } = policy;
-    if (action === "allow" && !dryRun) {
-      (allows ??= []).push(policy);
+    if (decidesAsAllow(policy)) {
+      allows++;
       continue;
     }
-    const by = deciderOf(policy, facts, action === "allow" ? "allow" : "restrict");
+    const { action, dryRun } = policy;
+    const by = deciderOf(policy, facts, action === "allow" ? "allow" : "restrict")?.by;
     if (by === undefined) continue;
-    if (action === "audit") remarks.push({ kind: "audit", ...by });
-    else if (dryRun) remarks.push({ kind: `dry-run-${action}`, ...by });
-    else if (action === "custom") checks.push({ provider: policy.provider ?? "", by });
+    if (action === "audit") (remarks ??= []).push({ kind: "audit", ...by });
+    else if (dryRun) (remarks ??= []).push({ kind: `dry-run-${action}`, ...by });
+    else if (action === "custom") (checks ??= []).push({ provider: policy.provider ?? "", by });
     else denied ??= by;
   }
-  if (denied !== undefined) return { kind: "deny", reason: "explicit", by: denied, remarks, checks };
-  if (refused !== undefined) return { kind: "deny", reason: "refused-policy", policy: policyKey(refused), why: refused.refused ?? "", remarks, checks };
-  if (allows === undefined) return { kind: "allow", by: "no-allow-policies", remarks, checks };
-  for (const policy of allows) {
-    const by = deciderOf(policy, facts, "allow");
-    if (by !== undefined) return { kind: "allow", by, remarks, checks };
+  if (denied !== undefined) return { kind: "deny", reason: "explicit", by: denied, remarks: remarks ?? NO_REMARKS, checks: checks ?? NO_CHECKS };
+  if (refused !== undefined) return { kind: "deny", reason: "refused-policy", policy: policyKey(refused), why: refused.refused ?? "", remarks: remarks ?? NO_REMARKS, checks: checks ?? NO_CHECKS };
+  const plain = remarks === undefined && checks === undefined;
+  if (allows === 0) return plain ? UNOPPOSED : { kind: "allow", by: "no-allow-policies", remarks: remarks ?? NO_REMARKS, checks: checks ?? NO_CHECKS };
+  for (let i = 0; i < policies.length; i++) {
+    const policy = policies[i];
+    if (policy === undefined || policy.refused !== undefined || !decidesAsAllow(policy)) continue;
+    const decided = deciderOf(policy, facts, "allow");
+    if (decided !== undefined) return plain ? decided.allowed : { ...decided.allowed, remarks: remarks ?? NO_REMARKS, checks: checks ?? NO_CHECKS };
   }
-  return { kind: "deny", reason: "no-allow-matched", allowPolicies: allows.map(policyKey), remarks, checks };
+  return { kind: "deny", reason: "no-allow-matched", allowPolicies: policies.filter((p) => p.refused === undefined && decidesAsAllow(p)).map(policyKey), remarks: remarks ?? NO_REMARKS, checks: checks ?? NO_CHECKS };
 }
 
-function deciderOf(policy: RequestPolicy, facts: RequestAuthzFacts, reading: Reading): RequestDecider | undefined {
+const decidesAsAllow = (policy: RequestPolicy): boolean => policy.action === "allow" && !policy.dryRun;
+
+const NO_REMARKS: readonly RequestRemark[] = [];
+const NO_CHECKS: readonly RequestCheck[] = [];
+const UNOPPOSED: RequestVerdict = { kind: "allow", by: "no-allow-policies", remarks: NO_REMARKS, checks: NO_CHECKS };
+
+function deciderOf(policy: RequestPolicy, facts: RequestAuthzFacts, reading: Reading): Decided | undefined {
   for (let i = 0; i < policy.rules.length; i++) {
     const rule = policy.rules[i];
     if (rule === undefined) continue;
     if (reading === "allow" && facts.http === undefined && needsHttp(rule)) continue;
-    const fields = ruleFields(rule, facts, reading);
-    if (fields !== undefined) return { policy: policyKey(policy), rule: i, fields };
+    const parts = ruleParts(rule, facts, reading);
+    if (parts !== undefined) return decidedBy(policy, i, rule, parts);
   }
   return undefined;
 }
 
-/** The fields by which a rule holds; undefined: it does not. A rule that denies is tried with each token of the request by itself. */
-function ruleFields(rule: RequestRule, facts: RequestAuthzFacts, reading: Reading): readonly RequestField[] | undefined {
+/** Which of a rule's parts held; undefined: it has none of that kind. */
+interface Parts { readonly source: PolicySource | undefined; readonly operation: PolicyOperation | undefined }
+/** A rule that held by these parts, and the verdict where nothing else is to be said. */
+interface Decided extends Parts { readonly policy: RequestPolicy; readonly by: RequestDecider; readonly allowed: Extract<RequestVerdict, { kind: "allow" }> }
+
+/** The parts by which a rule holds; undefined: it does not. A rule that denies is tried with each token of the request by itself. */
+function ruleParts(rule: RequestRule, facts: RequestAuthzFacts, reading: Reading): Parts | undefined {
   const tokens = facts.http?.tokens;
-  if (reading === "allow" || tokens === undefined || tokens.length < 2) return fieldsWith(rule, facts, tokens?.[0], reading);
+  if (reading === "allow" || tokens === undefined || tokens.length < 2) return partsWith(rule, facts, tokens?.[0], reading);
   for (const token of tokens) {
-    const fields = fieldsWith(rule, facts, token, reading);
-    if (fields !== undefined) return fields;
+    const parts = partsWith(rule, facts, token, reading);
+    if (parts !== undefined) return parts;
   }
   return undefined;
 }
 
-/** Nothing written: anybody, anything. Otherwise one of the parts must hold. Fields are only named of a rule that holds: most do not. */
-function fieldsWith(rule: RequestRule, facts: RequestAuthzFacts, token: TokenIdentity | undefined, reading: Reading): readonly RequestField[] | undefined {
-  let source: PolicySource | undefined;
-  for (const s of rule.from) if (failingSource(s, facts, token, reading) === undefined) { source = s; break; }
-  if (source === undefined && rule.from.length > 0) return undefined;
+/** Nothing written: anybody, anything. Otherwise one of the parts must hold. What is told apart with the least work, the operation, is looked at first. */
+function partsWith(rule: RequestRule, facts: RequestAuthzFacts, token: TokenIdentity | undefined, reading: Reading): Parts | undefined {
   let operation: PolicyOperation | undefined;
-  for (const o of rule.to) if (failingOperation(o, facts, reading) === undefined) { operation = o; break; }
+  for (let i = 0; i < rule.to.length && operation === undefined; i++) {
+    const o = rule.to[i];
+    if (o !== undefined && failingOperation(o, facts, reading) === undefined) operation = o;
+  }
   if (operation === undefined && rule.to.length > 0) return undefined;
-  for (const c of rule.when) if (!conditionHolds(c, facts, token, reading)) return undefined;
-  return namedFields(rule, source, operation);
+  for (let i = 0; i < rule.when.length; i++) {
+    const c = rule.when[i];
+    if (c !== undefined && !conditionHolds(c, facts, token, reading)) return undefined;
+  }
+  let source: PolicySource | undefined;
+  for (let i = 0; i < rule.from.length && source === undefined; i++) {
+    const s = rule.from[i];
+    if (s !== undefined && failingSource(s, facts, token, reading) === undefined) source = s;
+  }
+  if (source === undefined && rule.from.length > 0) return undefined;
+  return source === undefined && operation === undefined ? NO_PARTS : { source, operation };
 }
+
+const NO_PARTS: Parts = { source: undefined, operation: undefined };
 
 /** By rule, then by the parts that held: policies never change, and nearly every request is allowed by the same few. */
-const namedOf = new WeakMap<RequestRule, { readonly source: PolicySource | undefined; readonly operation: PolicyOperation | undefined; readonly fields: readonly RequestField[] }[]>();
+const decidedOf = new WeakMap<RequestRule, Decided[]>();
 
-function namedFields(rule: RequestRule, source: PolicySource | undefined, operation: PolicyOperation | undefined): readonly RequestField[] {
-  let known = namedOf.get(rule);
-  if (known === undefined) namedOf.set(rule, (known = []));
-  for (const k of known) if (k.source === source && k.operation === operation) return k.fields;
+function decidedBy(policy: RequestPolicy, index: number, rule: RequestRule, { source, operation }: Parts): Decided {
+  let known = decidedOf.get(rule);
+  if (known === undefined) decidedOf.set(rule, (known = []));
+  for (const k of known) if (k.policy === policy && k.by.rule === index && k.source === source && k.operation === operation) return k;
   const fields = [...(source === undefined ? [] : sourceFields(source)), ...(operation === undefined ? [] : operationFields(operation)), ...rule.when.map((c): RequestField => `when ${keyText(c.key)}`)];
-  known.push({ source, operation, fields });
-  return fields;
+  const by: RequestDecider = { policy: policyKey(policy), rule: index, fields };
+  const decided: Decided = { policy, source, operation, by, allowed: { kind: "allow", by, remarks: NO_REMARKS, checks: NO_CHECKS } };
+  if (known.length >= DECIDED_MAX) known.length = 0;
+  known.push(decided);
+  return decided;
 }
+/** Kept of one rule at most: a rule of a hundred sources and a hundred operations has ten thousand ways to hold. */
+const DECIDED_MAX = 64;
 
 /** The first field of a source that does not hold. */
 export function failingSource(s: PolicySource, facts: RequestAuthzFacts, token: TokenIdentity | undefined, reading: Reading): RequestField | undefined {

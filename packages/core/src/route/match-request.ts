@@ -41,13 +41,13 @@ function failing(match: RequestMatch, facts: MatchFacts, say: boolean): string |
     const query = match.query[i];
     if (query === undefined || repeats(match.query, i)) continue;
     const value = firstParameter(facts.query, query.name);
-    if (value === undefined || !textMatches(query.value, value)) return `query parameter ${query.name} ${describeText(query.value)}`;
+    if (value === undefined || !textMatches(query.value, value)) return say ? `query parameter ${query.name} ${describeText(query.value)}` : UNSAID;
   }
   return failingSource(match, facts) ?? (match.claims.length === 0 ? undefined : failingClaim(match, facts));
 }
 
 /** Of several demands on one name only the first counts (Gateway API); being there and not being so are two. */
-const repeats = (list: readonly { readonly name: string; readonly invert?: boolean }[], i: number): boolean =>
+export const repeats = (list: readonly { readonly name: string; readonly invert?: boolean }[], i: number): boolean =>
   i > 0 && list.findIndex((x) => x.name === list[i]?.name && x.invert === list[i]?.invert) < i;
 
 function failingSource({ sourceNamespace, sourceLabels }: Pick<RequestMatch, "sourceNamespace" | "sourceLabels">, { source }: Pick<MatchFacts, "source">): string | undefined {
@@ -102,6 +102,9 @@ function headerMatches({ name, value, invert }: RequestMatch["headers"][number],
   if (seen === undefined && !invert) return false;
   return textMatches(value, seen ?? "") !== invert;
 }
+
+/** Names that are no fields. */
+export const isPseudoHeader = (name: string): boolean => name.startsWith(":") || name === "host";
 
 function headerOf(name: string, facts: MatchFacts): string | undefined {
   switch (name) {

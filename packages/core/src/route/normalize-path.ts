@@ -18,11 +18,25 @@ export function normalizeTarget(target: string, level: PathNormalization): Resul
   const mark = whole.indexOf("?");
   const raw = mark < 0 ? whole : whole.slice(0, mark);
   const query = mark < 0 ? undefined : whole.slice(mark + 1);
+  if (isOrdinary(raw)) return ok({ path: raw, query });
   if (raw === "*") return ok({ path: raw, query });
   if (!raw.startsWith("/")) return err("the target is not a path");
   if (raw.includes("%00") || raw.includes("\0")) return err("the path has a NUL");
   return ok({ path: normalizePath(raw, level), query });
 }
+
+/** A path on which no level has anything to do or to refuse, as nearly all are: looked through once. */
+function isOrdinary(raw: string): boolean {
+  if (raw.charCodeAt(0) !== SLASH) return false;
+  let afterSlash = true;
+  for (let i = 1; i < raw.length; i++) {
+    const code = raw.charCodeAt(i);
+    if (code === PERCENT || code === BACKSLASH || code === 0 || (afterSlash && (code === SLASH || code === DOT))) return false;
+    afterSlash = code === SLASH;
+  }
+  return true;
+}
+const [SLASH, PERCENT, BACKSLASH, DOT] = [47, 37, 92, 46];
 
 export const targetOf = (path: string, query: string | undefined): string => (query === undefined ? path : `${path}?${query}`);
 

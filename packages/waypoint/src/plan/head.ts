@@ -16,28 +16,49 @@ const FORGEABLE = new Set([
 ]);
 
 /** One reader takes the first of two, another the last (S5): with these that is a way round whoever judged the other. */
-const ONCE: ReadonlyMap<string, number> = new Map(["authorization", "content-length", "content-type", "host"].map((name, i) => [name, 1 << i]));
+const ONCE = ["authorization", "content-length", "content-type", "host"];
 
-/** The name of a field that may come once and came twice. */
-export function repeatedField(fields: readonly string[]): string | undefined {
+/** What a look over a request's names saw, so that nobody has to search for what is not there. */
+export const SAW = { repeated: 1, endsHere: 2, te: 4, forwardedFor: 8, forwardedProto: 16, origin: 32, grpcTimeout: 64 } as const;
+/** Bits of those in `ONCE` come above. */
+const ONCE_SHIFT = 8;
+const ONCE_BITS = ((1 << ONCE.length) - 1) << ONCE_SHIFT;
+
+const MARKS: ReadonlyMap<string, number> = (() => {
+  const marks = new Map<string, number>();
+  const mark = (name: string, bit: number): void => void marks.set(name, (marks.get(name) ?? 0) | bit);
+  for (const name of [...HOP_BY_HOP, ...FORGEABLE]) mark(name, name === "te" ? SAW.te : SAW.endsHere);
+  for (const [i, name] of ONCE.entries()) mark(name, 1 << (ONCE_SHIFT + i));
+  mark("x-forwarded-for", SAW.forwardedFor);
+  mark("x-forwarded-proto", SAW.forwardedProto);
+  mark("origin", SAW.origin);
+  mark("grpc-timeout", SAW.grpcTimeout);
+  return marks;
+})();
+
+/** Bits of `SAW`. One pass, one look-up a name: every request comes here. */
+export function surveyFields(fields: readonly string[]): number {
   let seen = 0;
   for (let i = 0; i < fields.length; i += 2) {
-    const name = fields[i] ?? "";
-    const bit = ONCE.get(name);
-    if (bit === undefined) continue;
-    if ((seen & bit) !== 0) return name;
-    seen |= bit;
+    const mark = MARKS.get(fields[i] ?? "");
+    if (mark === undefined) continue;
+    if ((seen & mark & ONCE_BITS) !== 0) seen |= SAW.repeated;
+    seen |= mark;
   }
-  return undefined;
+  // `te` may be as it should be already.
+  return (seen & SAW.te) !== 0 && fields.some(endsHere) ? seen | SAW.endsHere : seen;
 }
 
-/** Nearly no request has any: then nothing is copied. `te` may be as it should be already. */
+/** The name of a field that may come once and came twice. */
+export const repeatedField = (fields: readonly string[]): string | undefined => fields.find((name, i) => i % 2 === 0 && ONCE.includes(name) && firstLine(fields, name) < i);
+const firstLine = (fields: readonly string[], name: string): number => fields.findIndex((n, i) => i % 2 === 0 && n === name);
+
 const endsHere = (name: string, i: number, fields: readonly string[]): boolean =>
   i % 2 === 0 && (HOP_BY_HOP.has(name) || FORGEABLE.has(name)) && !(name === "te" && fields[i + 1] === "trailers" && fields.indexOf("te", i + 2) < 0);
 
 /** The client's fields without what ends at this hop; `te: trailers` stays (RFC 9110 §10.1.4). */
-export function incomingFields(fields: readonly string[]): readonly string[] {
-  if (!fields.some(endsHere)) return fields;
+export function incomingFields(fields: readonly string[], saw = surveyFields(fields)): readonly string[] {
+  if ((saw & SAW.endsHere) === 0) return fields;
   const connection = fieldValue(fields, "connection");
   const named = connection === undefined ? undefined : new Set(connection.toLowerCase().split(",").map((n) => n.trim()));
   const kept = withoutFields(fields, (name) => HOP_BY_HOP.has(name) || FORGEABLE.has(name) || named?.has(name) === true);
@@ -69,8 +90,9 @@ export function applyFilters(head: OutgoingHead, target: RequestTarget, filters:
   return ok({ ...head, authority, fields, target: targetOf(path, target.query) });
 }
 
-/** What the application behind is told of the client. */
-export function withClient(config: WaypointConfig, { connection, scheme }: RequestFacts, fields: readonly string[]): readonly string[] {
-  const told = fieldValue(fields, "x-forwarded-proto") === undefined ? [...fields, "x-forwarded-proto", scheme] : fields;
+/** What the application behind is told of the client. `saw`: of the request as it came; where fields were changed since, they are looked at again. */
+export function withClient(config: WaypointConfig, { connection, scheme, fields: came }: RequestFacts, fields: readonly string[], saw: number): readonly string[] {
+  const known = fields === came ? (saw & SAW.forwardedProto) !== 0 : fieldValue(fields, "x-forwarded-proto") !== undefined;
+  const told = known ? fields : [...fields, "x-forwarded-proto", scheme];
   return config.ownIdentity === undefined ? told : [...told, "x-forwarded-client-cert", `By=${formatIdentity(config.ownIdentity)};URI=${formatIdentity(connection.peer)}`];
 }

@@ -1,4 +1,5 @@
 // Owns the shape of what is to be done with one request.
+import type { TraceContext } from "../telemetry/trace-context.ts";
 import type { Backend, Cors, HeaderChange, RetryPolicy, RouteOrigin, SessionPersistence } from "@ambit/core";
 
 /** One step of a decision, for `ambit why` and the trace log. */
@@ -42,7 +43,7 @@ export type RequestNeed =
 
 export type RequestPlan =
   | { readonly kind: "need"; readonly need: RequestNeed }
-  | { readonly kind: "reply"; readonly reply: LocalReply; readonly origin: RouteOrigin | undefined; readonly delayMs: number; readonly remarks: readonly Remark[]; readonly because: readonly Because[] }
+  | { readonly kind: "reply"; readonly reply: LocalReply; readonly origin: RouteOrigin | undefined; readonly delayMs: number; readonly remarks: readonly Remark[]; readonly because: readonly Because[]; trace?: Trace }
   | {
     readonly kind: "forward";
     /** undefined: no route, the service itself. */
@@ -62,4 +63,8 @@ export type RequestPlan =
     readonly session: SessionPersistence | undefined;
     readonly remarks: readonly Remark[];
     readonly because: readonly Because[];
+    trace?: Trace;
   };
+
+/** What is traced has it from whoever carries the plan out: the decision does not depend on it, and is not its business. */
+type Trace = TraceContext | undefined;

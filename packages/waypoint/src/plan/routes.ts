@@ -1,5 +1,5 @@
 // Owns which routes a request meets (level, port) and which of them it takes.
-import { failingDemand, matchRequest, serviceKey, type HttpRoute, type MatchFacts, type PortRoutes, type ServiceKey, type WaypointConfig } from "@ambit/core";
+import { failingDemand, RouteTable, serviceKey, type HttpRoute, type MatchFacts, type PortRoutes, type ServiceKey, type WaypointConfig } from "@ambit/core";
 import type { ConnectionFacts } from "../facts.ts";
 import type { Because } from "./request-plan.ts";
 
@@ -26,30 +26,50 @@ export const clientNamespace = (connection: ConnectionFacts): string => connecti
 
 export const isHttp = (routes: PortRoutes): routes is Extract<PortRoutes, { kind: "http" | "grpc" }> => routes.kind === "http" || routes.kind === "grpc";
 
+/** Tables by the list that they are of, which belongs to a configuration and never changes. */
+const tables = new WeakMap<readonly HttpRoute[], RouteTable>();
+
+export function tableOf(routes: readonly HttpRoute[]): RouteTable {
+  let table = tables.get(routes);
+  if (table === undefined) tables.set(routes, (table = new RouteTable(routes.map((r) => r.match))));
+  return table;
+}
+
 export type RouteChoice =
   | { readonly kind: "route"; readonly route: HttpRoute }
   /** No route decides: the service itself. */
   | { readonly kind: "service" }
   | { readonly kind: "none" };
 
-/** The first route that matches. Nothing matches: no way, unless the routes leave the rest to the service (VirtualService). */
-export function chooseRoute(routes: PortRoutes | undefined, facts: MatchFacts, because: Because[] | undefined): RouteChoice {
+/** What `findRoute` says where no route is taken. */
+export const THE_SERVICE = -1;
+export const NOTHING = -2;
+
+/** Index of the first route that matches. Nothing matches: no way, unless the routes leave the rest to the service (VirtualService). */
+export function findRoute(routes: PortRoutes | undefined, table: RouteTable | undefined, facts: MatchFacts, because: Because[] | undefined): number {
   if (routes === undefined || !isHttp(routes)) {
     because?.push({ step: "route", saw: routes === undefined ? "no routes on this port" : `${routes.kind} routes`, chose: "the service itself" });
-    return { kind: "service" };
+    return THE_SERVICE;
   }
   if (routes.kind === "grpc" && !facts.grpc) {
     because?.push({ step: "route", saw: "GRPCRoutes and a request that is not gRPC", chose: "nothing matches" });
-    return { kind: "none" };
+    return NOTHING;
   }
-  let route: HttpRoute | undefined;
-  for (const r of routes.routes) if (matchRequest(r.match, facts)) { route = r; break; }
+  const at = (table ?? tableOf(routes.routes)).find(facts);
+  const route = routes.routes[at];
   if (route !== undefined) {
     because?.push({ step: "route", saw: `${facts.method} ${facts.path}`, chose: describeOrigin(route) });
-    return { kind: "route", route };
+    return at;
   }
   because?.push({ step: "route", saw: `${routes.routes.length} matches, none holds`, chose: routes.fallThrough ? "the service itself" : "nothing matches" });
-  return { kind: routes.fallThrough ? "service" : "none" };
+  return routes.fallThrough ? THE_SERVICE : NOTHING;
+}
+
+/** The same, as the route itself. */
+export function chooseRoute(routes: PortRoutes | undefined, facts: MatchFacts, because: Because[] | undefined): RouteChoice {
+  const at = findRoute(routes, undefined, facts, because);
+  const route = routes !== undefined && isHttp(routes) ? routes.routes[at] : undefined;
+  return route !== undefined ? { kind: "route", route } : { kind: at === THE_SERVICE ? "service" : "none" };
 }
 
 export const describeOrigin = ({ origin }: Pick<HttpRoute, "origin">): string =>

@@ -13,6 +13,9 @@ export function grpcTimeoutMs(value: string | undefined): number | undefined {
 
 export interface EffectiveTimeouts { readonly requestMs: number | undefined; readonly attemptMs: number | undefined; readonly deadline: boolean }
 
+/** What a route's own word comes to, for every request without one of the client. */
+export const ownTimeouts = (route: Timeouts): EffectiveTimeouts => effectiveTimeouts(route, { grpc: false, fields: [] });
+
 /** 0 is none. A `grpc-timeout` holds up to the route's own; a try never lasts longer than the whole. */
 export function effectiveTimeouts(route: Timeouts, { grpc, fields }: Pick<RequestFacts, "grpc" | "fields">): EffectiveTimeouts {
   const own = route.requestMs === 0 ? undefined : route.requestMs;

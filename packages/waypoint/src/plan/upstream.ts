@@ -1,9 +1,9 @@
 // Owns the choice where a request goes once its backend is known: one endpoint, and the hop to it. The facts that change by the moment are hints.
 import {
-  cookieValue, eligible, fieldValue, firstParameter, pickForClient, pickWeighted, sameIdentity, parseIdentity, trafficSettings,
+  cookieValue, eligible, fieldValue, firstParameter, nearest, pickForClient, pickWeighted, sameIdentity, parseIdentity, trafficSettings,
   type Backend, type Candidate, type HashKey, type Identity, type Ip, type Service, type SessionPersistence, type SocketAddress, type TrafficSettings, type WaypointConfig, type Workload,
 } from "@ambit/core";
-import type { StateView } from "@ambit/proxy/state";
+import type { JoinedEndpoint, StateView } from "@ambit/proxy/state";
 import { buildMaglev, buildRing, hashText, type HashTables } from "./balance/hash.ts";
 import { chooseLocality } from "./balance/locality.ts";
 import { pickInTurn, pickLeastRequest, warmShare, type PickHints } from "./balance/weight.ts";
@@ -55,38 +55,102 @@ export type UpstreamPlan =
   | { readonly kind: "none"; readonly reply: LocalReply; readonly because: readonly Because[] }
   | { readonly kind: "need"; readonly hostname: string };
 
+export type EndpointPlan = Extract<UpstreamPlan, { kind: "endpoint" }>;
+
 /** A service's endpoint. `random` is uniform in [0, 1). */
 export function planUpstream(view: Pick<StateView, "service" | "endpoints" | "members">, config: Pick<WaypointConfig, "traffic" | "workloadLabels">, backend: Backend, hints: UpstreamHints, random: () => number): UpstreamPlan {
-  const because: Because[] = [];
+  const because: Because[] | undefined = hints.reasons === false ? undefined : [];
   const service = view.service(backend.service);
-  if (service === undefined) return { kind: "none", reply: backendUnknown(`${backend.service} is not known`), because };
-  const policy = config.traffic.get(backend.service);
-  if (backend.subset !== undefined && policy?.subsets.get(backend.subset) === undefined) return { kind: "none", reply: backendUnknown(`${backend.service} has no subset ${backend.subset}`), because };
-  const settings = trafficSettings(policy, backend);
+  if (service === undefined) return { kind: "none", reply: backendUnknown(`${backend.service} is not known`), because: because ?? NO_REASONS };
+  const group = groupOf(service, view.endpoints(backend.service), config, backend, hints.network);
+  if (group === undefined) return { kind: "none", reply: backendUnknown(`${backend.service} has no subset ${backend.subset ?? ""}`), because: because ?? NO_REASONS };
+  const { able, settings } = group;
 
-  const able = eligible(service, view.endpoints(backend.service), backend.port, hints.network).filter((c) => c.workload.network === hints.network && inSubset(c, backend, config));
-  const near = able.length < 2 ? able : chooseLocality(able, settings.locality, service.loadBalancing, {
-    client: hints.client, ejected: hints.ejected, labelsOf: (uid) => config.workloadLabels.get(uid) ?? {}, clientLabels: (hints.client && config.workloadLabels.get(hints.client.uid)) ?? {},
-  }, random);
-  const well = withoutEjected(near, settings, hints);
-  if (hints.reasons !== false) because.push({ step: "endpoints", saw: `${view.members(backend.service).length} in all, ${able.length} able, ${near.length} near enough`, chose: `${well.length} to choose from` });
+  const near = able.length < 2 ? able : nearEnough(group, config, hints, random);
+  const well = settings.outlier === undefined && hints.excluded.size === 0 ? near : withoutEjected(near, settings, hints);
+  because?.push({ step: "endpoints", saw: `${view.members(backend.service).length} in all, ${able.length} able, ${near.length} near enough`, chose: `${well.length} to choose from` });
 
-  const chosen = chosenBySession(well, backend, hints) ?? chosenByBalancer(well, service, backend, { settings, ruled: policy?.origin !== undefined }, hints, random);
-  if (chosen === undefined) return { kind: "none", reply: noHealthyUpstream, because };
-  if (hints.reasons !== false) because.push({ step: "endpoint", saw: settings.balancer.kind, chose: `${chosen.candidate.workload.uid} port ${chosen.candidate.port}` });
-  return finish(chosen, service, settings, hints, because);
+  const chosen = hints.session === undefined ? undefined : chosenBySession(well, backend, hints);
+  const choice = chosen ?? chosenByBalancer(well, group, backend, hints, random);
+  if (choice === undefined) return { kind: "none", reply: noHealthyUpstream, because: because ?? NO_REASONS };
+  because?.push({ step: "endpoint", saw: settings.balancer.kind, chose: `${choice.candidate.workload.uid} port ${choice.candidate.port}` });
+  return because === undefined && choice.answerFields.length === 0 ? shared(choice.candidate, group, hints) : finish(choice, service, settings, hints, because ?? NO_REASONS);
 }
+
+const NO_REASONS: readonly Because[] = [];
+const NO_FIELDS: readonly string[] = [];
 
 /** Pod traffic goes on to the pod it was meant for. */
 export function planWorkload(workload: Workload, port: number, hints: Pick<UpstreamHints, "hosts" | "network">, settings: TrafficSettings): UpstreamPlan {
   const because: Because[] = [{ step: "endpoint", saw: "pod traffic", chose: `${workload.uid} port ${port}` }];
   if (workload.network !== hints.network) return { kind: "none", reply: noHealthyUpstream, because: [...because, { step: "network", saw: workload.network, chose: "another network cannot be reached" }] };
-  return finish({ candidate: { workload, port }, answerFields: [] }, undefined, settings, hints, because);
+  return finish({ candidate: { workload, port }, answerFields: NO_FIELDS }, undefined, settings, hints, because);
 }
 
-interface Choice { readonly candidate: Candidate; readonly answerFields: readonly string[] }
+/** An endpoint that may take requests for one backend, and the plan of going there, which is the same for all of them. */
+class AbleEndpoint implements Candidate {
+  readonly workload: Workload;
+  readonly port: number;
+  plan: EndpointPlan | undefined = undefined;
 
-function finish({ candidate: { workload, port }, answerFields }: Choice, service: Service | undefined, settings: TrafficSettings, hints: Pick<UpstreamHints, "hosts">, because: readonly Because[]): UpstreamPlan {
+  constructor({ workload, port }: Candidate) {
+    this.workload = workload;
+    this.port = port;
+  }
+}
+
+/** What a backend comes to while neither the configuration nor the endpoints change. */
+interface Group {
+  readonly config: Pick<WaypointConfig, "traffic" | "workloadLabels">;
+  readonly service: Service;
+  readonly joined: readonly JoinedEndpoint[];
+  readonly network: string;
+  readonly settings: TrafficSettings;
+  /** A rule for traffic says something about this destination. */
+  readonly ruled: boolean;
+  readonly able: readonly AbleEndpoint[];
+  /** By client, where the service prefers near ones. */
+  readonly near: WeakMap<Workload, readonly AbleEndpoint[]>;
+}
+
+/** Backends belong to a configuration. All that a group is made of is compared: each version of a service and of its endpoints is an object of its own. */
+const groups = new WeakMap<Backend, Group>();
+
+/** Undefined: there is no such subset. */
+function groupOf(service: Service, joined: readonly JoinedEndpoint[], config: Pick<WaypointConfig, "traffic" | "workloadLabels">, backend: Backend, network: string): Group | undefined {
+  const known = groups.get(backend);
+  if (known !== undefined && known.service === service && known.joined === joined && known.config === config && known.network === network) return known;
+  const policy = config.traffic.get(backend.service);
+  if (backend.subset !== undefined && policy?.subsets.get(backend.subset) === undefined) return undefined;
+  const able = eligible(service, joined, backend.port, network).filter((c) => c.workload.network === network && inSubset(c, backend, config)).map((c) => new AbleEndpoint(c));
+  const group: Group = { config, service, joined, network, settings: trafficSettings(policy, backend), ruled: policy?.origin !== undefined, able, near: new WeakMap() };
+  groups.set(backend, group);
+  return group;
+}
+
+function nearEnough({ able, settings, service, near }: Group, config: Pick<WaypointConfig, "workloadLabels">, hints: UpstreamHints, random: () => number): readonly AbleEndpoint[] {
+  const { client } = hints;
+  if (client === undefined) return able;
+  if (settings.locality !== undefined) return chooseLocality(able, settings.locality, service.loadBalancing, {
+    client, ejected: hints.ejected, labelsOf: (uid) => config.workloadLabels.get(uid) ?? {}, clientLabels: config.workloadLabels.get(client.uid) ?? {},
+  }, random);
+  if (service.loadBalancing === undefined) return able;
+  let list = near.get(client);
+  if (list === undefined) near.set(client, (list = nearest(able, service.loadBalancing, client)));
+  return list;
+}
+
+interface Choice<C extends Candidate = AbleEndpoint> { readonly candidate: C; readonly answerFields: readonly string[] }
+
+/** The plan that every request to this endpoint has; one whose address DNS says is made each time. */
+function shared(endpoint: AbleEndpoint, { service, settings }: Group, hints: Pick<UpstreamHints, "hosts">): UpstreamPlan {
+  if (endpoint.plan !== undefined) return endpoint.plan;
+  const plan = finish({ candidate: endpoint, answerFields: NO_FIELDS }, service, settings, hints, NO_REASONS);
+  if (plan.kind === "endpoint" && endpoint.workload.addresses.length > 0) endpoint.plan = plan;
+  return plan;
+}
+
+function finish({ candidate: { workload, port }, answerFields }: Choice<Candidate>, service: Service | undefined, settings: TrafficSettings, hints: Pick<UpstreamHints, "hosts">, because: readonly Because[]): UpstreamPlan {
   const ip = workload.addresses[0] ?? hints.hosts.get(workload.hostname)?.[0];
   if (ip === undefined) return hints.hosts.has(workload.hostname) || workload.hostname === "" ? { kind: "none", reply: noHealthyUpstream, because } : { kind: "need", hostname: workload.hostname };
   return { kind: "endpoint", workload, service, port, settings, answerFields, because, hop: hopTo(workload, ip, port, service) };
@@ -122,7 +186,7 @@ function inSubset({ workload }: Candidate, { service, subset }: Backend, config:
 }
 
 /** Ejected ones are left out unless that would leave too few (panic); places already tried unless there is no other. */
-function withoutEjected(candidates: readonly Candidate[], { outlier, balancer }: TrafficSettings, hints: UpstreamHints): readonly Candidate[] {
+function withoutEjected(candidates: readonly AbleEndpoint[], { outlier, balancer }: TrafficSettings, hints: UpstreamHints): readonly AbleEndpoint[] {
   const { excluded } = hints;
   const standing = outlier === undefined ? candidates : withoutThose(candidates, hints.ejected);
   const panic = outlier !== undefined && standing.length * 100 < outlier.minHealthPercent * candidates.length;
@@ -132,31 +196,33 @@ function withoutEjected(candidates: readonly Candidate[], { outlier, balancer }:
   return fresh.length > 0 ? fresh : well;
 }
 
-const withoutThose = (candidates: readonly Candidate[], gone: (uid: string) => boolean): readonly Candidate[] => candidates.filter((c) => !gone(c.workload.uid));
+const withoutThose = (candidates: readonly AbleEndpoint[], gone: (uid: string) => boolean): readonly AbleEndpoint[] => candidates.filter((c) => !gone(c.workload.uid));
 
 /** The endpoint that the client was given before, while it is well. */
-function chosenBySession(candidates: readonly Candidate[], backend: Backend, { session, fields, now, excluded }: UpstreamHints): Choice | undefined {
+function chosenBySession(candidates: readonly AbleEndpoint[], backend: Backend, { session, fields, now, excluded }: UpstreamHints): Choice | undefined {
   if (session === undefined) return undefined;
   const known = readSession(session.rule, session.seal, fields, now);
   const candidate = known?.service === backend.service ? candidates.find((c) => c.workload.uid === known.workload && !excluded.has(known.workload)) : undefined;
-  return candidate && { candidate, answerFields: [] };
+  return candidate && { candidate, answerFields: NO_FIELDS };
 }
 
-function chosenByBalancer(candidates: readonly Candidate[], service: Service, backend: Backend, { settings: { balancer, warmup }, ruled }: { readonly settings: TrafficSettings; readonly ruled: boolean }, hints: UpstreamHints, random: () => number): Choice | undefined {
-  const weightOf = ({ workload }: Candidate): number => workload.capacity * warmShare(warmup, hints.memberSince(workload.uid), hints.now);
-  const capacityOf = ({ workload }: Candidate): number => workload.capacity;
+const capacityOf = ({ workload }: Candidate): number => workload.capacity;
+const uidOf = ({ workload }: Candidate): string => workload.uid;
+
+function chosenByBalancer(candidates: readonly AbleEndpoint[], { service, settings: { balancer, warmup }, ruled }: Group, backend: Backend, hints: UpstreamHints, random: () => number): Choice | undefined {
+  const weightOf = warmup === undefined ? capacityOf : ({ workload }: Candidate): number => workload.capacity * warmShare(warmup, hints.memberSince(workload.uid), hints.now);
   // Kubernetes' own affinity, where no rule for traffic says otherwise.
   const affinity = !ruled && service.clientAffinityMs !== undefined;
-  if (affinity) return withSession(pickForClient(candidates, capacityOf, (c) => c.workload.uid, hints.sourceIp), [], backend, hints);
-  let candidate: Candidate | undefined;
-  let answerFields: readonly string[] = [];
+  if (affinity) return withSession(pickForClient(candidates, capacityOf, uidOf, hints.sourceIp), NO_FIELDS, backend, hints);
+  let candidate: AbleEndpoint | undefined;
+  let answerFields = NO_FIELDS;
   switch (balancer.kind) {
     case "least-request": case "passthrough": candidate = pickLeastRequest(candidates, weightOf, hints, random); break;
     case "round-robin": candidate = pickInTurn(candidates, weightOf, hints.turn); break;
     case "random": candidate = pickWeighted(candidates, capacityOf, random); break;
     case "consistent-hash": {
       const key = hashKeyOf(balancer.key, hints, random);
-      answerFields = key?.answerFields ?? [];
+      answerFields = key?.answerFields ?? NO_FIELDS;
       candidate = key === undefined ? pickWeighted(candidates, capacityOf, random) : pickByHash(candidates, backend, balancer, hints.tables, key.value);
       break;
     }
@@ -164,14 +230,14 @@ function chosenByBalancer(candidates: readonly Candidate[], service: Service, ba
   return withSession(candidate, answerFields, backend, hints);
 }
 
-function withSession(candidate: Candidate | undefined, answerFields: readonly string[], { service }: Backend, { session, now }: UpstreamHints): Choice | undefined {
+function withSession(candidate: AbleEndpoint | undefined, answerFields: readonly string[], { service }: Backend, { session, now }: UpstreamHints): Choice | undefined {
   if (candidate === undefined) return undefined;
   if (session === undefined) return { candidate, answerFields };
   const remembered = rememberSession(session.rule, session.seal, { service, workload: candidate.workload.uid }, now);
   return { candidate, answerFields: [...answerFields, ...remembered] };
 }
 
-function pickByHash(candidates: readonly Candidate[], { service, port, subset }: Backend, { algorithm }: Extract<TrafficSettings["balancer"], { kind: "consistent-hash" }>, tables: HashTables, value: string): Candidate | undefined {
+function pickByHash(candidates: readonly AbleEndpoint[], { service, port, subset }: Backend, { algorithm }: Extract<TrafficSettings["balancer"], { kind: "consistent-hash" }>, tables: HashTables, value: string): AbleEndpoint | undefined {
   const members = candidates.filter((c) => c.workload.capacity > 0).toSorted((a, b) => (a.workload.uid < b.workload.uid ? -1 : 1));
   if (members.length === 0) return undefined;
   const names = members.map((c) => c.workload.uid);
@@ -183,7 +249,7 @@ function pickByHash(candidates: readonly Candidate[], { service, port, subset }:
 
 /** undefined: the request has no such key, so any endpoint will do. */
 function hashKeyOf(key: HashKey, { sourceIp, fields, query }: UpstreamHints, random: () => number): { readonly value: string; readonly answerFields: readonly string[] } | undefined {
-  const plain = (value: string | undefined) => (value === undefined ? undefined : { value, answerFields: [] });
+  const plain = (value: string | undefined) => (value === undefined ? undefined : { value, answerFields: NO_FIELDS });
   switch (key.kind) {
     case "source-ip": return plain(sourceIp);
     case "header": return plain(key.name === "host" ? undefined : fieldValue(fields, key.name));

@@ -1,16 +1,17 @@
 // Owns what changes by the moment about destinations (requests under way, turns, ages) and turns a goal into one endpoint with it.
-import { DEFAULT_TRAFFIC, formatSocketAddress, LOOPBACK_V4, type Backend, type Ip, type SessionPersistence, type SocketAddress, type TrafficSettings, type WorkloadUid } from "@ambit/core";
+import { DEFAULT_TRAFFIC, LOOPBACK_V4, type Backend, type Ip, type SessionPersistence, type SocketAddress, type Workload, type WorkloadUid } from "@ambit/core";
 import type { Applied } from "@ambit/proxy/state";
 import type { Clock } from "@ambit/runtime";
 import type { ConnectionFacts } from "../facts.ts";
-import type { UpstreamEndpoint } from "../http/options.ts";
 import { HashTables } from "../plan/balance/hash.ts";
+import type { Goal } from "../plan/connection-plan.ts";
 import type { SessionSeal } from "../plan/session.ts";
-import { planUpstream, planWorkload, type UpstreamHints, type UpstreamPlan } from "../plan/upstream.ts";
+import { planUpstream, planWorkload, type EndpointPlan, type UpstreamHints, type UpstreamPlan } from "../plan/upstream.ts";
 import type { WaypointState } from "../state/waypoint-state.ts";
+import { PlannedEndpoints, type Load, type PlannedEndpoint } from "./planned-endpoint.ts";
 
-export type Goal = { readonly kind: "service"; readonly backend: Backend } | { readonly kind: "workload" };
-export type EndpointPlan = Extract<UpstreamPlan, { kind: "endpoint" }>;
+export { clusterName } from "./planned-endpoint.ts";
+export type { EndpointPlan, Goal };
 
 /** What of the client and its request the choice may look at. */
 export interface ChoiceFacts {
@@ -18,9 +19,9 @@ export interface ChoiceFacts {
   readonly fields: readonly string[];
   /** Path and query. */
   readonly target: string;
-  readonly excluded: ReadonlySet<string>;
-  readonly session: SessionPersistence | undefined;
 }
+
+const NONE_TRIED: ReadonlySet<string> = new Set();
 
 export interface DestinationsOptions {
   readonly state: WaypointState;
@@ -36,7 +37,8 @@ export interface DestinationsOptions {
 export class Destinations {
   readonly #o: DestinationsOptions;
   /** Counters stay while their workload does: entries that come and go with requests make garbage of the map. */
-  readonly #active = new Map<WorkloadUid, { requests: number }>();
+  readonly #active = new Map<WorkloadUid, Load>();
+  readonly #endpoints = new PlannedEndpoints((workload) => this.#loadOf(workload));
   readonly #turns = new Map<string, number>();
   /** Workloads that came after the first state: only those can be warming up. */
   readonly #since = new Map<WorkloadUid, number>();
@@ -52,15 +54,30 @@ export class Destinations {
     this.#stop();
   }
 
-  choose(goal: Goal, facts: ChoiceFacts): UpstreamPlan {
+  /** `excluded`: where this request has been already. */
+  choose(goal: Goal, facts: ChoiceFacts, excluded = NONE_TRIED, session?: SessionPersistence): UpstreamPlan {
     const { state, random, network, hosts } = this.#o;
-    const { connection } = facts;
     const config = state.config;
     if (goal.kind === "workload" || config === undefined) {
+      const { connection } = facts;
       if (connection.destination.kind !== "workload") throw new Error("defect: pod traffic without a pod");
       return planWorkload(connection.destination.workload, connection.address.port, { hosts: hosts(), network }, DEFAULT_TRAFFIC);
     }
-    return planUpstream(state.view(), config, goal.backend, new Hints(this.#o, { goal: goal.backend, facts, tables: this.#tables, active: this.#activeOf, memberSince: this.#sinceOf, turn: this.#turnOf }), random);
+    return planUpstream(state.view(), config, goal.backend, new Hints(this.#o, this.#moving, goal.backend, facts, excluded, session), random);
+  }
+
+  /** What HTTP needs of it. */
+  endpoint(goal: Goal, plan: EndpointPlan, protocol: "http1" | "http2", client: SocketAddress | undefined): PlannedEndpoint {
+    return this.#endpoints.of(goal, plan, protocol, client);
+  }
+
+  /** A request begins there: `end` once, when it is over. */
+  begin({ load }: PlannedEndpoint): void {
+    load.requests++;
+  }
+
+  end({ load, workload }: PlannedEndpoint): void {
+    this.#end(load, workload.uid);
   }
 
   readonly #activeOf = (uid: WorkloadUid): number => this.#active.get(uid)?.requests ?? 0;
@@ -73,26 +90,34 @@ export class Destinations {
     return turn;
   };
 
+  readonly #moving: Moving = { tables: this.#tables, active: this.#activeOf, memberSince: this.#sinceOf, turn: this.#turnOf };
+
   /** For a request that the waypoint makes itself. */
   chooseOwn(backend: Backend): UpstreamPlan {
     const { state, clock, random, network, ejected, hosts } = this.#o;
     if (state.config === undefined) throw new Error("defect: a call before any configuration");
     return planUpstream(state.view(), state.config, backend, {
-      client: undefined, network, ejected: (uid) => ejected(backend, uid), excluded: new Set(), tables: this.#tables, sourceIp: LOOPBACK_V4, fields: [], query: undefined, session: undefined, hosts: hosts(),
+      client: undefined, network, ejected: (uid) => ejected(backend, uid), excluded: NONE_TRIED, tables: this.#tables, sourceIp: LOOPBACK_V4, fields: [], query: undefined, session: undefined, hosts: hosts(),
       active: this.#activeOf, memberSince: () => undefined, now: clock.now(), turn: 0,
     }, random);
   }
 
-  /** A request or connection begins at this workload; call what comes back once, at its end. */
-  begin(uid: WorkloadUid): () => void {
-    let counter = this.#active.get(uid);
-    if (counter === undefined) this.#active.set(uid, (counter = { requests: 0 }));
-    counter.requests++;
-    const counted = counter;
-    return () => {
-      counted.requests--;
-      if (counted.requests === 0 && this.#o.state.view().workload(uid) === undefined) this.#active.delete(uid);
-    };
+  /** A connection begins at this workload; call what comes back once, at its end. */
+  beginConnection(workload: Workload): () => void {
+    const load = this.#loadOf(workload);
+    load.requests++;
+    return () => this.#end(load, workload.uid);
+  }
+
+  #loadOf({ uid }: Workload): Load {
+    let load = this.#active.get(uid);
+    if (load === undefined) this.#active.set(uid, (load = { requests: 0 }));
+    return load;
+  }
+
+  #end(load: Load, uid: WorkloadUid): void {
+    load.requests--;
+    if (load.requests === 0 && this.#o.state.view().workload(uid) === undefined && this.#active.get(uid) === load) this.#active.delete(uid);
   }
 
   #onApplied(applied: Applied): void {
@@ -107,78 +132,46 @@ export class Destinations {
   }
 }
 
-interface Chosen { readonly goal: Backend; readonly facts: ChoiceFacts; readonly tables: HashTables; readonly active: UpstreamHints["active"]; readonly memberSince: UpstreamHints["memberSince"]; readonly turn: (backend: Backend) => number }
+interface Moving { readonly tables: HashTables; readonly active: UpstreamHints["active"]; readonly memberSince: UpstreamHints["memberSince"]; readonly turn: (backend: Backend) => number }
 
-/** Of one choice. Few ways of choosing ask for more than the first line of it, so the rest is made when it is asked for. */
+/** Of one choice. Few ways of choosing ask for more than the first lines of it, so the rest is made when it is asked for. */
 class Hints implements UpstreamHints {
   readonly active: UpstreamHints["active"];
   readonly memberSince: UpstreamHints["memberSince"];
+  readonly excluded: ReadonlySet<string>;
   readonly reasons = false;
   readonly #o: DestinationsOptions;
-  readonly #chosen: Chosen;
+  readonly #moving: Moving;
+  readonly #goal: Backend;
+  readonly #facts: ChoiceFacts;
+  readonly #session: SessionPersistence | undefined;
 
-  constructor(o: DestinationsOptions, chosen: Chosen) {
+  constructor(o: DestinationsOptions, moving: Moving, goal: Backend, facts: ChoiceFacts, excluded: ReadonlySet<string>, session: SessionPersistence | undefined) {
+    this.active = moving.active;
+    this.memberSince = moving.memberSince;
+    this.excluded = excluded;
     this.#o = o;
-    this.#chosen = chosen;
-    this.active = chosen.active;
-    this.memberSince = chosen.memberSince;
+    this.#moving = moving;
+    this.#goal = goal;
+    this.#facts = facts;
+    this.#session = session;
   }
 
-  get client(): UpstreamHints["client"] { return this.#chosen.facts.connection.sourceWorkload; }
+  get client(): UpstreamHints["client"] { return this.#facts.connection.sourceWorkload; }
   get network(): string { return this.#o.network; }
-  get ejected(): UpstreamHints["ejected"] { return (uid) => this.#o.ejected(this.#chosen.goal, uid); }
-  get excluded(): ReadonlySet<string> { return this.#chosen.facts.excluded; }
-  get tables(): HashTables { return this.#chosen.tables; }
-  get sourceIp(): Ip { return this.#chosen.facts.connection.source.ip; }
-  get fields(): readonly string[] { return this.#chosen.facts.fields; }
-  get query(): string | undefined { return queryOf(this.#chosen.facts.target); }
-  get session(): UpstreamHints["session"] { return this.#chosen.facts.session === undefined ? undefined : { rule: this.#chosen.facts.session, seal: this.#o.seal }; }
+  get ejected(): UpstreamHints["ejected"] { return (uid) => this.#o.ejected(this.#goal, uid); }
+  get tables(): HashTables { return this.#moving.tables; }
+  get sourceIp(): Ip { return this.#facts.connection.source.ip; }
+  get fields(): readonly string[] { return this.#facts.fields; }
+  get query(): string | undefined { return queryOf(this.#facts.target); }
+  get session(): UpstreamHints["session"] { return this.#session === undefined ? undefined : { rule: this.#session, seal: this.#o.seal }; }
   get hosts(): UpstreamHints["hosts"] { return this.#o.hosts(); }
   get now(): number { return this.#o.clock.now(); }
   /** Counts: asked for once. */
-  get turn(): number { return this.#chosen.turn(this.#chosen.goal); }
+  get turn(): number { return this.#moving.turn(this.#goal); }
 }
-
-/** How Istio names clusters. */
-export const clusterName = (goal: Goal, plan: EndpointPlan): string =>
-  goal.kind === "workload" || plan.service === undefined ? `inbound-vip|${plan.port}|tcp|${plan.workload.name}.${plan.workload.namespace}`
-    : `inbound-vip|${goal.backend.port}|${goal.backend.subset ?? "http"}|${plan.service.hostname}`;
-
-/** What HTTP needs of a chosen endpoint. Everything that makes two streams to it differ is in the key; a client only where the PROXY protocol tells it. */
-export function httpEndpoint(goal: Goal, plan: EndpointPlan, protocol: "http1" | "http2", client: SocketAddress | undefined): UpstreamEndpoint {
-  if (plan.settings.proxyProtocol !== undefined && client !== undefined) return makeEndpoint(goal, plan, protocol, client);
-  const backend = goal.kind === "service" ? goal.backend : undefined;
-  let known = endpointsOf.get(plan.hop);
-  if (known === undefined) endpointsOf.set(plan.hop, (known = []));
-  for (const k of known) if (k.settings === plan.settings && k.protocol === protocol && k.port === backend?.port && k.subset === backend?.subset && k.service === plan.service) return k.endpoint;
-  const endpoint = makeEndpoint(goal, plan, protocol, client);
-  if (known.length >= ENDPOINTS_MAX) known.length = 0;
-  known.push({ settings: plan.settings, protocol, port: backend?.port, subset: backend?.subset, service: plan.service, endpoint });
-  return endpoint;
-}
-
-interface KnownEndpoint {
-  readonly settings: TrafficSettings; readonly protocol: "http1" | "http2"; readonly port: number | undefined; readonly subset: string | undefined;
-  readonly service: EndpointPlan["service"]; readonly endpoint: UpstreamEndpoint;
-}
-/** Kept of one hop at most; then all are made again. */
-const ENDPOINTS_MAX = 16;
-/** Hops are the same objects from one request to the next (plan/upstream.ts), and so are settings. */
-const endpointsOf = new WeakMap<EndpointPlan["hop"], KnownEndpoint[]>();
 
 const queryOf = (target: string): string | undefined => {
   const mark = target.indexOf("?");
   return mark < 0 ? undefined : target.slice(mark + 1);
 };
-
-function makeEndpoint(goal: Goal, plan: EndpointPlan, protocol: "http1" | "http2", client: SocketAddress | undefined): UpstreamEndpoint {
-  const { workload, settings, service, port, hop } = plan;
-  const address = hop.kind === "tunnel" ? hop.target : hop.at;
-  return {
-    key: [workload.uid, port, hop.kind, protocol, service === undefined ? "" : `${service.namespace}/${service.hostname}`, goal.kind === "service" ? (goal.backend.subset ?? "") : "", tlsKey(settings), settings.proxyProtocol === undefined || client === undefined ? "" : formatSocketAddress(client)].join("|"),
-    protocol: settings.pool.upgradeToHttp2 === true ? "http2" : protocol, scheme: settings.tls === undefined ? "http" : "https", cluster: clusterName(goal, plan),
-    address, workload, service, pool: settings.pool, retryBudget: settings.retryBudget,
-  };
-}
-
-const tlsKey = ({ tls }: TrafficSettings): string => (tls === undefined ? "" : JSON.stringify(tls));

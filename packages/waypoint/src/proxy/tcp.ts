@@ -122,7 +122,7 @@ async function serve(o: TcpOptions, connection: Live, downstream: Downstream, tr
   chosen = { goal: plan.to, endpoint: opened.endpoint };
   connection.upstream = formatSocketAddress(opened.endpoint.hop.at);
   const counters = o.metrics.connection(facts, opened.endpoint.workload, telemetry.metrics);
-  const end = o.destinations.begin(opened.endpoint.workload.uid);
+  const end = o.destinations.beginConnection(opened.endpoint.workload);
   const result = await copyBidirectional(downstream.accept(), opened.stream, {
     signal: connection.ended.signal, clock: o.clock,
     onBytes: (direction, octets) => {
@@ -149,7 +149,7 @@ async function open(o: TcpOptions, { facts, client, ended }: Live, goal: Goal, g
   const { signal } = ended;
   if (given.aborted) ended.abort(given.reason);
   for (let tried = 0; tried < TRIES_MAX && !signal.aborted; tried++) {
-    const choice = o.destinations.choose(goal, { connection: facts, fields: [], target: "", excluded, session: undefined });
+    const choice = o.destinations.choose(goal, { connection: facts, fields: [], target: "" }, excluded);
     if (choice.kind === "none") return tried === 0 ? { flag: choice.reply.flag, failure: choice.reply.body || choice.reply.details } : last;
     if (choice.kind === "need") return { flag: "DF", failure: `${choice.hostname} has no address here` };
     if (excluded.has(choice.workload.uid)) return last;

@@ -2,14 +2,14 @@ import assert from "node:assert/strict";
 import type { RouteOrigin, TelemetrySettings } from "@ambit/core";
 import type { RequestRecord, UpstreamEndpoint } from "../http/options.ts";
 import { connection, request, world } from "../plan/plan.fixture.ts";
-import { createAccessLog, type ConnectionLine } from "./access-log.ts";
+import { createAccessLog, LineMemory, type ConnectionLine } from "./access-log.ts";
 import { OPERATORS } from "./format.ts";
 
 const facts = { ...request(world(), { target: "/a?b=c", authority: "reviews:9080", fields: ["user-agent", "curl/8", "x-forwarded-for", "10.9.9.9"] }) };
 const endpoint = { key: "k", protocol: "http1", scheme: "http", cluster: "inbound-vip|80|http|reviews", address: { ip: "10.1.0.1", port: 8080 } } as UpstreamEndpoint;
 const origin: RouteOrigin = { kind: "HTTPRoute", namespace: "shop", name: "reviews", rule: 1, ruleName: "canary", match: 0, createdAt: 0 };
 const record: RequestRecord = {
-  facts, plan: { kind: "reply", reply: { status: 200, fields: [], body: "", flag: "-", details: "" }, origin, delayMs: 0, remarks: [], because: [] }, requestId: "id-1", startedAt: Date.UTC(2026, 0, 2), durationMs: 12.4, requestEndMs: 1.2,
+  facts, plan: { kind: "reply", reply: { status: 200, fields: [], body: "", flag: "-", details: "" }, origin, delayMs: 0, remarks: [], because: [], trace: { traceId: "a".repeat(32), spanId: "b".repeat(16), parentId: undefined, sampled: true } }, requestId: "id-1", startedAt: Date.UTC(2026, 0, 2), durationMs: 12.4, requestEndMs: 1.2,
   upstreamStartMs: 2, responseStartMs: 10.1, status: 503, grpcStatus: 14, flags: ["UF", "URX"], details: "via_upstream", bytesReceived: 5, bytesSent: 7, requestMessages: 0, responseMessages: 0, endpoint, attempts: 3,
   outgoing: { method: "GET", authority: "reviews:9080", target: "/a?b=c", fields: ["x-request-id", "id-1", "traceparent", `00-${"a".repeat(32)}-${"b".repeat(16)}-01`] },
   responseFields: ["x-envoy-upstream-service-time", "8"], responseTrailers: ["grpc-message", "no"], upstreamFailure: "one\r\ntwo", upgraded: false, mirrors: [],
@@ -42,9 +42,25 @@ describe("the access line of a request", () => {
   for (const [operator, value] of Object.entries(values)) it(`%${operator}%`, () => assert.equal(lineOf(`%${operator}%`, record), value));
   it("every operator that is known has a value here", () => assert.deepEqual([...OPERATORS].filter((name) => !Object.keys(values).some((v) => v.split("(", 1)[0] === name)), []));
 
-  it("a trace's id is found in B3, too", () => {
-    const with_ = (fields: string[]): RequestRecord => ({ ...record, outgoing: { method: "GET", authority: "a", target: "/", fields } });
-    assert.deepEqual([["x-b3-traceid", "abc"], ["b3", "abc-def-1"], ["b3", "0"], []].map((f) => lineOf("%TRACE_ID%", with_(f))), ["abc", "abc", "-", "-"]);
+  it("a trace's id is ours: where no tracer is configured there is none, whatever the client says of its own", () => {
+    const untraced: RequestRecord = { ...record, plan: undefined, outgoing: { method: "GET", authority: "a", target: "/", fields: ["traceparent", `00-${"c".repeat(32)}-${"b".repeat(16)}-01`] } };
+    assert.equal(lineOf("%TRACE_ID%", untraced), "-");
+  });
+
+  it("what is steady of a connection is put together anew for another endpoint, route or format", () => {
+    const out: string[] = [];
+    const log = createAccessLog({ write: (l) => out.push(l), onBadFormat: (why) => bad.push(why), local: "10.0.0.7", hostname: "wp-1" });
+    const memory = new LineMemory();
+    const format = (text: string): TelemetrySettings["accessLog"] => ({ enabled: true, encoding: "text", format: text, filter: undefined });
+    const [one, two] = [format("%RESPONSE_CODE% %UPSTREAM_HOST% %ROUTE_NAME%"), format("%UPSTREAM_CLUSTER% %RESPONSE_CODE%")];
+    const other = { ...endpoint, cluster: "other", address: { ...endpoint.address, port: 9090 } };
+    log.request(record, one, memory);
+    log.request({ ...record, status: 200 }, one, memory);
+    log.request({ ...record, endpoint: other }, one, memory);
+    log.request({ ...record, endpoint: other, plan: undefined }, one, memory);
+    log.request({ ...record, endpoint: other, plan: undefined }, two, memory);
+    log.request(record, two, memory);
+    assert.deepEqual(out, ["503 10.1.0.1:8080 shop.reviews.canary", "200 10.1.0.1:8080 shop.reviews.canary", "503 10.1.0.1:9090 shop.reviews.canary", "503 10.1.0.1:9090 default", "other 503", "inbound-vip|80|http|reviews 503"]);
   });
 
   it("S11 nothing that others say breaks the line", () => {

@@ -2,8 +2,8 @@
 import { formatIdentity, formatSocketAddress, type RouteOrigin, type SocketAddress, type TelemetrySettings } from "@ambit/core";
 import { fieldValue } from "@ambit/http";
 import type { ConnectionFacts } from "../facts.ts";
-import type { RequestRecord } from "../http/options.ts";
-import { compileFormat, type LineFormat, type Operators, type OperatorValue } from "./format.ts";
+import type { RequestRecord, UpstreamEndpoint } from "../http/options.ts";
+import { compileFormat, type LineFormat, type Operators, type OperatorValue, type SteadyTexts } from "./format.ts";
 import { flagsOf } from "./labels.ts";
 
 type Settings = TelemetrySettings["accessLog"];
@@ -17,7 +17,8 @@ export interface AccessLogOptions {
 }
 
 export interface AccessLog {
-  request(record: RequestRecord, settings: Settings): void;
+  /** `memory`: of the request's connection. */
+  request(record: RequestRecord, settings: Settings, memory?: LineMemory): void;
   connection(record: ConnectionLine, settings: Settings): void;
 }
 
@@ -38,12 +39,31 @@ export interface ConnectionLine {
   readonly sni: string | undefined;
 }
 
+/** What of one connection's last line is the next one's, too: the connection is the same, so endpoint and route decide. */
+export class LineMemory implements SteadyTexts<RequestRecord> {
+  #format: object | undefined = undefined;
+  #endpoint: UpstreamEndpoint | undefined = undefined;
+  #origin: RouteOrigin | undefined = undefined;
+  #texts: string[] = [];
+
+  of(format: object, { endpoint, plan }: RequestRecord): string[] {
+    const origin = plan?.origin;
+    if (this.#format !== format || this.#endpoint !== endpoint || this.#origin !== origin) {
+      this.#format = format;
+      this.#endpoint = endpoint;
+      this.#origin = origin;
+      this.#texts = [];
+    }
+    return this.#texts;
+  }
+}
+
 export function createAccessLog(o: AccessLogOptions): AccessLog {
-  const requests = new Formats<RequestRecord>((operator, argument) => ofRequest(operator, argument ?? "", o), o.onBadFormat);
-  const connections = new Formats<ConnectionLine>((operator) => ofConnection(operator, o), () => undefined);
+  const requests = new Formats<RequestRecord>((operator, argument) => ({ read: ofRequest(operator, argument ?? "", o), steady: STEADY.has(operator) }), o.onBadFormat);
+  const connections = new Formats<ConnectionLine>((operator) => ({ read: ofConnection(operator, o), steady: false }), () => undefined);
   return {
-    request: (r, s) => { if (s.enabled) o.write(requests.of(s)(r)); },
-    connection: (c, s) => { if (s.enabled) o.write(connections.of(s)(c)); },
+    request: (r, s, memory) => { if (s.enabled) o.write(requests.of(s)(r, memory)); },
+    connection: (c, s) => { if (s.enabled) o.write(connections.of(s)(c, undefined)); },
   };
 }
 
@@ -81,6 +101,13 @@ class Formats<R> {
 const GRPC_NAMES = ["OK", "Canceled", "Unknown", "InvalidArgument", "DeadlineExceeded", "NotFound", "AlreadyExists", "PermissionDenied", "ResourceExhausted",
   "FailedPrecondition", "Aborted", "OutOfRange", "Unimplemented", "Internal", "Unavailable", "DataLoss", "Unauthenticated"];
 
+/** Operators that are the same for every request while connection, endpoint and route are. */
+const STEADY: ReadonlySet<string> = new Set([
+  "UPSTREAM_HOST", "UPSTREAM_REMOTE_ADDRESS", "UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", "UPSTREAM_CLUSTER", "UPSTREAM_CLUSTER_RAW", "UPSTREAM_LOCAL_ADDRESS", "ROUTE_NAME", "HOSTNAME", "CONNECTION_ID",
+  "DOWNSTREAM_LOCAL_ADDRESS", "DOWNSTREAM_REMOTE_ADDRESS", "DOWNSTREAM_DIRECT_REMOTE_ADDRESS", "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_LOCAL_PORT", "DOWNSTREAM_REMOTE_PORT",
+  "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_PEER_URI_SAN", "REQUESTED_SERVER_NAME", "CONNECTION_TERMINATION_DETAILS",
+]);
+
 type RequestValue = OperatorValue<RequestRecord>;
 
 function ofRequest(operator: string, argument: string, o: AccessLogOptions): RequestValue {
@@ -91,7 +118,7 @@ function ofRequest(operator: string, argument: string, o: AccessLogOptions): Req
       const field = requestField(argument);
       return (r) => withoutQuery(field(r));
     }
-    case "TRACE_ID": return (r) => traceId(r.outgoing?.fields ?? r.facts.fields);
+    case "TRACE_ID": return (r) => r.plan?.trace?.traceId;
     case "RESP": return (r) => fieldValue(r.responseFields, argument);
     case "TRAILER": return (r) => fieldValue(r.responseTrailers, argument);
     case "PROTOCOL": return (r) => r.facts.protocol;
@@ -196,12 +223,6 @@ function nameOfRoute(origin: RouteOrigin): string {
 const oneLine = (text: string | undefined): string | undefined => text?.replaceAll(/[^ -~\u0080-\uffff]+/g, " ");
 
 const withoutQuery = (value: string | number | undefined): string | number | undefined => (typeof value === "string" ? value.split("?", 1)[0] : value);
-
-/** Of the request as it left, in whichever dialect. */
-function traceId(fields: readonly string[]): string | undefined {
-  const w3c = fieldValue(fields, "traceparent")?.split("-")[1];
-  return w3c ?? fieldValue(fields, "x-b3-traceid") ?? (fieldValue(fields, "b3")?.includes("-") === true ? fieldValue(fields, "b3")?.split("-", 1)[0] : undefined);
-}
 
 /** Requests come in bursts: many lines have the time of the one before. */
 let lastTime = -1;

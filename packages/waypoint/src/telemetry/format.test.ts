@@ -1,13 +1,14 @@
 import assert from "node:assert/strict";
 import { compileFormat, DEFAULT_TEXT, OPERATORS, type Operators } from "./format.ts";
 
-const operators: Operators<undefined> = (operator, argument) => () => ({
+const VALUES: Readonly<Record<string, string | number>> = {
   "REQ :method": "GET", "REQ user-agent": "curl/8", RESPONSE_CODE: 200, BYTES_SENT: 12, RESPONSE_FLAGS: "-", ROUTE_NAME: "shop.reviews.0",
-} as Record<string, string | number>)[argument === undefined ? operator : `${operator} ${argument}`];
+};
+const operators: Operators<undefined> = (operator, argument) => ({ steady: operator === "ROUTE_NAME", read: () => VALUES[argument === undefined ? operator : `${operator} ${argument}`] });
 function line(encoding: "text" | "json", format?: string): string {
   const made = compileFormat(encoding, format, operators);
   assert.ok(made.ok, made.ok ? "" : made.error);
-  return made.value(undefined);
+  return made.value(undefined, undefined);
 }
 
 describe("an access log format", () => {
@@ -36,6 +37,18 @@ describe("an access log format", () => {
   });
 
   it("takes fields of one's own", () => assert.equal(line("json", '{"code":"%RESPONSE_CODE%","both":"%REQ(:METHOD)% %RESPONSE_CODE%"}'), '{"code":200,"both":"GET 200"}'));
+
+  it("keeps what is steady for as long as it is said to stand", () => {
+    let route = "a";
+    let code = 200;
+    const made = compileFormat<undefined>("text", "<%RESPONSE_CODE% [%ROUTE_NAME%]-%ROUTE_NAME%>", (operator) => ({ steady: operator === "ROUTE_NAME", read: () => (operator === "ROUTE_NAME" ? route : code) }));
+    assert.ok(made.ok);
+    const texts: string[] = [];
+    const lines = [made.value(undefined, { of: () => texts })];
+    [route, code] = ["b", 404];
+    lines.push(made.value(undefined, { of: () => texts }), made.value(undefined, { of: () => [] }), made.value(undefined, undefined));
+    assert.deepEqual(lines, ["<200 [a]-a>", "<404 [a]-a>", "<404 [b]-b>", "<404 [b]-b>"]);
+  });
 
   for (const [encoding, format, why] of [
     ["text", "%NOPE%", /%NOPE% is not known/], ["text", "%REQ%", /needs the name of a header/], ["text", "%RESPONSE_CODE", /is not %OPERATOR%/],

@@ -3,9 +3,16 @@ import { err, ok, type Result } from "@ambit/core";
 
 /** Reads one value off a record; undefined: `-`. */
 export type OperatorValue<R> = (record: R) => string | number | undefined;
-/** What an operator reads; asked once, when a format is compiled. `argument` is what stands in parentheses. */
-export type Operators<R> = (operator: string, argument: string | undefined) => OperatorValue<R>;
-export type LineFormat<R> = (record: R) => string;
+/** What an operator reads; asked once, when a format is compiled. `argument` is what stands in parentheses. `steady`: it is the same while `sameParties` holds. */
+export type Operators<R> = (operator: string, argument: string | undefined) => { readonly read: OperatorValue<R>; readonly steady: boolean };
+/** `memory`: of the connection; what is steady is put together once for it. */
+export type LineFormat<R> = (record: R, memory: SteadyTexts<R> | undefined) => string;
+
+/** Texts of one format that were put together for an earlier record, and stand while the format and what they were made of do. */
+export interface SteadyTexts<R> {
+  /** Empty, where nothing is kept for such a record. */
+  of(format: object, record: R): string[];
+}
 
 /** Istio's default, one line of text. */
 export const DEFAULT_TEXT = '[%START_TIME%] "%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%" %RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% %CONNECTION_TERMINATION_DETAILS% "%UPSTREAM_TRANSPORT_FAILURE_REASON%" %BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "%REQ(X-FORWARDED-FOR)%" "%REQ(USER-AGENT)%" "%REQ(X-REQUEST-ID)%" "%REQ(:AUTHORITY)%" "%UPSTREAM_HOST%" %UPSTREAM_CLUSTER_RAW% %UPSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% %ROUTE_NAME%';
@@ -38,17 +45,69 @@ export function compileFormat<R>(encoding: "text" | "json", format: string | und
   if (format !== undefined && format.length > FORMAT_MAX) return err(`the format has ${format.length} characters, at most ${FORMAT_MAX} are read`);
   if (encoding === "text") {
     const compiled = compileText((format ?? DEFAULT_TEXT).replace(/\n$/, ""), operators);
-    return compiled.ok ? ok((record) => textOf(compiled.value, record)) : compiled;
+    return compiled.ok ? ok(lineOf(piecesOf(compiled.value, plainText))) : compiled;
   }
   const fields = format === undefined ? DEFAULT_JSON : parseFields(format);
   if (typeof fields === "string") return err(fields);
-  const parts: [string, readonly OperatorValue<R>[]][] = [];
+  const parts: Part<R>[] = [];
   for (const [name, text] of Object.entries(fields)) {
     const compiled = compileText(text, operators);
     if (!compiled.ok) return err(`${name}: ${compiled.error}`);
-    parts.push([name, compiled.value]);
+    const [only, more] = compiled.value;
+    parts.push({ literal: `${parts.length === 0 ? "{" : ","}${JSON.stringify(name)}:` });
+    // One operator keeps its kind (a number, null); several are a text.
+    if (only !== undefined && more === undefined && !("literal" in only)) parts.push({ read: (r) => jsonText(only.read(r)), steady: only.steady });
+    else parts.push({ read: (r) => JSON.stringify(textOf(compiled.value, r)), steady: compiled.value.every((p) => "literal" in p || p.steady) });
   }
-  return ok((record) => JSON.stringify(Object.fromEntries(parts.map(([name, list]) => [name, list.length === 1 ? (list[0]?.(record) ?? null) : textOf(list, record)]))));
+  return ok(lineOf(piecesOf([...parts, { literal: parts.length === 0 ? "{}" : "}" }], plainText)));
+}
+
+const plainText = (value: string | number | undefined): string | number => value ?? "-";
+const jsonText = (value: string | number | undefined): string => (value === undefined ? "null" : JSON.stringify(value));
+
+type Part<R> = { readonly literal: string } | { readonly read: OperatorValue<R>; readonly steady: boolean };
+/** What stands before a value is written with it; `steady`: several parts, put together once for a connection. */
+interface Piece<R> { readonly before: string; readonly read: OperatorValue<R>; readonly steady: boolean }
+
+/** Steady neighbours become one piece, with the literals around them. */
+function piecesOf<R>(parts: readonly Part<R>[], text: (value: string | number | undefined) => string | number): { readonly pieces: readonly Piece<R>[]; readonly after: string } {
+  const pieces: Piece<R>[] = [];
+  let before = "";
+  let steady: Part<R>[] = [];
+  const settle = (): void => {
+    if (steady.length === 0) return;
+    const joined = steady;
+    pieces.push({ before: "", read: (r) => textOf(joined, r), steady: true });
+    steady = [];
+  };
+  for (const part of parts) {
+    if (steady.length > 0 && ("literal" in part || part.steady)) steady.push(part);
+    else if ("literal" in part) before += part.literal;
+    else if (part.steady) {
+      steady = before === "" ? [part] : [{ literal: before }, part];
+      before = "";
+    } else {
+      settle();
+      pieces.push({ before, read: (r) => text(part.read(r)), steady: false });
+      before = "";
+    }
+  }
+  settle();
+  return { pieces, after: before };
+}
+
+function lineOf<R>({ pieces, after }: { readonly pieces: readonly Piece<R>[]; readonly after: string }): LineFormat<R> {
+  return (record, memory) => {
+    const kept = memory?.of(pieces, record);
+    let line = "";
+    for (let i = 0; i < pieces.length; i++) {
+      const piece = pieces[i];
+      if (piece === undefined) continue;
+      if (piece.steady && kept !== undefined) line += kept[i] ??= String(piece.read(record));
+      else line = line + piece.before + (piece.read(record) ?? "");
+    }
+    return after === "" ? line : line + after;
+  };
 }
 
 function parseFields(format: string): Readonly<Record<string, string>> | string {
@@ -65,53 +124,52 @@ function parseFields(format: string): Readonly<Record<string, string>> | string 
   return bad === undefined ? (read as Record<string, string>) : `${bad[0]}: not a text`;
 }
 
-function textOf<R>(parts: readonly OperatorValue<R>[], record: R): string {
-  let line = "";
-  for (const part of parts) line += part(record) ?? "-";
-  return line;
+function textOf<R>(parts: readonly Part<R>[], record: R): string {
+  let text = "";
+  for (const part of parts) text += "literal" in part ? part.literal : (part.read(record) ?? "-");
+  return text;
 }
 
-function compileText<R>(text: string, operators: Operators<R>): Result<readonly OperatorValue<R>[], string> {
-  const parts: OperatorValue<R>[] = [];
+function compileText<R>(text: string, operators: Operators<R>): Result<readonly Part<R>[], string> {
+  const parts: Part<R>[] = [];
   let at = 0;
   while (at < text.length) {
     const open = text.indexOf("%", at);
-    if (open < 0) { parts.push(literal(text.slice(at))); break; }
-    if (open > at) parts.push(literal(text.slice(at, open)));
-    if (text[open + 1] === "%") { parts.push(literal("%")); at = open + 2; continue; }
+    if (open < 0) { parts.push({ literal: text.slice(at) }); break; }
+    if (open > at) parts.push({ literal: text.slice(at, open) });
+    if (text[open + 1] === "%") { parts.push({ literal: "%" }); at = open + 2; continue; }
     const part = operatorAt(text, open, operators);
     if (!part.ok) return part;
     parts.push(part.value.part);
     at = part.value.end;
   }
-  return ok(parts.length === 0 ? [literal("")] : parts);
+  return ok(parts);
 }
 
-const literal = (text: string) => (): string => text;
 const OPERATOR = /%([A-Z_]+)(?:\(([^()%]*)\))?(?::(\d{1,5}))?%/y;
 
-function operatorAt<R>(text: string, at: number, operators: Operators<R>): Result<{ part: OperatorValue<R>; end: number }, string> {
+function operatorAt<R>(text: string, at: number, operators: Operators<R>): Result<{ part: Part<R>; end: number }, string> {
   OPERATOR.lastIndex = at;
   const m = OPERATOR.exec(text);
   if (m === null) return err(`at ${at}: ${JSON.stringify(text.slice(at, at + 30))} is not %OPERATOR%, %OPERATOR(X)% or %OPERATOR(X):N%`);
   const [whole, name = "", argument, limit] = m;
   if (!OPERATORS.has(name)) return err(`%${name}% is not known`);
   if (WITH_ARGUMENT.has(name) !== (argument !== undefined)) return err(`%${name}% ${argument === undefined ? "needs the name of a header" : "takes no argument"}`);
-  const read = WITH_ARGUMENT.has(name) ? firstOf(name, argument ?? "", operators) : operators(name, argument);
-  if (limit === undefined) return ok({ part: read, end: at + whole.length });
+  const { read, steady } = WITH_ARGUMENT.has(name) ? firstOf(name, argument ?? "", operators) : operators(name, argument);
+  if (limit === undefined) return ok({ part: { read, steady }, end: at + whole.length });
   const max = Number(limit);
-  const part: OperatorValue<R> = (record) => {
+  const cut: OperatorValue<R> = (record) => {
     const value = read(record);
     return typeof value === "string" ? value.slice(0, max) : value;
   };
-  return ok({ part, end: at + whole.length });
+  return ok({ part: { read: cut, steady }, end: at + whole.length });
 }
 
 /** `X?Y`: the second header where the first is missing. */
-function firstOf<R>(name: string, argument: string, operators: Operators<R>): OperatorValue<R> {
+function firstOf<R>(name: string, argument: string, operators: Operators<R>): ReturnType<Operators<R>> {
   const [main = "", otherwise] = argument.toLowerCase().split("?");
   const first = operators(name, main);
   if (otherwise === undefined) return first;
   const second = operators(name, otherwise);
-  return (record) => first(record) ?? second(record);
+  return { read: (record) => first.read(record) ?? second.read(record), steady: first.steady && second.steady };
 }

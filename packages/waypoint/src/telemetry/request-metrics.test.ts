@@ -3,7 +3,7 @@ import type { TelemetrySettings } from "@ambit/core";
 import { Metrics } from "@ambit/runtime";
 import type { RequestRecord, UpstreamEndpoint } from "../http/options.ts";
 import { connection, request, world } from "../plan/plan.fixture.ts";
-import { RequestMetrics } from "./request-metrics.ts";
+import { RequestMetrics, SeriesMemory } from "./request-metrics.ts";
 import { KEPT_MAX, OUTCOMES_MAX, SeriesCache } from "./series-cache.ts";
 
 const ON: TelemetrySettings["metrics"] = { enabled: true, overrides: [] };
@@ -19,10 +19,11 @@ const record = (more: Partial<RequestRecord> = {}): RequestRecord => ({
 });
 
 /** Label values of each series of `istio_requests_total`, with its count. */
-function counted(records: readonly (readonly [RequestRecord, TelemetrySettings["metrics"]])[], ...labels: readonly string[]): string[] {
+const counted = (records: readonly (readonly [RequestRecord, TelemetrySettings["metrics"]])[], ...labels: readonly string[]): string[] => countedWith(undefined, records, ...labels);
+function countedWith(memory: SeriesMemory | undefined, records: readonly (readonly [RequestRecord, TelemetrySettings["metrics"]])[], ...labels: readonly string[]): string[] {
   const metrics = new Metrics(() => 0);
   const requests = new RequestMetrics(metrics);
-  for (const [r, settings] of records) requests.request(r, settings);
+  for (const [r, settings] of records) requests.request(r, settings, memory);
   return metrics.expose().split("\n").filter((l) => l.startsWith("istio_requests_total{"))
     .map((l) => `${labels.map((name) => new RegExp(`[{,]${name}="([^"]*)"`).exec(l)?.[1] ?? "-").join(" ")} ${l.split("} ")[1]}`).sort();
 }
@@ -43,9 +44,14 @@ describe("request metrics", () => {
   ];
   for (const [what, r, label, expected] of other) it(`keep another ${what} apart`, () => assert.deepEqual(counted([[record(), ON], [r, ON]], label), expected));
 
+  for (const [what, r, label, expected] of other.slice(0, 6)) it(`keep another ${what} of one connection apart, and find both again`, () => {
+    const twice = expected.map((line) => line.replace(/1$/, "2"));
+    assert.deepEqual(countedWith(new SeriesMemory(), [[record(), ON], [r, ON], [r, ON], [record(), ON]], label), twice);
+  });
+
   it("follow a change of the settings", () => {
     const without: TelemetrySettings["metrics"] = { enabled: true, overrides: [{ metric: "REQUEST_COUNT", disabled: false, removeTags: ["response_code"], setTags: [] }] };
-    assert.deepEqual(counted([[record(), ON], [record(), without], [record(), { enabled: false, overrides: [] }]], "response_code"), ["- 1", "200 1"]);
+    for (const memory of [undefined, new SeriesMemory()]) assert.deepEqual(countedWith(memory, [[record(), ON], [record(), without], [record(), { enabled: false, overrides: [] }]], "response_code"), ["- 1", "200 1"]);
   });
   it("tell versions of a workload apart", () => {
     const e = endpoint("Kubernetes//Pod/shop/v1-1");

@@ -21,10 +21,35 @@ type MetricName = keyof typeof NAMES;
 export interface TcpCounters { received(octets: number): void; sent(octets: number): void; closed(flag: string): void }
 
 /** Undefined: the Telemetry API switched it off. */
-interface RequestSeries {
+export interface RequestSeries {
   readonly count: Counter | undefined;
   readonly duration: Histogram | undefined; readonly requestBytes: Histogram | undefined; readonly responseBytes: Histogram | undefined;
   readonly requestMessages: Counter | undefined; readonly responseMessages: Counter | undefined;
+}
+
+/** What one connection's last request was counted in: mostly that of the next one, too. Client and destination are the connection's, so only the rest is compared. */
+export class SeriesMemory {
+  #series: RequestSeries | undefined = undefined;
+  #settings: TelemetrySettings["metrics"] | undefined = undefined;
+  #endpoint: Workload | undefined = undefined;
+  #status = 0;
+  #grpc = false;
+  #grpcStatus: number | undefined = undefined;
+
+  of(r: RequestRecord, settings: TelemetrySettings["metrics"]): RequestSeries | undefined {
+    return this.#status === r.status && this.#endpoint === r.endpoint?.workload && this.#grpcStatus === r.grpcStatus && this.#grpc === r.facts.grpc && this.#settings === settings && r.flags.length === 0 ? this.#series : undefined;
+  }
+
+  keep(r: RequestRecord, settings: TelemetrySettings["metrics"], series: RequestSeries): RequestSeries {
+    if (r.flags.length > 0) return series;
+    this.#series = series;
+    this.#settings = settings;
+    this.#endpoint = r.endpoint?.workload;
+    this.#status = r.status;
+    this.#grpc = r.facts.grpc;
+    this.#grpcStatus = r.grpcStatus;
+    return series;
+  }
 }
 
 const withLabels = <T>(family: { with(labels: Labels): T } | undefined, labels: Labels | undefined): T | undefined => (labels === undefined ? undefined : family?.with(labels));
@@ -47,15 +72,17 @@ export class RequestMetrics {
     m.gauge("istio_build", "Component and version.").with({ component: "waypoint", tag: "ambit" }).set(1);
   }
 
-  request(r: RequestRecord, settings: TelemetrySettings["metrics"]): void {
-    const series = this.#series.of(r, settings);
-    series.count?.inc();
-    series.duration?.observe(r.durationMs);
-    series.requestBytes?.observe(r.bytesReceived);
-    series.responseBytes?.observe(r.bytesSent);
+  /** `memory` is of the request's connection. */
+  request(r: RequestRecord, settings: TelemetrySettings["metrics"], memory?: SeriesMemory): void {
+    const series = memory === undefined ? this.#series.of(r, settings) : (memory.of(r, settings) ?? memory.keep(r, settings, this.#series.of(r, settings)));
+    const now = r.startedAt + r.durationMs;
+    series.count?.inc(1, now);
+    series.duration?.observe(r.durationMs, now);
+    series.requestBytes?.observe(r.bytesReceived, now);
+    series.responseBytes?.observe(r.bytesSent, now);
     if (!r.facts.grpc) return;
-    if (r.requestMessages > 0) series.requestMessages?.inc(r.requestMessages);
-    if (r.responseMessages > 0) series.responseMessages?.inc(r.responseMessages);
+    if (r.requestMessages > 0) series.requestMessages?.inc(r.requestMessages, now);
+    if (r.responseMessages > 0) series.responseMessages?.inc(r.responseMessages, now);
   }
 
   #seriesOf(r: RequestRecord, settings: TelemetrySettings["metrics"]): RequestSeries {

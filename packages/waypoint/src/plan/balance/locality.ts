@@ -13,7 +13,7 @@ export interface LocalityHints {
 }
 
 /** The candidates of the locality that this request goes to, ejected ones included. */
-export function chooseLocality(candidates: readonly Candidate[], rule: LocalityBalancing | undefined, service: LoadBalancing | undefined, hints: LocalityHints, random: () => number): readonly Candidate[] {
+export function chooseLocality<C extends Candidate>(candidates: readonly C[], rule: LocalityBalancing | undefined, service: LoadBalancing | undefined, hints: LocalityHints, random: () => number): readonly C[] {
   const { client } = hints;
   if (client === undefined || candidates.length < 2) return candidates;
   if (rule === undefined) return nearest(candidates, service, client);
@@ -31,8 +31,8 @@ export function localityMatches(pattern: string, { locality }: Pick<Place, "loca
   return pattern === "*" || pattern.split("/").every((p, i) => p === "*" || p === parts[i]);
 }
 
-function groupByPriority(candidates: readonly Candidate[], rule: LocalityBalancing, client: Place, hints: LocalityHints): Candidate[][] {
-  const groups: Candidate[][] = [];
+function groupByPriority<C extends Candidate>(candidates: readonly C[], rule: LocalityBalancing, client: Place, hints: LocalityHints): C[][] {
+  const groups: C[][] = [];
   for (const candidate of candidates) {
     const priority = rule.failoverPriority.length > 0 ? byLabels(candidate, rule.failoverPriority, client, hints) : byRegion(candidate, rule, client);
     (groups[priority] ??= []).push(candidate);
@@ -73,7 +73,7 @@ function byRegion({ workload: { locality } }: Candidate, rule: LocalityBalancing
 }
 
 /** The nearest group takes all while enough of it is well; what it cannot take goes on to the next. */
-function spill(groups: readonly Candidate[][], { ejected }: LocalityHints, random: () => number): readonly Candidate[] {
+function spill<C extends Candidate>(groups: readonly C[][], { ejected }: LocalityHints, random: () => number): readonly C[] {
   let at = random();
   for (const group of groups) {
     const well = group.filter((c) => !ejected(c.workload.uid)).length;

@@ -19,18 +19,17 @@ export function warmShare(warmup: TrafficSettings["warmup"], sinceMs: number | u
 }
 
 /** By weight two are drawn, and the one with fewer requests under way for its weight takes it. */
-export function pickLeastRequest(candidates: readonly Candidate[], weightOf: (c: Candidate) => number, { active }: Pick<PickHints, "active">, random: () => number): Candidate | undefined {
+export function pickLeastRequest<C extends Candidate>(candidates: readonly C[], weightOf: (c: C) => number, { active }: Pick<PickHints, "active">, random: () => number): C | undefined {
   const first = pickWeighted(candidates, weightOf, random);
   const second = pickWeighted(candidates, weightOf, random);
   if (first === undefined || second === undefined || first === second) return first;
-  const load = (c: Candidate): number => (active(c.workload.uid) + 1) / weightOf(c);
-  return load(second) < load(first) ? second : first;
+  return (active(second.workload.uid) + 1) / weightOf(second) < (active(first.workload.uid) + 1) / weightOf(first) ? second : first;
 }
 
 const GOLDEN = 0.618_033_988_749_894_9;
 
 /** One after the other; where weights differ, turn by turn along a sequence that spreads evenly over all of them. */
-export function pickInTurn(candidates: readonly Candidate[], weightOf: (c: Candidate) => number, turn: number): Candidate | undefined {
+export function pickInTurn<C extends Candidate>(candidates: readonly C[], weightOf: (c: C) => number, turn: number): C | undefined {
   const ordered = candidates.filter((c) => weightOf(c) > 0).toSorted((a, b) => (a.workload.uid < b.workload.uid ? -1 : 1));
   const [first] = ordered;
   if (first === undefined) return undefined;

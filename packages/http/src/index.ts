@@ -1,6 +1,6 @@
 // Public names of @ambit/http: codecs without I/O.
 export { H1Client, type H1ClientEvents } from "./h1/client.ts";
-export { CHUNKED, endToEndFields, TUNNEL, UNTIL_CLOSE } from "./h1/framing.ts";
+export { CHUNKED, TUNNEL, UNTIL_CLOSE } from "./h1/framing.ts";
 export { isAuthority, type H1RequestHead, type H1ResponseHead } from "./h1/heads.ts";
 export { H1_LIMITS, type H1Limits, type H1Problem } from "./h1/limits.ts";
 export { H1Server, type BodySize, type H1ServerEvents } from "./h1/server.ts";

@@ -76,33 +76,3 @@ export function connectionOptions(value: string): string[] {
 /** RFC 9110 §6.5.1: in trailers they would change what was decided by the head. */
 const NEVER_TRAILERS = new Set(["content-length", "transfer-encoding", "host", "connection", "te", "trailer", "upgrade", "keep-alive", "proxy-connection"]);
 export const neverInTrailers = (name: string): boolean => NEVER_TRAILERS.has(name);
-
-/** They speak about one connection only (RFC 9110 §7.6.1), with those that Connection names. */
-const HOP_BY_HOP = new Set(["connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade"]);
-/** Bit n: a name of n octets may be one of them, or `te`; most names are passed over by that. */
-const HOP_LENGTHS = [...HOP_BY_HOP, "te"].reduce((bits, name) => bits | (1 << name.length), 0);
-const mayBeHopByHop = (name: string): boolean => name.length < 32 && ((HOP_LENGTHS >>> name.length) & 1) === 1;
-
-/**
- * Without what is meant for one connection: hop-by-hop fields, what Connection names, `te` other than trailers, and `drop`. For requests and answers of
- * either protocol. Always a new list.
- */
-export function endToEndFields(fields: readonly string[], drop: ReadonlySet<string>): string[] {
-  let clean = true;
-  for (let i = 0; i + 1 < fields.length && clean; i += 2) {
-    const name = fields[i] ?? "";
-    clean = !drop.has(name) && (!mayBeHopByHop(name) || (!HOP_BY_HOP.has(name) && (name !== "te" || fields[i + 1] === "trailers")));
-  }
-  if (clean) return fields.slice();
-  const named: string[] = [];
-  for (let i = 0; i + 1 < fields.length; i += 2) if (fields[i] === "connection") named.push(...(fields[i + 1] ?? "").toLowerCase().split(",").map((o) => o.trim()));
-  const out: string[] = [];
-  for (let i = 0; i + 1 < fields.length; i += 2) {
-    const name = fields[i] ?? "";
-    const value = fields[i + 1] ?? "";
-    if (HOP_BY_HOP.has(name) || drop.has(name) || (named.length > 0 && name !== "te" && named.includes(name))) continue;
-    if (name !== "te") out.push(name, value);
-    else if (/(^|,)\s*trailers\s*(,|$)/i.test(value)) out.push(name, "trailers");
-  }
-  return out;
-}

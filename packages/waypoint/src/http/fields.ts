@@ -1,58 +1,220 @@
 // Owns the fields of requests and answers as they pass: what is for one hop only, what is ours to say, what routes change.
+// A codec gives its list away, so what comes is changed in place; what leaves is the one copy, since another attempt may need the original.
 import type { HeaderChange } from "@ambit/core";
-import { endToEndFields, isFieldValue } from "@ambit/http";
+import { isFieldValue } from "@ambit/http";
+import type { EventTime } from "./event-time.ts";
 import type { ForwardPlan } from "./options.ts";
 
-/** Only proxies of the mesh may say these; a client's are dropped before anybody reads them. */
-const OURS: ReadonlySet<string> = new Set(["x-forwarded-client-cert", "x-envoy-original-path", "x-envoy-attempt-count", "x-envoy-expected-rq-timeout-ms", "x-envoy-internal", "x-envoy-external-address",
-  "x-envoy-decorator-operation", "x-envoy-peer-metadata", "x-envoy-peer-metadata-id"]);
+/** What a name means on the way, as bits. A name without any passes as it is. */
+const HOP = 1;
+/** For one hop unless its value is `trailers`. */
+const TE = 2;
+/** Only proxies of the mesh may say it; a client's is dropped before anybody reads it. */
+const OURS = 4;
 /** Framing and addressing: each connection says them its own way. */
-const FRAMING: ReadonlySet<string> = new Set(["host", "content-length"]);
-const FRAMING_AND_EXPECT: ReadonlySet<string> = new Set([...FRAMING, "expect"]);
-/** Of answers: what the connection to the client says itself, and what is between proxies. */
-const NOT_ANSWERED: ReadonlySet<string> = new Set(["content-length", "x-envoy-decorator-operation"]);
+const FRAMING = 8;
+const EXPECT = 16;
+/** Between proxies. */
+const DECORATOR = 32;
+const LENGTH = 64;
+const REQUEST_ID = 128;
+const PROTO = 256;
+const TYPE = 512;
+const COOKIE = 1024;
+const SERVICE_TIME = 2048;
+const SERVER = 4096;
+const DATE = 8192;
+/** No name's: the list has values that no codec judged. */
+const UNJUDGED = 16_384;
+
+const MARKS: ReadonlyMap<string, number> = new Map([
+  // RFC 9110 §7.6.1
+  ["connection", HOP], ["keep-alive", HOP], ["proxy-connection", HOP], ["transfer-encoding", HOP], ["upgrade", HOP], ["te", TE],
+  ["x-forwarded-client-cert", OURS], ["x-envoy-original-path", OURS], ["x-envoy-attempt-count", OURS], ["x-envoy-expected-rq-timeout-ms", OURS], ["x-envoy-internal", OURS],
+  ["x-envoy-external-address", OURS], ["x-envoy-decorator-operation", OURS | DECORATOR], ["x-envoy-peer-metadata", OURS], ["x-envoy-peer-metadata-id", OURS],
+  ["host", FRAMING], ["content-length", FRAMING | LENGTH], ["expect", EXPECT], ["x-request-id", REQUEST_ID], ["x-forwarded-proto", PROTO], ["content-type", TYPE], ["cookie", COOKIE],
+  ["x-envoy-upstream-service-time", SERVICE_TIME], ["server", SERVER], ["date", DATE],
+]);
+
+/** Which kinds of names there are; `te` as it should be does not count. */
+function marksOf(fields: readonly string[]): number {
+  let marks = 0;
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const mark = MARKS.get(fields[i] ?? "");
+    if (mark !== undefined && (mark !== TE || fields[i + 1] !== "trailers")) marks |= mark;
+  }
+  return marks;
+}
+
+/** In place: without what is meant for one connection (RFC 9110 §7.6.1: hop-by-hop fields, what Connection names, `te` other than trailers), and without `drop`. */
+function keepEndToEnd(fields: string[], drop: number): void {
+  const named = namedByConnection(fields);
+  let kept = 0;
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    const name = fields[i] ?? "";
+    let value = fields[i + 1] ?? "";
+    const mark = MARKS.get(name) ?? 0;
+    if ((mark & (HOP | drop)) !== 0) continue;
+    if (mark === TE) {
+      if (!/(^|,)\s*trailers\s*(,|$)/i.test(value)) continue;
+      value = "trailers";
+    } else if (named !== undefined && named.includes(name)) continue;
+    fields[kept++] = name;
+    fields[kept++] = value;
+  }
+  while (fields.length > kept) fields.pop();
+}
+
+/** undefined: nothing that would not go anyway. */
+function namedByConnection(fields: readonly string[]): readonly string[] | undefined {
+  let named: string[] | undefined;
+  for (let i = 0; i + 1 < fields.length; i += 2) {
+    if (fields[i] !== "connection") continue;
+    const value = (fields[i + 1] ?? "").toLowerCase();
+    if (value !== "keep-alive") named = (named ?? []).concat(value.split(",").map((o) => o.trim()));
+  }
+  return named;
+}
+
+/** In place. */
+export function dropFirst(fields: string[], count: number): void {
+  for (let i = count; i < fields.length; i++) fields[i - count] = fields[i] ?? "";
+  for (let i = 0; i < count; i++) fields.pop();
+}
+
+export interface SeenFields {
+  readonly fields: readonly string[];
+  /** Of the names in `fields`, for `outgoingFields`. */
+  readonly marks: number;
+  readonly requestId: string;
+  readonly https: boolean;
+  readonly grpc: boolean;
+}
 
 /**
- * What policies and routes see: without hop-by-hop fields (of an upgrade `connection` and `upgrade` stay) and what is ours to say; with `x-request-id` and
- * `x-forwarded-proto`.
+ * What policies and routes see, in place: without hop-by-hop fields (of an upgrade `connection` and `upgrade` stay) and what is ours to say; with
+ * `x-request-id` and `x-forwarded-proto`. `crumbs`: cookies may have come in pieces (HTTP/2).
  */
-export function seenFields(fields: readonly string[], upgrade: string | undefined, newId: () => string): { readonly fields: string[]; readonly requestId: string } {
-  const out = endToEndFields(fields, OURS);
-  if (upgrade !== undefined) out.push("connection", "upgrade", "upgrade", upgrade);
-  let requestId = first(out, "x-request-id");
-  if (requestId === undefined || requestId === "") out.push("x-request-id", (requestId = newId()));
-  if (first(out, "x-forwarded-proto") === undefined) out.push("x-forwarded-proto", "http");
-  return { fields: out, requestId };
-}
-
-export interface AttemptFields { readonly attempt: number; readonly expectedMs: number | undefined; readonly keepExpect: boolean }
-
-/** What leaves for an endpoint. Undefined: a name or value (of a route, a token, a checker) that no message can carry. */
-export function outgoingFields(planned: readonly string[], o: AttemptFields): string[] | undefined {
-  const out = endToEndFields(planned, o.keepExpect ? FRAMING : FRAMING_AND_EXPECT);
-  for (let i = 0; i + 1 < out.length; i += 2) if (!isFieldName(out[i] ?? "") || !isFieldValue(out[i + 1] ?? "")) return undefined;
-  set(out, "x-envoy-attempt-count", o.attempt === 1 ? "1" : String(o.attempt));
-  if (o.expectedMs !== undefined) set(out, "x-envoy-expected-rq-timeout-ms", String(Math.max(1, Math.ceil(o.expectedMs))));
-  return out;
-}
-
-/** Of an upstream's answer or our own, as a client gets it. `serviceMs` undefined: it is our own. */
-export function answerFields(fields: readonly string[], plan: ForwardPlan | undefined, o: { readonly serviceMs: number | undefined; readonly serverName: string | undefined; readonly now: number; readonly more: readonly string[] }): string[] {
-  const out = endToEndFields(fields, NOT_ANSWERED);
-  if (plan !== undefined) {
-    for (const change of plan.answer) applyChange(out, change);
-    if (plan.cors !== undefined) {
-      set(out, "access-control-allow-origin", plan.cors.origin);
-      if (plan.cors.rule.credentials) set(out, "access-control-allow-credentials", "true");
-      if (plan.cors.rule.exposeHeaders.length > 0) set(out, "access-control-expose-headers", plan.cors.rule.exposeHeaders.join(","));
-    }
+export function seenFields(fields: string[], upgrade: string | undefined, crumbs: boolean, newId: () => string): SeenFields {
+  let marks = marksOf(fields);
+  if (crumbs && (marks & COOKIE) !== 0 && joinCookies(fields)) marks |= UNJUDGED;
+  if ((marks & (HOP | TE | OURS)) !== 0) {
+    keepEndToEnd(fields, OURS);
+    marks = marksOf(fields) | (marks & UNJUDGED);
   }
-  for (let i = out.length - 2; i >= 0; i -= 2) if (!isFieldName(out[i] ?? "") || !isFieldValue(out[i + 1] ?? "")) out.splice(i, 2);
-  for (const text of o.more) out.push(text);
-  if (o.serviceMs !== undefined) set(out, "x-envoy-upstream-service-time", String(Math.round(o.serviceMs)));
-  if (o.serverName !== undefined) set(out, "server", o.serverName);
-  if (first(out, "date") === undefined) out.push("date", dateText(o.now));
+  if (upgrade !== undefined) {
+    fields.push("connection", "upgrade", "upgrade", upgrade);
+    marks |= HOP;
+  }
+  let requestId = (marks & REQUEST_ID) === 0 ? undefined : first(fields, "x-request-id");
+  if (requestId === undefined || requestId === "") fields.push("x-request-id", (requestId = newId()));
+  const https = (marks & PROTO) !== 0 && first(fields, "x-forwarded-proto") === "https";
+  if ((marks & PROTO) === 0) fields.push("x-forwarded-proto", "http");
+  const grpc = (marks & TYPE) !== 0 && first(fields, "content-type")?.startsWith("application/grpc") === true;
+  return { fields, marks, requestId, https, grpc };
+}
+
+/** RFC 9113 §8.2.3: crumbs become one field for everybody behind, in place. False: there was one at most. */
+function joinCookies(fields: string[]): boolean {
+  const crumbs: string[] = [];
+  for (let i = 0; i + 1 < fields.length; i += 2) if (fields[i] === "cookie") crumbs.push(fields[i + 1] ?? "");
+  if (crumbs.length < 2) return false;
+  remove(fields, "cookie");
+  fields.push("cookie", crumbs.join("; "));
+  return true;
+}
+
+const FIRST_ATTEMPT: readonly string[] = ["x-envoy-attempt-count", "1"];
+
+/**
+ * What leaves for an endpoint, always a new list. `seen`: what the request came with, which a codec judged. Undefined: a name or value (of a route, a token, a
+ * checker) that no message can carry.
+ */
+export function outgoingFields(planned: readonly string[], seen: Pick<SeenFields, "fields" | "marks">, attempt: number, expectedMs: number | undefined, keepExpect: boolean): string[] | undefined {
+  const drop = keepExpect ? FRAMING : FRAMING | EXPECT;
+  let out: string[] | undefined;
+  if (attempt === 1 && planned === seen.fields && (seen.marks & (HOP | TE | OURS | UNJUDGED | drop)) === 0) out = planned.concat(FIRST_ATTEMPT);
+  else {
+    out = judgedFields(planned, seen, drop);
+    if (out === undefined) return undefined;
+    set(out, "x-envoy-attempt-count", attempt === 1 ? "1" : String(attempt));
+  }
+  if (expectedMs !== undefined) set(out, "x-envoy-expected-rq-timeout-ms", String(Math.max(1, Math.ceil(expectedMs))));
   return out;
+}
+
+/** A copy of what may leave. What is in `seen` in the same order was judged by a codec. */
+function judgedFields(planned: readonly string[], { fields, marks }: Pick<SeenFields, "fields" | "marks">, drop: number): string[] | undefined {
+  const out = planned.slice();
+  const met = planned === fields ? marks : marksOf(planned);
+  if ((met & (HOP | TE | drop)) !== 0) keepEndToEnd(out, drop);
+  let at = (marks & UNJUDGED) === 0 ? 0 : fields.length;
+  for (let i = 0; i + 1 < out.length; i += 2) {
+    const name = out[i] ?? "";
+    const value = out[i + 1] ?? "";
+    const found = indexOfField(fields, name, value, at);
+    if (found >= 0) at = found + 2;
+    else if (!isFieldName(name) || !isFieldValue(value)) return undefined;
+  }
+  return out;
+}
+
+function indexOfField(fields: readonly string[], name: string, value: string, from: number): number {
+  for (let i = from; i + 1 < fields.length; i += 2) if (fields[i] === name && fields[i + 1] === value) return i;
+  return -1;
+}
+
+/** Of an upstream's answer, as a client gets it; in place, since a codec gave it away. `more`: names and values in turn. */
+export function answerFields(fields: string[], plan: ForwardPlan, serviceMs: number | undefined, more: readonly string[], serverName: string | undefined, time: Pick<EventTime, "now">): void {
+  let marks = marksOf(fields);
+  if ((marks & (HOP | TE | LENGTH | DECORATOR)) !== 0) {
+    keepEndToEnd(fields, LENGTH | DECORATOR);
+    if ((marks & HOP) !== 0) marks = marksOf(fields);
+  }
+  if (plan.answer.length > 0 || plan.cors !== undefined || more.length > 0) {
+    changeAnswer(fields, plan, more);
+    marks = marksOf(fields);
+  }
+  if (serviceMs !== undefined) put(fields, (marks & SERVICE_TIME) !== 0, "x-envoy-upstream-service-time", String(Math.round(serviceMs)));
+  signAnswer(fields, marks, serverName, time);
+}
+
+/** Of an answer of our own. */
+export function replyFields(reply: readonly string[], plan: ForwardPlan | undefined, serverName: string | undefined, time: Pick<EventTime, "now">): string[] {
+  const fields = reply.slice();
+  keepEndToEnd(fields, LENGTH | DECORATOR);
+  if (plan === undefined) dropUnsendable(fields);
+  else changeAnswer(fields, plan, []);
+  signAnswer(fields, marksOf(fields), serverName, time);
+  return fields;
+}
+
+/** As the route says, in place, and with what the choice of an endpoint adds. */
+function changeAnswer(fields: string[], plan: ForwardPlan, more: readonly string[]): void {
+  for (const change of plan.answer) applyChange(fields, change);
+  if (plan.cors !== undefined) {
+    set(fields, "access-control-allow-origin", plan.cors.origin);
+    if (plan.cors.rule.credentials) set(fields, "access-control-allow-credentials", "true");
+    if (plan.cors.rule.exposeHeaders.length > 0) set(fields, "access-control-expose-headers", plan.cors.rule.exposeHeaders.join(","));
+  }
+  dropUnsendable(fields);
+  for (const text of more) fields.push(text);
+}
+
+function dropUnsendable(fields: string[]): void {
+  for (let i = fields.length - 2; i >= 0; i -= 2) if (!isFieldName(fields[i] ?? "") || !isFieldValue(fields[i + 1] ?? "")) fields.splice(i, 2);
+}
+
+/** What is ours to say of every answer. `marks`: of the names that are there. */
+function signAnswer(fields: string[], marks: number, serverName: string | undefined, time: Pick<EventTime, "now">): void {
+  if (serverName !== undefined) put(fields, (marks & SERVER) !== 0, "server", serverName);
+  if ((marks & DATE) === 0) fields.push("date", dateText(time.now));
+}
+
+/** `there`: the name is among them. */
+function put(fields: string[], there: boolean, name: string, value: string): void {
+  if (there) set(fields, name, value);
+  else fields.push(name, value);
 }
 
 /** In place: remove, set, add. */

@@ -1,50 +1,53 @@
 // Owns carrying out a plan that forwards: attempts, retries, deadlines, and the request's body into the one that is under way.
-import { randomBytes } from "node:crypto";
 import type { Backend } from "@ambit/core";
 import type { BodySize, Fields } from "@ambit/http";
 import type { Timer } from "@ambit/runtime";
 import { WAITING_BODY_OCTETS } from "./body-buffer.ts";
 import type { ForwardedRequest } from "./forwarded-request.ts";
-import { contentLength, grpcStatusOf, outgoingFields, remove, set, first } from "./fields.ts";
+import { contentLength, grpcStatusOf, outgoingFields } from "./fields.ts";
 import { brokenFlag, failureReply, failureText, reply } from "./local-reply.ts";
 import { sendMirrors, type Mirrored } from "./mirror.ts";
-import type { AttemptOutcome, ChosenEndpoint, ForwardPlan, UpstreamChoice, UpstreamEndpoint } from "./options.ts";
-import type { OutgoingHead } from "../plan/request-plan.ts";
+import type { AttemptOutcome, ChosenEndpoint, ForwardPlan, UpstreamEndpoint } from "./options.ts";
 import { retryDelayMs } from "../plan/retry.ts";
 import type { Deadline } from "./timer-wheel.ts";
-import type { Attempt, AttemptEvents, AttemptFailure } from "./upstream/upstreams.ts";
-import { acceptOf } from "./websocket.ts";
+import type { Attempt, AttemptEvents, AttemptFailure, AttemptRequest } from "./upstream/upstreams.ts";
+import { acceptWebsocket, prepareWebsocket } from "./websocket.ts";
 
 const NO_FIELDS: Fields = [];
+const NONE_TRIED: readonly string[] = [];
+
+type Answered = Extract<AttemptOutcome["result"], { kind: "answered" }>;
 
 export class Forward implements AttemptEvents {
-  /** Of the last attempt. */
-  endpoint: UpstreamEndpoint | undefined;
-  outgoing: OutgoingHead | undefined;
+  /** As the last attempt left. */
+  outgoing: AttemptRequest | undefined = undefined;
   attempts = 0;
-  startedMs: number | undefined;
-  failureText: string | undefined;
-  readonly mirrored: Backend[] = [];
+  startedMs: number | undefined = undefined;
+  failureText: string | undefined = undefined;
+  mirrored: Backend[] | undefined = undefined;
   readonly #x: ForwardedRequest;
   readonly #plan: ForwardPlan;
-  readonly #tried: string[] = [];
-  #mirrors: Mirrored[] = [];
-  #attempt: Attempt | undefined;
-  #chosen: ChosenEndpoint | undefined;
+  /** Of the last attempt. */
+  #chosen: ChosenEndpoint | undefined = undefined;
+  #attempt: Attempt | undefined = undefined;
   #writable = true;
   #bodySent = false;
-  #retriesLeft: number;
-  #staleTried = false;
-  #retryOver: (() => void) | undefined;
-  #backoff: Timer | undefined;
-  #deadline: Deadline | undefined;
-  #attemptDeadline: Deadline | undefined;
-  #trailers: Fields = NO_FIELDS;
-  #status = 0;
-  #grpcStatus: number | undefined;
-  #answerHead: Fields = NO_FIELDS;
   #answering = false;
-  #key: string | undefined;
+  #staleTried = false;
+  #retriesLeft: number;
+  #status = 0;
+  #grpcStatus: number | undefined = undefined;
+  #answerHead: Fields = NO_FIELDS;
+  #trailers: Fields = NO_FIELDS;
+  /** Keys of endpoints that failed. */
+  #tried: string[] | undefined = undefined;
+  #mirrors: Mirrored[] | undefined = undefined;
+  #retryOver: (() => void) | undefined = undefined;
+  #backoff: Timer | undefined = undefined;
+  #deadline: Deadline | undefined = undefined;
+  #attemptDeadline: Deadline | undefined = undefined;
+  /** Of a websocket's client. */
+  #key: string | undefined = undefined;
 
   constructor(exchange: ForwardedRequest, plan: ForwardPlan) {
     this.#x = exchange;
@@ -52,52 +55,54 @@ export class Forward implements AttemptEvents {
     this.#retriesLeft = exchange.facts.upgrade === undefined ? plan.retry.retries : 0;
   }
 
+  /** Of the last attempt. */
+  get endpoint(): UpstreamEndpoint | undefined {
+    return this.#chosen?.endpoint;
+  }
+
   start(): void {
-    if (this.#retriesLeft === 0 && !this.#x.idempotent) this.#x.body.dontKeep();
-    if (this.#plan.mirrors.length > 0) this.#mirrors = sendMirrors(this.#x, this.#plan, this.mirrored);
-    for (const mirror of this.#mirrors) mirror.catchUp(this.#x.body);
-    if (this.#x.bodyEnded) this.#armDeadline();
+    const x = this.#x;
+    if (this.#retriesLeft === 0 && !x.idempotent) x.dontKeepBody();
+    if (this.#plan.mirrors.length > 0 && x.facts.upgrade === undefined) {
+      this.#mirrors = sendMirrors(x, this.#plan, (this.mirrored = []));
+      for (const mirror of this.#mirrors) mirror.catchUp(x.body);
+    }
+    if (x.bodyEnded) this.#armDeadline();
     this.#try(false);
   }
 
   // ---- attempts --------------------------------------------------------------------------------------------------------------------------------
 
+  /** `again`: once more at the same endpoint, which counts as the same attempt. */
   #try(again: boolean): void {
-    const head = this.#plan.head;
+    const x = this.#x;
+    const { o, facts } = x;
+    const { head } = this.#plan;
     if (!again) this.attempts++;
     // Before an endpoint is chosen: whoever counts what was chosen hears of its end by an outcome.
-    const fields = outgoingFields(head.fields, { attempt: this.attempts, expectedMs: this.#expectedMs(), keepExpect: this.#x.o.forwardExpect === true });
-    if (fields === undefined) return this.#x.localReply(reply(500, "a field of the request cannot be sent", "-", "invalid_request_field"));
-    this.#x.o.propagate?.(this.#plan, fields);
-    const choice: UpstreamChoice = again && this.#chosen !== undefined ? this.#chosen
-      : this.#x.o.choose(this.#plan.to, this.#x.facts, this.#tried, this.#plan);
+    const fields = outgoingFields(head.fields, x.seen, this.attempts, this.#expectedMs(), o.forwardExpect === true);
+    if (fields === undefined) return x.localReply(reply(500, "a field of the request cannot be sent", "-", "invalid_request_field"));
+    o.propagate?.(this.#plan, fields);
+    const choice = again && this.#chosen !== undefined ? this.#chosen : o.choose(this.#plan.to, facts, this.#tried ?? NONE_TRIED, this.#plan);
     if (choice.kind === "none") {
       this.attempts--;
-      return this.#x.localReply(choice.reply);
+      return x.localReply(choice.reply);
     }
-    const { endpoint } = choice;
-    const upgrade = this.#x.facts.upgrade;
-    if (upgrade === "websocket") this.#prepareWebsocket(fields, endpoint);
-    this.endpoint = endpoint;
-    this.outgoing = { ...head, fields };
+    const { upgrade } = facts;
+    if (upgrade === "websocket") this.#key = prepareWebsocket(fields, facts.fields, choice.endpoint.protocol);
+    const size: BodySize = upgrade !== undefined ? "none" : x.incoming.size;
+    const request: AttemptRequest = { method: head.method, authority: head.authority, target: head.target, fields, body: size, upgrade };
     this.#chosen = choice;
-    this.startedMs = this.#x.elapsedMs;
+    this.outgoing = request;
+    this.startedMs = x.elapsedMs;
     this.#bodySent = false;
     this.#writable = true;
     this.#trailers = NO_FIELDS;
-    this.#x.body.rewind();
-    const size: BodySize = upgrade !== undefined ? "none" : this.#x.incoming.size;
-    this.#attempt = this.#x.o.upstreams.attempt(endpoint, { method: head.method, authority: head.authority, target: head.target, fields, body: size, upgrade }, this, again);
+    x.body?.rewind();
+    this.#attempt = o.upstreams.attempt(choice.endpoint, request, this, again);
     if (size === "none") this.#bodySent = true;
-    if (this.#x.bodyEnded) this.#armAttemptDeadline();
+    if (x.bodyEnded) this.#armAttemptDeadline();
     this.#pump();
-  }
-
-  /** HTTP/1 shakes hands with a key; HTTP/2 (RFC 8441) has none. */
-  #prepareWebsocket(fields: string[], endpoint: UpstreamEndpoint): void {
-    this.#key = first(this.#x.facts.fields, "sec-websocket-key");
-    if (endpoint.protocol === "http2") remove(fields, "sec-websocket-key");
-    else if (this.#key === undefined) set(fields, "sec-websocket-key", randomBytes(16).toString("base64"));
   }
 
   #expectedMs(): number | undefined {
@@ -109,10 +114,10 @@ export class Forward implements AttemptEvents {
     const attempt = this.#attempt;
     const { body } = this.#x;
     if (attempt === undefined) {
-      if (body.octets >= WAITING_BODY_OCTETS) this.#x.pause();
+      if (body !== undefined && body.octets >= WAITING_BODY_OCTETS) this.#x.pause();
       return;
     }
-    while (this.#writable && body.waiting) {
+    if (body !== undefined) while (this.#writable && body.waiting) {
       const piece = body.take();
       if (piece !== undefined) this.#writable = attempt.write(piece);
     }
@@ -125,12 +130,12 @@ export class Forward implements AttemptEvents {
   }
 
   onBody(bytes: Uint8Array): void {
-    for (const mirror of this.#mirrors) mirror.write(bytes);
+    if (this.#mirrors !== undefined) for (const mirror of this.#mirrors) mirror.write(bytes);
     this.#pump();
   }
 
   onBodyEnd(): void {
-    for (const mirror of this.#mirrors) mirror.end(this.#x.trailers);
+    if (this.#mirrors !== undefined) for (const mirror of this.#mirrors) mirror.end(this.#x.trailers);
     if (!this.#x.upgraded) {
       this.#armDeadline();
       this.#armAttemptDeadline();
@@ -153,10 +158,11 @@ export class Forward implements AttemptEvents {
     if (status !== 100 || (this.#x.o.forwardExpect === true && this.#x.incoming.expectContinue)) this.#x.informational(status, fields);
   }
 
-  onAnswer(status: number, fields: Fields, kind: "body" | "empty" | "upgraded"): void {
+  onAnswer(status: number, fields: string[], kind: "body" | "empty" | "upgraded"): void {
+    const x = this.#x;
     this.#attemptDeadline?.cancel();
     if (kind === "upgraded") return this.#upgrade(fields);
-    const { upgrade, protocol } = this.#x.facts;
+    const { upgrade, protocol } = x.facts;
     if (upgrade !== undefined && protocol === "HTTP/2" && status < 300) {
       // A client of extended CONNECT would take any 2xx for the switch (RFC 8441 §5), and the body for the other protocol.
       this.#attempt?.abandon();
@@ -165,12 +171,12 @@ export class Forward implements AttemptEvents {
     this.#status = status;
     this.#grpcStatus = grpcStatusOf(fields);
     this.#answerHead = fields;
-    if (this.#retry({ kind: "answered", status, fields, grpcStatus: this.#grpcStatus, whole: true }, undefined)) return;
+    if (this.#retry(this.#answered(true), this.#attempt)) return;
     this.#answering = true;
-    this.#x.body.dontKeep();
+    x.dontKeepBody();
     const length = contentLength(fields);
     const size: BodySize = length >= 0 ? length : kind === "empty" ? "none" : "unknown";
-    this.#x.answer(status, fields, size, this.#plan, { serviceMs: this.#x.elapsedMs - (this.startedMs ?? 0), more: this.#chosen?.answer ?? NO_FIELDS });
+    x.answer(status, fields, size, this.#plan, x.elapsedMs - (this.startedMs ?? 0), this.#grpcStatus, this.#chosen?.answer ?? NO_FIELDS);
   }
 
   onData(bytes: Uint8Array): void {
@@ -185,16 +191,16 @@ export class Forward implements AttemptEvents {
   onEnd(): void {
     const attempt = this.#attempt;
     this.#attempt = undefined;
-    this.#report({ kind: "answered", status: this.#status, fields: this.#answerHead, grpcStatus: this.#grpcStatus, whole: true }, attempt);
+    this.#report(this.#answered(true), attempt);
     if (!this.#bodySent) attempt?.abandon(); // an answer before the end of its request
-    this.#x.end(this.#trailers);
+    this.#x.end(this.#trailers, this.#grpcStatus);
   }
 
   onFailed(failure: AttemptFailure): void {
     const attempt = this.#attempt;
     if (this.#answering) {
       this.#attempt = undefined;
-      this.#report({ kind: "answered", status: this.#status, fields: this.#answerHead, grpcStatus: this.#grpcStatus, whole: false }, attempt);
+      this.#report(this.#answered(false), attempt);
       this.failureText = failureText(failure);
       return this.#x.broken(brokenFlag(failure), "upstream_reset_after_response_started{connection_termination}");
     }
@@ -208,26 +214,22 @@ export class Forward implements AttemptEvents {
   /** A kept connection that its server closed while our request was on the way: once more on a new one, which counts as the same attempt. */
   #tryFresh(failure: AttemptFailure, attempt: Attempt | undefined): boolean {
     if (failure.kind !== "reset" || failure.by !== "connection" || attempt === undefined || !attempt.stale || this.#staleTried) return false;
-    if (!this.#x.body.replayable || (attempt.sent && !this.#x.idempotent)) return false;
+    if (!this.#x.replayable || (attempt.sent && !this.#x.idempotent)) return false;
     this.#staleTried = true;
     this.#attempt = undefined;
     this.#try(true);
     return true;
   }
 
-  #upgrade(fields: Fields): void {
+  #upgrade(fields: string[]): void {
     this.#answering = true;
-    this.#x.body.dontKeep();
+    this.#x.dontKeepBody();
     this.#status = 101;
     this.#answerHead = fields;
     this.#deadline?.cancel();
     this.#bodySent = false;
-    const all = fields.slice();
-    if (this.#x.facts.upgrade === "websocket") {
-      remove(all, "sec-websocket-accept");
-      if (this.#key !== undefined) all.push("sec-websocket-accept", acceptOf(this.#key));
-    }
-    this.#x.upgrade(this.#x.facts.upgrade ?? "", all, this.#plan);
+    if (this.#x.facts.upgrade === "websocket") acceptWebsocket(fields, this.#key);
+    this.#x.upgrade(this.#x.facts.upgrade ?? "", fields, this.#plan);
     this.#pump();
   }
 
@@ -235,27 +237,31 @@ export class Forward implements AttemptEvents {
 
   /** Reports the attempt's end, and, if the policy says so, arranges another one. */
   #retry(result: AttemptOutcome["result"], ended: Attempt | undefined): boolean {
-    if (this.#chosen === undefined || this.endpoint === undefined) return false;
-    const outcome = this.#outcome(result, ended ?? this.#attempt);
-    const wanted = this.#plan.retry.retries > 0 && this.#x.facts.upgrade === undefined && this.#x.o.retryable(this.#plan.retry, outcome);
-    const over = wanted && this.#retriesLeft > 0 && this.#x.body.replayable ? this.#x.o.upstreams.retry(this.endpoint) : undefined;
-    if (wanted && over === undefined && this.#retriesLeft === 0) this.#x.flags.push("URX");
+    const x = this.#x;
+    const { retry } = this.#plan;
+    if (this.#chosen === undefined) return false;
+    const answered = result.kind === "answered"; // its outcome comes at its end
+    const may = retry.retries > 0 && x.facts.upgrade === undefined;
+    if (!may && answered) return false;
+    const outcome = this.#outcome(result, ended);
+    const wanted = may && x.o.retryable(retry, outcome);
+    const over = wanted && this.#retriesLeft > 0 && x.replayable ? x.o.upstreams.retry(this.#chosen.endpoint) : undefined;
+    if (wanted && over === undefined && this.#retriesLeft === 0) x.flag("URX");
     // There would have been another try, but for the destination's limit or budget of retries.
-    if (wanted && over === undefined && this.#retriesLeft > 0 && this.#x.body.replayable) this.#x.flags.push("UO");
+    if (wanted && over === undefined && this.#retriesLeft > 0 && x.replayable) x.flag("UO");
     if (over === undefined) {
-      if (result.kind !== "answered") this.#x.o.onOutcome(outcome, this.#chosen); // that of an answer comes at its end
+      if (!answered) x.o.onOutcome(outcome, this.#chosen);
       return false;
     }
-    this.#x.o.onOutcome(outcome, this.#chosen);
+    x.o.onOutcome(outcome, this.#chosen);
     this.#attempt?.abandon();
     this.#attempt = undefined;
     this.#attemptDeadline?.cancel();
-    this.#tried.push(this.endpoint.key);
+    (this.#tried ??= []).push(this.#chosen.endpoint.key);
     this.#retryOver?.();
     this.#retryOver = over;
-    const { retry } = this.#plan;
     this.#retriesLeft--;
-    this.#backoff = this.#x.o.clock.after(retryDelayMs(retry, retry.retries - this.#retriesLeft, this.#x.o.random), () => this.#try(false));
+    this.#backoff = x.o.clock.after(retryDelayMs(retry, retry.retries - this.#retriesLeft, x.o.random), () => this.#try(false));
     return true;
   }
 
@@ -281,7 +287,7 @@ export class Forward implements AttemptEvents {
     const attempt = this.#attempt;
     this.#attempt = undefined;
     attempt?.abandon();
-    if (attempt !== undefined) this.#report(this.#answering ? { kind: "answered", status: this.#status, fields: this.#answerHead, grpcStatus: this.#grpcStatus, whole: false } : { kind: "timeout" }, attempt);
+    if (attempt !== undefined) this.#report(this.#answering ? this.#answered(false) : { kind: "timeout" }, attempt);
     const late = failureReply({ kind: "abandoned" }, this.#plan.timeouts.deadline);
     if (this.#answering) this.#x.broken("UT", late.details);
     else this.#x.localReply(late);
@@ -293,7 +299,7 @@ export class Forward implements AttemptEvents {
     this.#attempt = undefined;
     if (attempt === undefined) return;
     attempt.abandon();
-    this.#report(this.#answering ? { kind: "answered", status: this.#status, fields: this.#answerHead, grpcStatus: this.#grpcStatus, whole: true } : { kind: "abandoned" }, attempt);
+    this.#report(this.#answering ? this.#answered(true) : { kind: "abandoned" }, attempt);
   }
 
   /** The exchange is over. */
@@ -303,8 +309,12 @@ export class Forward implements AttemptEvents {
     this.#backoff?.cancel();
     this.#retryOver?.();
     this.#retryOver = undefined;
-    this.abandon();
-    if (!this.#x.bodyEnded) for (const mirror of this.#mirrors) mirror.abandon();
+    if (this.#attempt !== undefined) this.abandon();
+    if (this.#mirrors !== undefined && !this.#x.bodyEnded) for (const mirror of this.#mirrors) mirror.abandon();
+  }
+
+  #answered(whole: boolean): Answered {
+    return { kind: "answered", status: this.#status, fields: this.#answerHead, grpcStatus: this.#grpcStatus, whole };
   }
 
   #report(result: AttemptOutcome["result"], attempt: Attempt | undefined): void {
@@ -312,7 +322,7 @@ export class Forward implements AttemptEvents {
   }
 
   #outcome(result: AttemptOutcome["result"], attempt: Attempt | undefined): AttemptOutcome {
-    const endpoint = this.endpoint as UpstreamEndpoint; // only called once one was chosen
+    const { endpoint } = this.#chosen as ChosenEndpoint; // only called once one was chosen
     return { endpoint, attempt: this.attempts, durationMs: this.#x.elapsedMs - (this.startedMs ?? 0), sent: attempt?.sent ?? false, result };
   }
 }

@@ -4,6 +4,7 @@ import type { Timer } from "@ambit/runtime";
 import { atEndOfTurn, type ByteStream, type ByteStreamHandler } from "@ambit/transport";
 import type { ConnectionFacts } from "../facts.ts";
 import type { Downstream } from "./downstream.ts";
+import type { EventTime } from "./event-time.ts";
 import { Exchange } from "./exchange.ts";
 import type { HttpOptions } from "./options.ts";
 import { badRequest, requestOf } from "./request.ts";
@@ -23,6 +24,7 @@ export class H1Downstream implements ByteStreamHandler, Downstream {
   readonly #stream: ByteStream;
   readonly #facts: ConnectionFacts;
   readonly #o: HttpOptions;
+  readonly #time: EventTime;
   readonly #onOver: () => void;
   readonly #server: H1Server;
   readonly #watch: Timer;
@@ -47,7 +49,8 @@ export class H1Downstream implements ByteStreamHandler, Downstream {
     this.#facts = facts;
     this.#o = o;
     this.#onOver = onOver;
-    this.#quietSince = o.clock.monotonic();
+    this.#time = o.upstreams.shared.time;
+    this.#quietSince = this.#time.monotonic;
     this.#server = new H1Server({
       onRequest: (head) => this.#onRequest(head),
       onData: (bytes) => this.#exchange?.onBody(bytes),
@@ -77,7 +80,12 @@ export class H1Downstream implements ByteStreamHandler, Downstream {
 
   onData(bytes: Uint8Array): void {
     if (this.#over) return;
-    this.#server.receive(bytes);
+    const first = this.#time.hold();
+    try {
+      this.#server.receive(bytes);
+    } finally {
+      if (first) this.#time.release();
+    }
     this.#adjust();
   }
 
@@ -138,7 +146,7 @@ export class H1Downstream implements ByteStreamHandler, Downstream {
     if (this.#over) return;
     this.#exchange = undefined;
     this.#bodyPaused = false;
-    this.#quietSince = this.#o.clock.monotonic();
+    this.#quietSince = this.#time.monotonic;
     if (!this.#server.end(trailers)) return this.cut();
     this.#touch();
     if (this.#server.closing || this.#tunnel) this.#close();
@@ -165,7 +173,7 @@ export class H1Downstream implements ByteStreamHandler, Downstream {
 
   #onRequest(head: H1RequestHead): void {
     this.#served++;
-    const request = requestOf(head, this.#facts, this.#o);
+    const request = requestOf(head, this.#facts, this.#o.http10 === true, this.#time);
     const exchange = new Exchange(this.#o, this, request);
     this.#exchange = exchange;
     if (request.refused === undefined) exchange.start();
@@ -180,7 +188,7 @@ export class H1Downstream implements ByteStreamHandler, Downstream {
       if (!answerable) this.cut();
       return;
     }
-    const bad = new Exchange(this.#o, this, badRequest(this.#facts, this.#o));
+    const bad = new Exchange(this.#o, this, badRequest(this.#facts, this.#time));
     this.#exchange = bad;
     bad.refuse(problem.status, problem.reason, "DPE", "http1.codec_error");
   }
@@ -253,7 +261,7 @@ export class H1Downstream implements ByteStreamHandler, Downstream {
   }
 
   #slow(): void {
-    const bad = new Exchange(this.#o, this, badRequest(this.#facts, this.#o));
+    const bad = new Exchange(this.#o, this, badRequest(this.#facts, this.#time));
     this.#exchange = bad;
     bad.refuse(408, "the head did not come in time", "SI", "request_header_timeout");
     this.#close();

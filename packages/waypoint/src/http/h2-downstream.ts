@@ -29,9 +29,9 @@ export class H2Downstream {
     this.#o = o;
     this.#idleSince = o.clock.monotonic();
     this.#watch = o.clock.every(IDLE_MS / 10, () => { if (this.active === 0 && o.clock.monotonic() - this.#idleSince >= IDLE_MS) this.#shell.drain(); });
-    this.#shell = new H2Shell("server", stream, { clock: o.clock, limits: DOWNSTREAM_LIMITS }, {
+    this.#shell = new H2Shell("server", stream, { clock: o.clock, time: o.upstreams.shared.time, limits: DOWNSTREAM_LIMITS }, {
       onRequest: (h2stream, fields, endStream) => this.#onRequest(h2stream, fields, endStream),
-      onChange: () => { this.#idleSince = this.#o.clock.monotonic(); },
+      onChange: () => { this.#idleSince = this.#o.upstreams.shared.time.monotonic; },
       onClosed: () => {
         this.#watch.cancel();
         onOver();
@@ -52,70 +52,62 @@ export class H2Downstream {
   }
 
   #onRequest(h2stream: H2Stream<H2Owner>, fields: Fields, endStream: boolean): void {
-    const stream = new StreamDownstream(this.#shell, h2stream);
+    const stream = new StreamDownstream(this.#shell);
+    stream.opened(h2stream);
     h2stream.context = stream;
-    const request = h2RequestOf(fields, endStream, this.#facts, this.#o);
+    const tooMany = fields.length / 2 > FIELDS_MAX + 4;
+    const request = h2RequestOf(fields, endStream, this.#facts, this.#o.upstreams.shared.time);
     const exchange = new Exchange(this.#o, stream, request);
     stream.exchange = exchange;
-    if (fields.length / 2 > FIELDS_MAX + 4) exchange.refuse(431, `more than ${FIELDS_MAX} fields`, "DPE", "http2.too_many_headers");
+    if (tooMany) exchange.refuse(431, `more than ${FIELDS_MAX} fields`, "DPE", "http2.too_many_headers");
     else if (request.refused !== undefined) exchange.refuse(request.refused.status, request.refused.body, "-", request.refused.details);
     else exchange.start();
   }
 }
 
 /** One stream: both the machine's owner of it and the exchange's way back. */
-class StreamDownstream implements H2Owner, Downstream {
-  exchange: Exchange | undefined;
-  readonly #shell: H2Shell;
-  readonly #stream: H2Stream<H2Owner>;
-  readonly #body: H2Body;
-
-  constructor(shell: H2Shell, stream: H2Stream<H2Owner>) {
-    this.#shell = shell;
-    this.#stream = stream;
-    this.#body = new H2Body(shell, stream);
-  }
+class StreamDownstream extends H2Body implements H2Owner, Downstream {
+  exchange: Exchange | undefined = undefined;
 
   informational(status: number, fields: Fields): void {
-    this.#shell.h2.respond(this.#stream, [":status", String(status), ...fields], false);
-    this.#shell.touch();
+    this.#head([":status", String(status), ...fields]);
   }
 
   respond(status: number, fields: Fields, size: BodySize): void {
     const head = [":status", String(status)].concat(fields);
     if (typeof size === "number" && status !== 204) head.push("content-length", String(size));
-    this.#shell.h2.respond(this.#stream, head, false);
-    this.#shell.touch();
+    this.#head(head);
   }
 
   upgrade(_protocol: string, fields: Fields): void {
-    this.#shell.h2.respond(this.#stream, [":status", "200", ...fields], false);
-    this.#shell.touch();
+    this.#head([":status", "200", ...fields]);
   }
 
-  write(bytes: Uint8Array): boolean {
-    return this.#body.write(bytes);
+  #head(fields: Fields): void {
+    if (this.stream === undefined) return;
+    this.shell.h2.respond(this.stream, fields, false);
+    this.shell.touch();
   }
 
-  end(trailers: Fields): void {
-    this.#body.end(trailers);
+  override end(trailers: Fields): void {
+    super.end(trailers);
     this.exchange = undefined;
     // RFC 9113 §8.1: the answer is whole, the rest of the request is not wanted.
-    if (!this.#stream.remoteEnded && this.#stream.localEnded) this.#body.reset(ErrorCode.NO_ERROR);
-    else this.#body.resume();
+    if (this.stream !== undefined && !this.stream.remoteEnded && this.stream.localEnded) this.reset(ErrorCode.NO_ERROR);
+    else this.resume();
   }
 
   cut(): void {
     this.exchange = undefined;
-    this.#body.reset(ErrorCode.INTERNAL_ERROR);
+    this.reset(ErrorCode.INTERNAL_ERROR);
   }
 
   pauseBody(): void {
-    this.#body.pause();
+    this.pause();
   }
 
   resumeBody(): void {
-    this.#body.resume();
+    this.resume();
   }
 
   onTrailers(fields: Fields): void {
@@ -124,7 +116,7 @@ class StreamDownstream implements H2Owner, Downstream {
 
   onData(bytes: Uint8Array): void {
     this.exchange?.onBody(bytes);
-    this.#body.received(bytes.length);
+    this.received(bytes.length);
   }
 
   onEnd(): void {
@@ -134,11 +126,11 @@ class StreamDownstream implements H2Owner, Downstream {
   onReset(code: number, _processed: boolean, lost: boolean): void {
     const exchange = this.exchange;
     this.exchange = undefined;
-    this.#body.resume();
+    this.resume();
     exchange?.onClientGone(!lost && code === ErrorCode.PROTOCOL_ERROR);
   }
 
   onWritable(): void {
-    if (this.#body.flush()) this.exchange?.onWritable();
+    if (this.flush()) this.exchange?.onWritable();
   }
 }

@@ -2,6 +2,7 @@
 import { ErrorCode, H2Connection, type ConnectionEvents, type Fields, type H2Stream, type Limits } from "@ambit/http";
 import type { Clock, Timer } from "@ambit/runtime";
 import { atEndOfTurn, type ByteStream, type ByteStreamHandler } from "@ambit/transport";
+import type { EventTime } from "./event-time.ts";
 
 /** After our last octet the peer has so long to close its side. */
 const LINGER_MS = 1000;
@@ -31,15 +32,17 @@ export class H2Shell implements ByteStreamHandler {
   readonly h2: H2Connection<H2Owner>;
   readonly #stream: ByteStream;
   readonly #clock: Clock;
+  readonly #time: EventTime;
   readonly #events: H2ShellEvents;
   #linger: Timer | undefined;
   #scheduled = false;
   #over = false;
   #closed = false;
 
-  constructor(role: "client" | "server", stream: ByteStream, o: { readonly clock: Clock; readonly limits: Partial<Limits> }, events: H2ShellEvents) {
+  constructor(role: "client" | "server", stream: ByteStream, o: { readonly clock: Clock; readonly time: EventTime; readonly limits: Partial<Limits> }, events: H2ShellEvents) {
     this.#stream = stream;
     this.#clock = o.clock;
+    this.#time = o.time;
     this.#events = events;
     this.h2 = new H2Connection<H2Owner>({ role, limits: o.limits }, this.#h2Events());
     stream.attach(this);
@@ -85,7 +88,12 @@ export class H2Shell implements ByteStreamHandler {
 
   onData(bytes: Uint8Array): void {
     if (this.#over) return;
-    this.h2.receive(bytes, this.#clock.monotonic());
+    const first = this.#time.hold();
+    try {
+      this.h2.receive(bytes, this.#time.monotonic);
+    } finally {
+      if (first) this.#time.release();
+    }
     this.touch();
   }
 

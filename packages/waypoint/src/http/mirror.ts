@@ -39,10 +39,12 @@ export class Mirrored implements AttemptEvents {
   }
 
   /** What of the body came before the plan. */
-  catchUp(body: BodyBuffer): void {
-    const early = body.peek(BODY_PEEK_MAX_OCTETS);
-    if (early.length < body.octets) return this.abandon();
-    if (early.length > 0) this.write(early);
+  catchUp(body: BodyBuffer | undefined): void {
+    if (body !== undefined && body.octets > 0) {
+      const early = body.peek(BODY_PEEK_MAX_OCTETS);
+      if (early.length < body.octets) return this.abandon();
+      this.write(early);
+    }
     if (this.#x.bodyEnded) this.end(this.#x.trailers);
   }
 
@@ -100,11 +102,10 @@ export class Mirrored implements AttemptEvents {
 
 /** Starts the plan's mirrors that can be reached; `sent` gets their backends. */
 export function sendMirrors(exchange: ForwardedRequest, plan: ForwardPlan, sent: Backend[]): Mirrored[] {
-  if (exchange.facts.upgrade !== undefined) return [];
   const out: Mirrored[] = [];
   for (const mirror of plan.mirrors) {
     if (exchange.o.upstreams.shared.mirrors >= MIRRORS_MAX) break;
-    const fields = outgoingFields(mirror.head.fields, { attempt: 1, expectedMs: plan.timeouts.requestMs, keepExpect: false });
+    const fields = outgoingFields(mirror.head.fields, exchange.seen, 1, plan.timeouts.requestMs, false);
     if (fields === undefined) continue;
     const choice = exchange.o.choose({ kind: "service", backend: mirror.backend }, exchange.facts, [], undefined);
     if (choice.kind === "none") continue;

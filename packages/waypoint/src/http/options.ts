@@ -43,7 +43,7 @@ export interface AttemptOutcome {
   /** Octets of the request, its head included, may have reached the endpoint. */
   readonly sent: boolean;
   readonly result:
-    /** A final head came. `grpcStatus`: of the head (trailers-only), and, in `onOutcome`, of the trailers. `whole` false: it was cut off later by the upstream. */
+    /** A final head came; its `fields` go on to the client in place, so in `onOutcome` they are as it got them. `grpcStatus`: of the head (trailers-only), and, in `onOutcome`, of the trailers. `whole` false: it was cut off later by the upstream. */
     | { readonly kind: "answered"; readonly status: number; readonly fields: readonly string[]; readonly grpcStatus: number | undefined; readonly whole: boolean }
     /** No connection. */
     | { readonly kind: "connect"; readonly why: string; readonly timeout: boolean }

@@ -1,80 +1,89 @@
 // Owns making facts of a request, and the refusals that need no policy.
 import type { BodySize, Fields, H1RequestHead } from "@ambit/http";
-import { CHUNKED, fieldValue } from "@ambit/http";
+import { CHUNKED } from "@ambit/http";
 import { newUuid } from "@ambit/runtime";
 import type { CheckFacts, ConnectionFacts, RequestFacts } from "../facts.ts";
+import { contentLength, dropFirst, first, remove, seenFields, type SeenFields } from "./fields.ts";
+import type { EventTime } from "./event-time.ts";
 import type { IncomingBody } from "./forwarded-request.ts";
-import { contentLength, first, remove, seenFields } from "./fields.ts";
-import type { HttpOptions } from "./options.ts";
 
 const NO_CHECKS: ReadonlyMap<string, CheckFacts> = new Map();
 
-export interface IncomingRequest {
+export interface IncomingRequest extends IncomingBody {
   readonly facts: RequestFacts;
-  readonly requestId: string;
-  readonly body: IncomingBody;
-  readonly refused: { readonly status: number; readonly body: string; readonly details: string } | undefined;
+  readonly seen: SeenFields;
+  readonly refused: Refusal | undefined;
 }
 
-export function requestOf(head: H1RequestHead, connection: ConnectionFacts, o: HttpOptions): IncomingRequest {
+interface Refusal { readonly status: number; readonly body: string; readonly details: string }
+
+const CONNECT_REFUSED: Refusal = { status: 403, body: "CONNECT is not for this proxy", details: "upgrade_failed" };
+const LOW_VERSION: Refusal = { status: 426, body: "HTTP/1.0 is not spoken here", details: "low_version" };
+const TWO_AUTHORITIES: Refusal = { status: 400, body: ":authority and host differ", details: "invalid_authority" };
+const NO_AUTHORITY: Refusal = { status: 400, body: ":authority is not a host with a port", details: "invalid_authority" };
+const ENDED_UPGRADE: Refusal = { status: 400, body: "an upgrade that ends before it began", details: "upgrade_failed" };
+
+/** The lists of both protocols are their codec's gift: nothing else keeps them. */
+const own = (fields: Fields): string[] => fields as string[];
+
+export function requestOf(head: H1RequestHead, connection: ConnectionFacts, http10: boolean, time: EventTime): IncomingRequest {
   const size: BodySize = head.body === 0 ? "none" : head.body === CHUNKED ? "unknown" : head.body;
   // h2c by upgrade is not for proxies to follow, and a body before the switch would be nobody's: plain requests, both.
   const upgrade = head.upgrade === undefined || head.upgrade === "h2c" || head.upgrade.includes(",") || size !== "none" ? undefined : head.upgrade;
-  const refused = head.method === "CONNECT" ? { status: 403, body: "CONNECT is not for this proxy", details: "upgrade_failed" }
-    : head.minor === 0 && o.http10 !== true ? { status: 426, body: "HTTP/1.0 is not spoken here", details: "low_version" } : undefined;
-  return make(connection, o, { protocol: head.minor === 0 ? "HTTP/1.0" : "HTTP/1.1", method: head.method, authority: head.authority, target: head.target, fields: head.fields, upgrade },
-    { size, expectContinue: head.expectContinue }, refused);
-}
-
-export function h2RequestOf(fields: Fields, endStream: boolean, connection: ConnectionFacts, o: HttpOptions): IncomingRequest {
-  let at = 0;
-  while (fields[at]?.startsWith(":") === true) at += 2;
-  const rest = fields.slice(at);
-  const method = fieldValue(fields, ":method") ?? "";
-  const protocol = fieldValue(fields, ":protocol")?.toLowerCase();
-  const host = first(rest, "host");
-  const named = fieldValue(fields, ":authority");
-  const authority = named ?? host ?? "";
-  remove(rest, "host");
-  const joined = joinCookies(rest);
-  const length = contentLength(rest);
-  const size: BodySize = endStream || protocol !== undefined ? "none" : length >= 0 ? length : "unknown";
-  const refused = method === "CONNECT" && protocol === undefined ? { status: 403, body: "CONNECT is not for this proxy", details: "upgrade_failed" }
-    : named !== undefined && host !== undefined && named.toLowerCase() !== host.toLowerCase() ? { status: 400, body: ":authority and host differ", details: "invalid_authority" }
-    : !/^[^@/\\?#,\s]*$/.test(authority) || authority === "" ? { status: 400, body: ":authority is not a host with a port", details: "invalid_authority" }
-    : protocol !== undefined && endStream ? { status: 400, body: "an upgrade that ends before it began", details: "upgrade_failed" } : undefined;
-  // RFC 8441: what is GET with Upgrade in HTTP/1.
-  return make(connection, o, { protocol: "HTTP/2", method: protocol === undefined ? method : "GET", authority, target: fieldValue(fields, ":path") ?? "", fields: joined, upgrade: protocol },
-    { size, expectContinue: first(rest, "expect")?.toLowerCase() === "100-continue" }, refused);
-}
-
-/** What could not be read at all, for its record and its answer. */
-export function badRequest(connection: ConnectionFacts, o: HttpOptions): IncomingRequest {
-  return make(connection, o, { protocol: "HTTP/1.1", method: "", authority: "", target: "", fields: [], upgrade: undefined }, { size: "none", expectContinue: false }, undefined);
-}
-
-type Line = Pick<RequestFacts, "protocol" | "method" | "authority" | "target" | "upgrade"> & { readonly fields: Fields };
-
-function make(connection: ConnectionFacts, o: HttpOptions, line: Line, body: IncomingBody, refused: IncomingRequest["refused"]): IncomingRequest {
-  const { fields, requestId } = seenFields(line.fields, line.upgrade, newUuid);
-  const grpc = first(fields, "content-type")?.startsWith("application/grpc") ?? false;
+  const refused = head.method === "CONNECT" ? CONNECT_REFUSED : head.minor === 0 && !http10 ? LOW_VERSION : undefined;
+  const seen = seenFields(own(head.fields), upgrade, false, newUuid);
   return {
-    facts: { connection, protocol: line.protocol, method: line.method, scheme: first(fields, "x-forwarded-proto") === "https" ? "https" : "http", authority: line.authority, target: line.target,
-      fields, grpc, upgrade: line.upgrade, now: o.clock.now(), token: undefined, checks: NO_CHECKS },
-    requestId, body, refused,
+    facts: factsOf(connection, head.minor === 0 ? "HTTP/1.0" : "HTTP/1.1", head.method, head.authority, head.target, seen, upgrade, time.now),
+    seen, size, expectContinue: head.expectContinue, refused,
   };
 }
 
-/** RFC 9113 §8.2.3: crumbs become one field for everybody behind. */
-function joinCookies(fields: readonly string[]): readonly string[] {
-  let count = 0;
-  for (let i = 0; i + 1 < fields.length; i += 2) if (fields[i] === "cookie") count++;
-  if (count < 2) return fields;
-  const out: string[] = [];
-  const crumbs: string[] = [];
-  for (let i = 0; i + 1 < fields.length; i += 2) {
-    if (fields[i] === "cookie") crumbs.push(fields[i + 1] ?? "");
-    else out.push(fields[i] ?? "", fields[i + 1] ?? "");
+export function h2RequestOf(all: Fields, endStream: boolean, connection: ConnectionFacts, time: EventTime): IncomingRequest {
+  const list = own(all);
+  let method = "";
+  let target = "";
+  let named: string | undefined;
+  let protocol: string | undefined;
+  let at = 0;
+  for (; at + 1 < list.length && list[at]?.startsWith(":") === true; at += 2) {
+    const value = list[at + 1] ?? "";
+    switch (list[at]) {
+      case ":method": method = value; break;
+      case ":path": target = value; break;
+      case ":authority": named = value; break;
+      case ":protocol": protocol = value.toLowerCase(); break;
+      default: break;
+    }
   }
-  return [...out, "cookie", crumbs.join("; ")];
+  dropFirst(list, at);
+  const host = first(list, "host");
+  if (host !== undefined) remove(list, "host");
+  const authority = named ?? host ?? "";
+  const length = contentLength(list);
+  const size: BodySize = endStream || protocol !== undefined ? "none" : length >= 0 ? length : "unknown";
+  const refused = method === "CONNECT" && protocol === undefined ? CONNECT_REFUSED
+    : named !== undefined && host !== undefined && named.toLowerCase() !== host.toLowerCase() ? TWO_AUTHORITIES
+    : !AUTHORITY.test(authority) ? NO_AUTHORITY
+    : protocol !== undefined && endStream ? ENDED_UPGRADE : undefined;
+  const expectContinue = first(list, "expect")?.toLowerCase() === "100-continue";
+  const seen = seenFields(list, protocol, true, newUuid);
+  return {
+    // RFC 8441: what is GET with Upgrade in HTTP/1.
+    facts: factsOf(connection, "HTTP/2", protocol === undefined ? method : "GET", authority, target, seen, protocol, time.now),
+    seen, size, expectContinue, refused,
+  };
+}
+
+/** What could not be read at all, for its record and its answer. */
+export function badRequest(connection: ConnectionFacts, time: EventTime): IncomingRequest {
+  const seen = seenFields([], undefined, false, newUuid);
+  return { facts: factsOf(connection, "HTTP/1.1", "", "", "", seen, undefined, time.now), seen, size: "none", expectContinue: false, refused: undefined };
+}
+
+/** Without user, path, list or blank. */
+const AUTHORITY = /^[^@/\\?#,\s]+$/;
+
+/** The only place where facts are made, so that all have one shape. */
+function factsOf(connection: ConnectionFacts, protocol: RequestFacts["protocol"], method: string, authority: string, target: string, seen: SeenFields, upgrade: string | undefined, now: number): RequestFacts {
+  return { connection, protocol, method, scheme: seen.https ? "https" : "http", authority, target, fields: seen.fields, grpc: seen.grpc, upgrade, now, token: undefined, checks: NO_CHECKS };
 }

@@ -1,6 +1,7 @@
 // Owns one attempt: what was asked and written before it had a connection, and that its events come once and in order.
 import type { Fields } from "@ambit/http";
 import type { UpstreamEndpoint } from "../options.ts";
+import type { DestinationLimits } from "./limits.ts";
 import type { Attempt, AttemptEvents, AttemptFailure, AttemptRequest } from "./upstreams.ts";
 
 /** One request on a connection. */
@@ -15,27 +16,41 @@ export interface Link {
   abandon(): void;
 }
 
+/** Who counts it. */
+export interface AttemptOwner {
+  /** Once, before its last event. */
+  left(attempt: UpstreamAttempt): void;
+}
+
 export class UpstreamAttempt implements Attempt {
   readonly endpoint: UpstreamEndpoint;
   readonly request: AttemptRequest;
   readonly fresh: boolean;
+  /** Those of its destination. */
+  readonly limits: DestinationLimits;
+  /** It is among its owner's and its destination's requests; among those that wait for a connection. */
+  counted = false;
+  waiting = false;
   readonly #events: AttemptEvents;
-  readonly #onOver: (attempt: UpstreamAttempt) => void;
-  #link: Link | undefined;
-  #last: { readonly sent: boolean; readonly stale: boolean } | undefined;
+  readonly #owner: AttemptOwner;
+  #link: Link | undefined = undefined;
+  /** As its link was at the end. */
+  #wasSent = false;
+  #wasStale = false;
   #over = false;
   /** Written before there was a connection: one piece, as `write` said that it is enough. */
-  #early: Uint8Array[] | undefined;
-  #earlyEnd: Fields | undefined;
+  #early: Uint8Array[] | undefined = undefined;
+  #earlyEnd: Fields | undefined = undefined;
   #paused = false;
   #answered = false;
 
-  constructor(endpoint: UpstreamEndpoint, request: AttemptRequest, fresh: boolean, events: AttemptEvents, onOver: (attempt: UpstreamAttempt) => void) {
+  constructor(endpoint: UpstreamEndpoint, request: AttemptRequest, fresh: boolean, events: AttemptEvents, owner: AttemptOwner, limits: DestinationLimits) {
     this.endpoint = endpoint;
     this.request = request;
     this.fresh = fresh;
+    this.limits = limits;
     this.#events = events;
-    this.#onOver = onOver;
+    this.#owner = owner;
   }
 
   get over(): boolean {
@@ -43,11 +58,11 @@ export class UpstreamAttempt implements Attempt {
   }
 
   get sent(): boolean {
-    return this.#answered || ((this.#link ?? this.#last)?.sent ?? false);
+    return this.#answered || (this.#link === undefined ? this.#wasSent : this.#link.sent);
   }
 
   get stale(): boolean {
-    return !this.#answered && ((this.#link ?? this.#last)?.stale ?? false);
+    return !this.#answered && (this.#link === undefined ? this.#wasStale : this.#link.stale);
   }
 
   write(bytes: Uint8Array): boolean {
@@ -103,7 +118,7 @@ export class UpstreamAttempt implements Attempt {
     if (!this.#over) this.#events.onInformational(status, fields);
   }
 
-  answer(status: number, fields: Fields, kind: "body" | "empty" | "upgraded"): void {
+  answer(status: number, fields: string[], kind: "body" | "empty" | "upgraded"): void {
     this.#answered = true;
     if (!this.#over) this.#events.onAnswer(status, fields, kind);
   }
@@ -131,9 +146,13 @@ export class UpstreamAttempt implements Attempt {
 
   #finish(): void {
     this.#over = true;
-    if (this.#link !== undefined) this.#last = { sent: this.#link.sent, stale: this.#link.stale };
-    this.#link = undefined;
+    const link = this.#link;
+    if (link !== undefined) {
+      this.#wasSent = link.sent;
+      this.#wasStale = link.stale;
+      this.#link = undefined;
+    }
     this.#early = undefined;
-    this.#onOver(this);
+    this.#owner.left(this);
   }
 }

@@ -2,6 +2,7 @@
 import { H1Client, TUNNEL, type Fields, type H1ResponseHead } from "@ambit/http";
 import type { Clock, Timer } from "@ambit/runtime";
 import { atEndOfTurn, type ByteStream, type ByteStreamHandler } from "@ambit/transport";
+import type { EventTime } from "../event-time.ts";
 import type { Link, UpstreamAttempt } from "./attempt.ts";
 
 /** `write` says "enough" when so much waits for the end of the turn. */
@@ -36,10 +37,12 @@ export class H1Upstream implements ByteStreamHandler, Link {
   #gone = false;
   #linger: Timer | undefined;
   readonly #clock: Clock;
+  readonly #time: EventTime;
 
-  constructor(stream: ByteStream, clock: Clock, events: H1UpstreamEvents) {
+  constructor(stream: ByteStream, clock: Clock, time: EventTime, events: H1UpstreamEvents) {
     this.#stream = stream;
     this.#clock = clock;
+    this.#time = time;
     this.#events = events;
     this.#client = new H1Client({
       onInformational: (status, fields) => this.#attempt?.informational(status, fields),
@@ -124,7 +127,13 @@ export class H1Upstream implements ByteStreamHandler, Link {
   // ---- from the transport ----------------------------------------------------------------------------------------------------------------------
 
   onData(bytes: Uint8Array): void {
-    if (!this.#gone) this.#client.receive(bytes);
+    if (this.#gone) return;
+    const first = this.#time.hold();
+    try {
+      this.#client.receive(bytes);
+    } finally {
+      if (first) this.#time.release();
+    }
   }
 
   onEnd(): void {
@@ -149,7 +158,8 @@ export class H1Upstream implements ByteStreamHandler, Link {
 
   #onResponse(head: H1ResponseHead): void {
     this.#tunnel = head.body === TUNNEL;
-    this.#attempt?.answer(head.status, head.fields, this.#tunnel ? "upgraded" : head.body === 0 ? "empty" : "body");
+    // The codec made the list for us and keeps nothing of it.
+    this.#attempt?.answer(head.status, head.fields as string[], this.#tunnel ? "upgraded" : head.body === 0 ? "empty" : "body");
   }
 
   #onAnswered(): void {

@@ -2,6 +2,8 @@
 import { ErrorCode, errorCodeName, type Fields, type H2Stream, type Limits } from "@ambit/http";
 import type { Clock } from "@ambit/runtime";
 import type { ByteStream } from "@ambit/transport";
+import type { EventTime } from "../event-time.ts";
+import { dropFirst } from "../fields.ts";
 import { H2Body } from "../h2-body.ts";
 import { H2Shell, type H2Owner } from "../h2-shell.ts";
 import type { Link, UpstreamAttempt } from "./attempt.ts";
@@ -26,8 +28,8 @@ export class H2Upstream {
   readonly #shell: H2Shell;
   #retired = false;
 
-  constructor(stream: ByteStream, clock: Clock, events: H2UpstreamEvents) {
-    this.#shell = new H2Shell("client", stream, { clock, limits: UPSTREAM_LIMITS }, { onChange: () => events.onChange(this), onClosed: () => events.onGone(this) });
+  constructor(stream: ByteStream, clock: Clock, time: EventTime, events: H2UpstreamEvents) {
+    this.#shell = new H2Shell("client", stream, { clock, time, limits: UPSTREAM_LIMITS }, { onChange: () => events.onChange(this), onClosed: () => events.onGone(this) });
   }
 
   get usable(): boolean {
@@ -79,45 +81,31 @@ export class H2Upstream {
   }
 }
 
-class Request implements H2Owner, Link {
+class Request extends H2Body implements H2Owner, Link {
   sent = false;
   stale: boolean;
-  readonly #shell: H2Shell;
   readonly #attempt: UpstreamAttempt;
-  #body: H2Body | undefined;
   #upgraded = false;
   #ended = false;
 
   constructor(shell: H2Shell, attempt: UpstreamAttempt, reused: boolean) {
-    this.#shell = shell;
+    super(shell);
     this.#attempt = attempt;
     this.stale = reused;
   }
 
   began(stream: H2Stream<H2Owner>): void {
-    this.#body = new H2Body(this.#shell, stream);
+    this.opened(stream);
     this.sent = true;
   }
 
-  write(bytes: Uint8Array): boolean {
-    return this.#body?.write(bytes) ?? true;
-  }
-
-  end(trailers: Fields): void {
+  override end(trailers: Fields): void {
     this.#ended = true;
-    this.#body?.end(this.#upgraded ? [] : trailers);
-  }
-
-  pause(): void {
-    this.#body?.pause();
-  }
-
-  resume(): void {
-    this.#body?.resume();
+    super.end(this.#upgraded ? NO_FIELDS : trailers);
   }
 
   abandon(): void {
-    this.#body?.reset(ErrorCode.CANCEL);
+    this.reset(ErrorCode.CANCEL);
   }
 
   onInformational(status: number, fields: Fields): void {
@@ -129,7 +117,9 @@ class Request implements H2Owner, Link {
     this.stale = false;
     // A 2xx to an extended CONNECT is what 101 is in HTTP/1.
     this.#upgraded = this.#attempt.request.upgrade !== undefined && status >= 200 && status < 300;
-    this.#attempt.answer(status, fields.slice(2), this.#upgraded ? "upgraded" : endStream ? "empty" : "body");
+    const own = fields as string[]; // the codec made it for us and keeps nothing of it
+    dropFirst(own, 2); // :status
+    this.#attempt.answer(status, own, this.#upgraded ? "upgraded" : endStream ? "empty" : "body");
   }
 
   onTrailers(fields: Fields): void {
@@ -138,23 +128,25 @@ class Request implements H2Owner, Link {
 
   onData(bytes: Uint8Array): void {
     this.#attempt.data(bytes);
-    this.#body?.received(bytes.length);
+    this.received(bytes.length);
   }
 
   onEnd(): void {
     const unfinished = !this.#ended && this.#attempt.request.body !== "none";
     this.#attempt.ended();
-    if (unfinished || (this.#upgraded && !this.#ended)) this.#body?.reset(ErrorCode.CANCEL); // nobody wants the rest
-    else this.#body?.resume(); // the connection's credit of what was held back
+    if (unfinished || (this.#upgraded && !this.#ended)) this.reset(ErrorCode.CANCEL); // nobody wants the rest
+    else this.resume(); // the connection's credit of what was held back
   }
 
   onReset(code: number, processed: boolean, lost: boolean): void {
-    this.#body?.resume();
+    this.resume();
     this.#attempt.failed({ kind: "reset", by: lost ? "connection" : code === ErrorCode.PROTOCOL_ERROR ? "protocol" : "remote", refused: !processed,
       why: lost ? "the upstream closed the connection" : `the upstream reset the stream: ${errorCodeName(code)}` });
   }
 
   onWritable(): void {
-    if (this.#body?.flush() === true) this.#attempt.writable();
+    if (this.flush()) this.#attempt.writable();
   }
 }
+
+const NO_FIELDS: Fields = [];

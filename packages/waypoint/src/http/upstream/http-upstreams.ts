@@ -2,6 +2,7 @@
 import type { Timer } from "@ambit/runtime";
 import { KeptOctets } from "../body-buffer.ts";
 import type { UpstreamEndpoint, UpstreamsOptions } from "../options.ts";
+import { EventTime } from "../event-time.ts";
 import { TimerWheel } from "../timer-wheel.ts";
 import { UpstreamAttempt } from "./attempt.ts";
 import { DestinationLimits } from "./limits.ts";
@@ -27,7 +28,7 @@ class Upstreams implements HttpUpstreams {
 
   constructor(o: UpstreamsOptions) {
     this.#o = o;
-    this.shared = { wheel: new TimerWheel(o.clock), kept: new KeptOctets(), mirrors: 0 };
+    this.shared = { wheel: new TimerWheel(o.clock), time: new EventTime(o.clock), kept: new KeptOctets(), mirrors: 0 };
     this.#sweeps = o.clock.every(SWEEP_MS, () => this.#sweep());
   }
 
@@ -36,29 +37,16 @@ class Upstreams implements HttpUpstreams {
   }
 
   attempt(endpoint: UpstreamEndpoint, request: AttemptRequest, events: AttemptEvents, fresh: boolean): Attempt {
-    const limits = this.#limitsOf(endpoint);
-    const pool = this.#poolOf(endpoint, limits);
-    let counted = false;
-    const attempt = new UpstreamAttempt(endpoint, request, fresh, events, (over) => {
-      pool.left(over);
-      if (!counted) return;
-      counted = false;
-      limits.requests--;
-      pool.active--;
-      this.#onRoom(undefined);
-    });
-    if (this.#closed) {
-      queueMicrotask(() => attempt.failed({ kind: "connect", why: "the waypoint drains", timeout: false }));
-      return attempt;
+    const pool = this.#poolOf(endpoint);
+    // Endpoints of one key may be of several destinations: two ports of a service that lead to one of its pods.
+    const limits = pool.limits.cluster === endpoint.cluster ? pool.limits : this.#limitsOf(endpoint);
+    const attempt = new UpstreamAttempt(endpoint, request, fresh, events, pool, limits);
+    if (this.#closed) queueMicrotask(() => attempt.failed({ kind: "connect", why: "the waypoint drains", timeout: false }));
+    else if (!limits.mayRequest(endpoint)) queueMicrotask(() => attempt.failed({ kind: "overflow", limit: "requests" }));
+    else {
+      pool.count(attempt);
+      if (!pool.take(attempt)) queueMicrotask(() => attempt.failed({ kind: "overflow", limit: "pending" }));
     }
-    if (!limits.mayRequest(endpoint)) {
-      queueMicrotask(() => attempt.failed({ kind: "overflow", limit: "requests" }));
-      return attempt;
-    }
-    counted = true;
-    limits.requests++;
-    pool.active++;
-    if (!pool.take(attempt)) queueMicrotask(() => attempt.failed({ kind: "overflow", limit: "pending" }));
     return attempt;
   }
 
@@ -93,17 +81,20 @@ class Upstreams implements HttpUpstreams {
 
   #limitsOf(endpoint: UpstreamEndpoint): DestinationLimits {
     let limits = this.#limits.get(endpoint.cluster);
-    if (limits === undefined) this.#limits.set(endpoint.cluster, (limits = new DestinationLimits()));
+    if (limits === undefined) this.#limits.set(endpoint.cluster, (limits = new DestinationLimits(endpoint.cluster)));
     return limits;
   }
 
-  #poolOf(endpoint: UpstreamEndpoint, limits: DestinationLimits): EndpointPool {
-    let pool = this.#pools.get(endpoint.key);
-    if (pool === undefined) this.#pools.set(endpoint.key, (pool = new EndpointPool(endpoint, this.#o, limits, () => this.#onRoom(limits))));
-    return pool;
+  #poolOf(endpoint: UpstreamEndpoint): EndpointPool {
+    const pool = this.#pools.get(endpoint.key);
+    if (pool !== undefined) return pool;
+    const limits = this.#limitsOf(endpoint);
+    const made = new EndpointPool(endpoint, this.#o, this.shared.time, limits, (room) => this.#onRoom(room ? limits : undefined));
+    this.#pools.set(endpoint.key, made);
+    return made;
   }
 
-  /** A connection or an attempt ended: others of the destination may have waited for it. */
+  /** A connection (of `limits`) or an attempt ended: others of the destination may have waited for it. */
   #onRoom(limits: DestinationLimits | undefined): void {
     if (limits !== undefined && limits.pending > 0) for (const pool of this.#pools.values()) if (pool.limits === limits) pool.wake();
     if (this.#drained === undefined) return;

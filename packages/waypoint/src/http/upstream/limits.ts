@@ -7,11 +7,17 @@ const CONNECTIONS_MAX = 10_000;
 const PENDING_MAX = 10_000;
 
 export class DestinationLimits {
+  /** Whose: UpstreamEndpoint.cluster. */
+  readonly cluster: string;
   connections = 0;
   /** Attempts that are under way, waiting ones included. */
   requests = 0;
   pending = 0;
   retries = 0;
+
+  constructor(cluster: string) {
+    this.cluster = cluster;
+  }
 
   mayRequest(endpoint: UpstreamEndpoint): boolean {
     return this.requests < (endpoint.pool.maxRequests ?? Number.POSITIVE_INFINITY);

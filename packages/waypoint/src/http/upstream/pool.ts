@@ -3,59 +3,78 @@ import { MeshError } from "@ambit/core";
 import type { Clock } from "@ambit/runtime";
 import type { ByteStream } from "@ambit/transport";
 import type { UpstreamEndpoint, UpstreamsOptions } from "../options.ts";
-import type { UpstreamAttempt } from "./attempt.ts";
+import type { EventTime } from "../event-time.ts";
+import type { AttemptOwner, UpstreamAttempt } from "./attempt.ts";
 import { H1Upstream } from "./h1-upstream.ts";
 import { H2Upstream } from "./h2-upstream.ts";
 import type { DestinationLimits } from "./limits.ts";
 
-type Connection = H1Upstream | H2Upstream;
-
-export class EndpointPool {
+export class EndpointPool implements AttemptOwner {
   /** Attempts under way or waiting. */
   active = 0;
   readonly #o: UpstreamsOptions;
   readonly #clock: Clock;
+  readonly #time: EventTime;
   /** Of the destination, shared with its other endpoints. */
   readonly limits: DestinationLimits;
-  readonly #onRoom: () => void;
+  /** `room`: a connection ended, and not only an attempt. */
+  readonly #onRoom: (room: boolean) => void;
   #endpoint: UpstreamEndpoint;
   /** Waiting for a connection, oldest first. */
   readonly #waiting = new Set<UpstreamAttempt>();
+  readonly #h1 = new Set<H1Upstream>();
+  /** Of `#h1`: those that may take an attempt, the last to become so is the first to be asked. */
   readonly #idle: H1Upstream[] = [];
-  readonly #all = new Set<Connection>();
+  readonly #h2: H2Upstream[] = [];
   readonly #connecting = new Set<AbortController>();
   #forgotten = false;
 
-  constructor(endpoint: UpstreamEndpoint, o: UpstreamsOptions, limits: DestinationLimits, onRoom: () => void) {
+  constructor(endpoint: UpstreamEndpoint, o: UpstreamsOptions, time: EventTime, limits: DestinationLimits, onRoom: (room: boolean) => void) {
     this.#endpoint = endpoint;
     this.#o = o;
     this.#clock = o.clock;
+    this.#time = time;
     this.limits = limits;
     this.#onRoom = onRoom;
   }
 
   get empty(): boolean {
-    return this.active === 0 && this.#all.size === 0 && this.#connecting.size === 0;
+    return this.active === 0 && this.#h1.size === 0 && this.#h2.length === 0 && this.#connecting.size === 0;
+  }
+
+  count(attempt: UpstreamAttempt): void {
+    attempt.counted = true;
+    attempt.limits.requests++;
+    this.active++;
   }
 
   /** False: the attempt would have to wait, and may not. */
   take(attempt: UpstreamAttempt): boolean {
     this.#endpoint = attempt.endpoint;
-    const connection = this.#usable(attempt.fresh);
-    if (connection !== undefined) {
-      this.#start(connection, attempt);
-      return true;
-    }
+    if (this.#startNow(attempt)) return true;
     if (!this.limits.mayWait(attempt.endpoint)) return false;
     this.#waiting.add(attempt);
+    attempt.waiting = true;
     this.limits.pending++;
     this.#connectIfNeeded();
     return true;
   }
 
-  /** An attempt that is over: it waits no more. */
+  /** An attempt is over: it waits no more and counts no more. */
   left(attempt: UpstreamAttempt): void {
-    if (this.#waiting.delete(attempt)) this.limits.pending--;
+    this.#waitsNoMore(attempt);
+    if (!attempt.counted) return;
+    attempt.counted = false;
+    attempt.limits.requests--;
+    this.active--;
+    this.#onRoom(false);
+  }
+
+  #waitsNoMore(attempt: UpstreamAttempt): void {
+    if (!attempt.waiting) return;
+    attempt.waiting = false;
+    this.#waiting.delete(attempt);
+    this.limits.pending--;
   }
 
   /** Another pool of the destination gave a connection back. */
@@ -65,51 +84,63 @@ export class EndpointPool {
 
   /** Closes connections that were idle for too long. */
   sweep(now: number): void {
-    for (const connection of this.#all) {
-      const idle = connection instanceof H1Upstream ? this.#idle.includes(connection) : connection.active === 0;
-      if (idle && now - connection.idleSince >= this.#endpoint.pool.idleTimeoutMs) connection.close();
-    }
+    const { idleTimeoutMs } = this.#endpoint.pool;
+    for (const connection of this.#idle.slice()) if (now - connection.idleSince >= idleTimeoutMs) connection.close();
+    for (const connection of this.#h2.slice()) if (connection.active === 0 && now - connection.idleSince >= idleTimeoutMs) connection.close();
   }
 
   /** Idle connections end now, busy ones after their requests; new attempts open new ones, unless nobody asks. */
   forget(): void {
     this.#forgotten = true;
     for (const connection of this.#idle.slice()) connection.close();
-    for (const connection of this.#all) if (connection instanceof H2Upstream) connection.retire();
+    for (const connection of this.#h2.slice()) connection.retire();
   }
 
   destroy(): void {
     for (const abort of this.#connecting) abort.abort(new MeshError("drained", "the waypoint drains"));
-    for (const connection of [...this.#all]) {
-      if (connection instanceof H1Upstream) connection.onClose(new MeshError("drained", "the waypoint drains"));
-      else connection.close();
-    }
+    for (const connection of [...this.#h1]) connection.onClose(new MeshError("drained", "the waypoint drains"));
+    for (const connection of this.#h2.slice()) connection.close();
   }
 
-  #usable(fresh: boolean): Connection | undefined {
+  /** On a connection that is there. */
+  #startNow(attempt: UpstreamAttempt): boolean {
     if (this.#endpoint.protocol === "http1") {
-      if (fresh) return undefined;
-      for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) if (connection.usable) return connection;
-      return undefined;
+      if (attempt.fresh) return false;
+      for (let connection = this.#idle.pop(); connection !== undefined; connection = this.#idle.pop()) {
+        if (!connection.usable) continue;
+        connection.start(attempt);
+        return true;
+      }
+      return false;
     }
-    for (const connection of this.#all) if (connection instanceof H2Upstream && connection.settled && connection.usable && !(fresh && connection.served > 0) && !this.#worn(connection)) return connection;
-    return undefined;
+    for (let i = 0; i < this.#h2.length; i++) {
+      const connection = this.#h2[i];
+      if (connection === undefined || !this.#takes(connection, attempt)) continue;
+      this.#startOn(connection, attempt);
+      return true;
+    }
+    return false;
   }
 
-  #worn(connection: Connection): boolean {
+  #takes(connection: H2Upstream, attempt: UpstreamAttempt): boolean {
+    return connection.settled && connection.usable && !(attempt.fresh && connection.served > 0) && !this.#worn(connection);
+  }
+
+  #worn(connection: H1Upstream | H2Upstream): boolean {
     const most = this.#endpoint.pool.maxRequestsPerConnection;
     return most !== undefined && most > 0 && connection.served >= most;
   }
 
-  #start(connection: Connection, attempt: UpstreamAttempt): void {
+  #startOn(connection: H2Upstream, attempt: UpstreamAttempt): void {
     connection.start(attempt);
-    if (connection instanceof H2Upstream && this.#worn(connection)) connection.retire();
+    if (this.#worn(connection)) connection.retire();
   }
 
   #connectIfNeeded(): void {
     // An HTTP/2 connection will take many, as far as its settings are not known yet.
     const wanted = this.#endpoint.protocol === "http1" ? this.#waiting.size : Math.min(1, this.#waiting.size);
-    const unsettled = [...this.#all].filter((c) => c instanceof H2Upstream && !c.settled && !c.over).length;
+    let unsettled = 0;
+    for (const connection of this.#h2) if (!connection.settled && !connection.over) unsettled++;
     while (this.#connecting.size + unsettled < wanted && this.limits.mayConnect(this.#endpoint)) this.#connect();
   }
 
@@ -148,54 +179,59 @@ export class EndpointPool {
 
   #connected(stream: ByteStream, endpoint: UpstreamEndpoint): void {
     if (endpoint.protocol === "http1") {
-      const connection = new H1Upstream(stream, this.#clock, { onIdle: (c) => this.#onIdle(c), onGone: (c) => this.#onGone(c) });
-      this.#all.add(connection);
+      const connection = new H1Upstream(stream, this.#clock, this.#time, { onIdle: (c) => this.#onIdle(c), onGone: (c) => this.#onH1Gone(c) });
+      this.#h1.add(connection);
       this.#onIdle(connection);
       return;
     }
-    const connection = new H2Upstream(stream, this.#clock, { onChange: (c) => this.#onChange(c), onGone: (c) => this.#onGone(c) });
-    connection.idleSince = this.#clock.monotonic();
-    this.#all.add(connection);
+    const connection = new H2Upstream(stream, this.#clock, this.#time, { onChange: (c) => this.#onChange(c), onGone: (c) => this.#onH2Gone(c) });
+    connection.idleSince = this.#time.monotonic;
+    this.#h2.push(connection);
     // A peer that says nothing is not connected yet.
     this.#clock.after(endpoint.pool.connectTimeoutMs, () => { if (!connection.settled) connection.close(); });
   }
 
   #onIdle(connection: H1Upstream): void {
     if (!connection.usable || this.#worn(connection)) return connection.close();
-    for (const attempt of this.#waiting) {
+    if (this.#waiting.size > 0) for (const attempt of this.#waiting) {
       if (attempt.fresh && connection.served > 0) continue;
-      this.left(attempt);
-      return this.#start(connection, attempt);
+      this.#waitsNoMore(attempt);
+      return connection.start(attempt);
     }
     if (this.#forgotten && this.active === 0) return connection.close();
-    connection.idleSince = this.#clock.monotonic();
+    connection.idleSince = this.#time.monotonic;
     this.#idle.push(connection);
   }
 
   #onChange(connection: H2Upstream): void {
-    if (connection.over) return this.#onGone(connection);
-    if (connection.active === 0) connection.idleSince = this.#clock.monotonic();
-    if (!connection.settled) return;
+    if (connection.over) return this.#onH2Gone(connection);
+    if (connection.active === 0) connection.idleSince = this.#time.monotonic;
+    if (this.#waiting.size === 0 || !connection.settled) return;
     for (const attempt of this.#waiting) {
       if (!connection.usable || this.#worn(connection)) break;
       if (attempt.fresh && connection.served > 0) continue;
-      this.left(attempt);
-      this.#start(connection, attempt);
+      this.#waitsNoMore(attempt);
+      this.#startOn(connection, attempt);
     }
     if (this.#waiting.size > 0) this.#connectIfNeeded();
   }
 
-  #onGone(connection: Connection): void {
-    if (!this.#all.delete(connection)) return;
-    if (connection instanceof H1Upstream) {
-      const at = this.#idle.indexOf(connection);
-      if (at >= 0) this.#idle.splice(at, 1);
-    }
+  #onH1Gone(connection: H1Upstream): void {
+    if (!this.#h1.delete(connection)) return;
+    const at = this.#idle.indexOf(connection);
+    if (at >= 0) this.#idle.splice(at, 1);
     this.limits.connections--;
-    if (connection instanceof H2Upstream && !connection.settled) {
-      for (const attempt of [...this.#waiting]) attempt.failed({ kind: "connect", why: "the upstream closed the connection before its settings", timeout: false });
-    }
-    this.#onRoom();
+    this.#onRoom(true);
+    this.#connectIfNeeded();
+  }
+
+  #onH2Gone(connection: H2Upstream): void {
+    const at = this.#h2.indexOf(connection);
+    if (at < 0) return;
+    this.#h2.splice(at, 1);
+    this.limits.connections--;
+    if (!connection.settled) for (const attempt of [...this.#waiting]) attempt.failed({ kind: "connect", why: "the upstream closed the connection before its settings", timeout: false });
+    this.#onRoom(true);
     this.#connectIfNeeded();
   }
 }

@@ -1,6 +1,7 @@
 // Owns the shape of the upstream side: attempts at endpoints, over pooled connections, within the limits of their destination.
 import type { Fields } from "@ambit/http";
 import type { KeptOctets } from "../body-buffer.ts";
+import type { EventTime } from "../event-time.ts";
 import type { TimerWheel } from "../timer-wheel.ts";
 import type { AttemptOutcome, UpstreamEndpoint } from "../options.ts";
 
@@ -23,8 +24,8 @@ export type AttemptFailure = Exclude<AttemptOutcome["result"], { kind: "answered
 /** They come one after another, never during a command. After `onEnd` or `onFailed` nothing more comes. */
 export interface AttemptEvents {
   onInformational(status: number, fields: Fields): void;
-  /** The final head. `upgraded`: what follows is the other protocol's octets, both ways. `empty`: no body, no trailers; `onEnd` follows. */
-  onAnswer(status: number, fields: Fields, kind: "body" | "empty" | "upgraded"): void;
+  /** The final head; `fields` are given away. `upgraded`: what follows is the other protocol's octets, both ways. `empty`: no body, no trailers; `onEnd` follows. */
+  onAnswer(status: number, fields: string[], kind: "body" | "empty" | "upgraded"): void;
   onData(bytes: Uint8Array): void;
   onTrailers(fields: Fields): void;
   /** The whole answer came. */
@@ -53,6 +54,7 @@ export interface Attempt {
 /** What all requests of a process share. */
 export interface Shared {
   readonly wheel: TimerWheel;
+  readonly time: EventTime;
   readonly kept: KeptOctets;
   /** Mirrored requests under way. */
   mirrors: number;

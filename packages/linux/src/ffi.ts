@@ -16,6 +16,8 @@ export const sys = {
   connect: libc.func("int connect(int fd, const void *addr, uint32_t len)") as (fd: number, addr: Buffer, len: number) => number,
   accept4: libc.func("int accept4(int fd, void *addr, void *len, int flags)") as (fd: number, addr: null, len: null, flags: number) => number,
   close: libc.func("int close(int fd)") as (fd: number) => number,
+  // fcntl(2) takes a number with the one command that is used.
+  fcntl: libc.func("int fcntl(int fd, int command, int arg)") as (fd: number, command: number, arg: number) => number,
   pipe2: libc.func("int pipe2(void *fds, int flags)") as (fds: Buffer, flags: number) => number,
   read: libc.func("long read(int fd, void *buf, size_t n)") as (fd: number, buf: Buffer, n: number) => number,
   write: libc.func("long write(int fd, const void *buf, size_t n)") as (fd: number, buf: Buffer, n: number) => number,
@@ -34,7 +36,7 @@ export const C = {
   CLONE_NEWNET: 0x40000000,
   AF_UNIX: 1, AF_INET: 2, AF_INET6: 10,
   SOCK_STREAM: 1, SOCK_DGRAM: 2, SOCK_SEQPACKET: 5, SOCK_NONBLOCK: 0o4000, SOCK_CLOEXEC: 0o2000000,
-  O_NONBLOCK: 0o4000, O_CLOEXEC: 0o2000000,
+  O_NONBLOCK: 0o4000, O_CLOEXEC: 0o2000000, F_DUPFD_CLOEXEC: 1030,
   SOL_SOCKET: 1, SO_REUSEADDR: 2, SO_TYPE: 3, SO_REUSEPORT: 15, SO_ACCEPTCONN: 30, SO_MARK: 36, SIOCGSKNS: 0x894c,
   SOL_IP: 0, IP_TRANSPARENT: 19, IP_FREEBIND: 15, IP_BIND_ADDRESS_NO_PORT: 24, SO_ORIGINAL_DST: 80,
   SOL_IPV6: 41, IPV6_V6ONLY: 26, IPV6_TRANSPARENT: 75, IP6T_SO_ORIGINAL_DST: 80,

@@ -5,6 +5,6 @@ export { deleteConntrackEntries, encodeConntrackDelete, type ConntrackFilter } f
 export { insideNetns, warmThreadPool } from "./netns.ts";
 export { SyscallError } from "./ffi.ts";
 export { connectSeqpacket, listenSeqpacket, type Channel, type ChannelHandler, type ChannelServer } from "./seqpacket.ts";
-export { closeDescriptor, connectUnix, listenUnix, type UnixCaller } from "./unix-stream.ts";
+export { closeDescriptor, connectUnix, duplicateDescriptor, listenUnix, type UnixCaller } from "./unix-stream.ts";
 export type { Packet } from "./message.ts";
 export { openPty, type Pty } from "./pty.ts";

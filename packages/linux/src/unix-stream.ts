@@ -65,6 +65,11 @@ export function closeDescriptor(fd: number): void {
   sys.close(fd);
 }
 
+/** A second number for the same open file: what is closed under one goes on under the other. The caller closes it. */
+export function duplicateDescriptor(fd: number): number {
+  return check(sys.fcntl(fd, C.F_DUPFD_CLOEXEC, 0), "fcntl", `F_DUPFD_CLOEXEC ${fd}`);
+}
+
 /** Libuv would drop descriptors that come along: whoever waits for an answer looks for it from time to time. */
 export interface UnixCaller extends Disposable {
   send(bytes: Uint8Array): void;

@@ -30,6 +30,14 @@ export function listenDescriptor(fd: number, backlog: number, accepted: (connect
   return tcpBinding === undefined ? listenWithNet(fd, accepted, failed) : listenWithHandle(tcpBinding, fd, backlog, accepted, failed);
 }
 
+/** Takes over the descriptor of a connection that was accepted elsewhere, in another thread of this process. */
+export function adoptConnection(fd: number): TcpConnection {
+  if (tcpBinding === undefined) return new SocketConnection(new net.Socket({ fd, allowHalfOpen: true, pauseOnCreate: true } as ConstructorParameters<typeof net.Socket>[0]));
+  const handle = new tcpBinding.TCP(tcpBinding.SOCKET);
+  must(handle.open(fd), "open");
+  return new TcpStream(tcpBinding, handle);
+}
+
 /** Takes over an unconnected descriptor and connects it. Resolves connected; rejects with Node's error of connect(2), and the descriptor is closed then. */
 export function connectDescriptor(fd: number, to: SocketAddress, signal: ConnectSignal): Promise<TcpConnection> {
   return tcpBinding === undefined ? connectWithNet(fd, to, signal) : connectWithHandle(tcpBinding, fd, to, signal);

@@ -36,11 +36,20 @@ export interface PodProxiesOptions {
   readonly nameServers: readonly Ip[];
   /** Which listeners are ours; the others are another thread's. Default: all. */
   readonly serve?: "all" | "traffic" | "dns";
+  /** Where several threads share the tunnels of peers: each one that was accepted begins here, or goes to another thread. Default: all are ours. */
+  readonly tunnels?: {
+    /** False: another thread has it now, and nobody may touch it here. */
+    begin(uid: string, connection: TcpConnection): boolean;
+    /** One that began here is over. */
+    end(): void;
+  };
 }
 
 export interface ServedPod extends RunningPod {
   /** What listens in it now: a successor may take these over. */
   sockets(): readonly ListeningSocket[];
+  /** A tunnel that another thread accepted and gave us: it counts as begun. */
+  takeTunnel(connection: TcpConnection): void;
 }
 
 /** How long a drain waits for connections that were accepted just before: more than a handshake and a certificate take. */
@@ -60,26 +69,34 @@ export class PodProxies {
   async start(uid: string, info: PodInfo, netns: Netns, inherited: readonly ListeningSocket[] = []): Promise<ServedPod> {
     const { log } = this.#o.ports;
     const pod = createPodContext(this.#o.ports, uid, info, netns);
-    const run = (serve: (pod: PodContext, connection: TcpConnection) => Promise<void>) => (connection: TcpConnection): void => {
+    const run = (serve: (pod: PodContext, connection: TcpConnection) => Promise<void>) => async (connection: TcpConnection): Promise<void> => {
       const short = descriptorsShort(connection.fd, this.#limit);
       if (short !== undefined) return this.#refuse(connection, serve === serveOutbound ? "outbound" : "inbound", short);
-      serve(pod, connection).catch((error: unknown) => {
+      try {
+        await serve(pod, connection);
+      } catch (error) {
         log.error("defect: a connection failed in an unforeseen way", { pod: uid, error: errorText(error), stack: error instanceof Error ? error.stack : undefined });
         connection.destroy();
-      });
+      }
     };
+    const runTunnel = run(serveTunnel);
+    const { tunnels } = this.#o;
+    const takeTunnel = (connection: TcpConnection): void => void runTunnel(connection).finally(() => tunnels?.end());
     const listeners = await startListeners({
       kernel: this.#o.kernel, netns, mark: this.#o.config.packetMark, reusePort: this.#o.config.portReuse, ipv6: this.#o.config.ipv6, log,
       dns: this.#o.serve === "traffic" ? undefined : this.#dns(pod, netns),
       traffic: this.#o.serve !== "dns", inherited,
-      accept: { outbound: run(serveOutbound), plaintext: run(servePlaintext), tunnel: run(serveTunnel) },
+      accept: {
+        outbound: run(serveOutbound), plaintext: run(servePlaintext),
+        tunnel: tunnels === undefined ? runTunnel : (connection) => { if (tunnels.begin(uid, connection)) takeTunnel(connection); },
+      },
     });
     this.#pods.set(pod, listeners);
     this.#o.traffic.proxiesStarted.inc();
     this.#o.traffic.activeProxies.set(this.#pods.size);
     if (this.#o.serve !== "traffic") log.info("pod proxy started", { pod: uid, name: `${info.namespace}/${info.name}` });
     return {
-      uid, info, sockets: () => listeners.sockets(),
+      uid, info, takeTunnel, sockets: () => listeners.sockets(),
       stop: () => {
         if (!this.#pods.delete(pod)) return;
         listeners.close();

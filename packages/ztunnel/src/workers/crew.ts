@@ -12,6 +12,7 @@ import type { Live } from "../admin/routes.ts";
 import type { ListeningSocket } from "../pod/handover-server.ts";
 import { answer, Asking } from "./asking.ts";
 import type { FromWorker, PushPart, Questions, Told, ToWorker, WorkerStart } from "./messages.ts";
+import { tallyMemory } from "./tunnel-tally.ts";
 
 /** Resources in one message: few enough that sending or receiving one holds a thread for a fraction of a millisecond. */
 const PART_RESOURCES = 256;
@@ -32,11 +33,12 @@ export class Crew {
   #closing = false;
 
   constructor(threads: number, o: CrewOptions) {
-    this.#members = Array.from({ length: threads }, (_, index) => this.#hire(index, o));
+    const tally = tallyMemory(threads);
+    this.#members = Array.from({ length: threads }, (_, index) => this.#hire(index, tally, o));
   }
 
-  #hire(index: number, o: CrewOptions): Member {
-    const start: WorkerStart = { config: o.config, index };
+  #hire(index: number, tally: SharedArrayBuffer, o: CrewOptions): Member {
+    const start: WorkerStart = { config: o.config, index, tally };
     const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: start, name: `traffic-${index}`, stdout: true });
     // Its lines go the way of our own, which is never held up by who reads them.
     worker.stdout.setEncoding("utf8").on("data", writeLine);
@@ -47,6 +49,7 @@ export class Crew {
         case "certificate": return answer(m.id, async () => bundleOf(await o.fetch(m.ask)), post);
         case "lookup": return answer(m.id, () => o.lookup(m.ask), post);
         case "answer": return asking.answered(m);
+        case "tunnel": return this.#members[m.to]?.worker.postMessage(m);
       }
     });
     worker.on("error", o.onDeath);

@@ -8,7 +8,11 @@ import type { Config } from "../config.ts";
 import type { Live } from "../admin/routes.ts";
 import type { ListeningSocket } from "../pod/handover-server.ts";
 
-export interface WorkerStart { readonly config: Config; readonly index: number }
+/** `tally`: of TunnelTally. */
+export interface WorkerStart { readonly config: Config; readonly index: number; readonly tally: SharedArrayBuffer }
+
+/** An accepted tunnel of a pod that another thread shall carry: its descriptor is whoever reads this one's. */
+export interface GivenTunnel { readonly kind: "tunnel"; readonly to: number; readonly uid: string; readonly fd: number }
 
 /** Resources as they came from the control plane; large pushes come in parts, and the last one applies them all. */
 export interface PushPart { readonly typeUrl: string; readonly upserts: readonly { readonly name: string; readonly bytes: Uint8Array }[]; readonly removed: readonly string[]; readonly last: boolean }
@@ -31,11 +35,12 @@ export type Told =
   | { readonly kind: "stop"; readonly uid: string }
   | { readonly kind: "rotated"; readonly identity: Identity; readonly bundle: CertBundle }
   | { readonly kind: "forget"; readonly identity: Identity }
-  | { readonly kind: "levels"; readonly filter: string };
+  | { readonly kind: "levels"; readonly filter: string }
+  | GivenTunnel;
 
 type Asked<Q> = { [K in keyof Q]: Q[K] extends { ask: infer A } ? { readonly kind: K; readonly id: number; readonly ask: A } : never }[keyof Q];
 /** An error crosses as its words and, if it had one, its code. */
 export type Answered = { readonly kind: "answer"; readonly id: number } & ({ readonly value: unknown } | { readonly error: string; readonly code: FaultCode | undefined });
 
 export type ToWorker = Told | Asked<Questions> | Answered;
-export type FromWorker = Asked<WorkerQuestions> | Answered;
+export type FromWorker = Asked<WorkerQuestions> | Answered | GivenTunnel;

@@ -1,14 +1,14 @@
 // Owns a traffic thread: listeners in every pod, connections, tunnels and a state of its own. What comes from outside the node comes over the port.
 import { parentPort, workerData } from "node:worker_threads";
 import { formatIdentity, type Identity } from "@ambit/core";
-import { hostKernel } from "@ambit/linux";
+import { closeDescriptor, duplicateDescriptor, hostKernel } from "@ambit/linux";
 import { createPeerTrust, createTlsContexts, openCrlFile, type CertBundle } from "@ambit/proxy/identity";
 import { ProxyState } from "@ambit/proxy/state";
 import { createLogger, LogLevels, LoopWatch, Metrics, systemClock, systemRandom } from "@ambit/runtime";
+import { adoptConnection } from "@ambit/transport";
 import { adjustHeap } from "../heap.ts";
-import { PodProxies } from "../pod/pod-proxies.ts";
+import { PodProxies, type ServedPod } from "../pod/pod-proxies.ts";
 import type { ListeningSocket } from "../pod/handover-server.ts";
-import type { RunningPod } from "../pod/manager.ts";
 import { Connections } from "../proxy/connections.ts";
 import { createNeeds } from "../proxy/needs.ts";
 import { createOnDemand } from "../proxy/on-demand.ts";
@@ -21,14 +21,15 @@ import { expireSeries } from "../telemetry/expire.ts";
 import { TrafficMetrics } from "../telemetry/traffic-metrics.ts";
 import { watchTrust } from "../trust-watch.ts";
 import { answer, Asking } from "./asking.ts";
-import type { Answered, FromWorker, Questions, ToWorker, WorkerQuestions, WorkerStart } from "./messages.ts";
+import type { Answered, FromWorker, GivenTunnel, Questions, ToWorker, WorkerQuestions, WorkerStart } from "./messages.ts";
+import { TunnelTally } from "./tunnel-tally.ts";
 
 /** The main thread has these, once. */
 const OF_THE_PROCESS = /^(?:istio_build$|workload_manager_|istio_xds_|istio_dns_)/;
 
 const port = parentPort;
 if (port === null) throw new Error("this file runs only as a worker thread");
-const { config } = workerData as WorkerStart;
+const { config, index, tally: tallied } = workerData as WorkerStart;
 const clock = systemClock;
 const levels = new LogLevels(config.logFilter);
 const log = createLogger("ztunnel", { levels, format: config.logFormat });
@@ -68,8 +69,22 @@ const ports: ProxyPorts = {
   telemetry: { metrics: traffic, access: log.child("access"), clock, openAtInfo: config.logOpen }, wires,
   trials: { metrics: traffic, log: log.child("policy"), loud: config.trialsAtInfo },
 };
-const pods = new PodProxies({ config, kernel: hostKernel, ports, traffic, nameServers: [], serve: "traffic" });
-const running = new Map<string, RunningPod>();
+const tally = new TunnelTally(tallied, index);
+const tunnels = metrics.gauge("ambit_thread_tunnels", "Tunnels of peers that a traffic thread carries.").with({ thread: String(index) });
+metrics.onCollect(() => tunnels.set(tally.own));
+const pods = new PodProxies({ config, kernel: hostKernel, ports, traffic, nameServers: [], serve: "traffic", tunnels: {
+  begin(uid, connection) {
+    const to = tally.least;
+    const fd = to === index ? undefined : again(connection.fd);
+    tally.begin(fd === undefined ? index : to);
+    if (fd === undefined) return true;
+    post({ kind: "tunnel", to, uid, fd });
+    connection.destroy();
+    return false;
+  },
+  end: () => tally.end(),
+} });
+const running = new Map<string, ServedPod>();
 watchPolicies({ state, connections, clock, log: log.child("policy") });
 adjustHeap(clock);
 
@@ -87,6 +102,7 @@ port.on("message", (m: ToWorker) => {
       bundles.delete(formatIdentity(m.identity));
       return contexts.forget(m.identity);
     case "levels": return void levels.set(m.filter);
+    case "tunnel": return takeTunnel(m);
     case "start": return answer(m.id, () => start(m.ask), post);
     case "live": return answer(m.id, () => ({ connections: connections.list(), wires: wires.list() }), post);
     case "metrics": return answer(m.id, () => metrics.snapshot().filter((f) => !OF_THE_PROCESS.test(f.name)), post);
@@ -94,6 +110,22 @@ port.on("message", (m: ToWorker) => {
     case "answer": return asking.answered(m satisfies Answered);
   }
 });
+
+/** Undefined: the peer is gone, or there are no descriptors left. Then it stays here, and is refused as any other. */
+function again(fd: number): number | undefined {
+  try {
+    return duplicateDescriptor(fd);
+  } catch {
+    return undefined;
+  }
+}
+
+function takeTunnel({ uid, fd }: GivenTunnel): void {
+  const pod = running.get(uid);
+  if (pod !== undefined) return pod.takeTunnel(adoptConnection(fd));
+  tally.end();
+  closeDescriptor(fd);
+}
 
 async function start({ uid, info, netnsFd, inherited }: Questions["start"]["ask"]): Promise<readonly ListeningSocket[]> {
   // A descriptor of our own: the main thread closes its when it likes.

@@ -42,7 +42,7 @@ describe("two traffic threads", function () {
     await once(socket, "data");
     return socket;
   }
-  const sum = (body: string, name: string): number => [...body.matchAll(new RegExp(`^${name}\\{[^}]*\\} (\\d+)$`, "gm"))].reduce((n, m) => n + Number(m[1]), 0);
+  const sum = (body: string, name: string, label = ""): number => [...body.matchAll(new RegExp(`^${name}\\{[^}]*${label}[^}]*\\} (\\d+)$`, "gm"))].reduce((n, m) => n + Number(m[1]), 0);
 
   it("share the connections of a pod, are scraped and dumped as one, and judge what is open again when a policy comes", async () => {
     const open: Socket[] = [];
@@ -52,6 +52,7 @@ describe("two traffic threads", function () {
     assert.ok([...sockets.matchAll(/^ *\d+: \S+:3AA0 \S+ 01 /gm)].length >= 2, sockets);
     const body = await (await fetch(`http://127.0.0.1:${city.ztunnel.statsPort}/metrics`)).text();
     assert.equal(sum(body, "istio_tcp_connections_opened_total"), 2 * CONNECTIONS, "each side counts each connection once");
+    assert.deepEqual([0, 1].map((t) => sum(body, "ambit_thread_tunnels", `thread="${t}"`)), [1, 1], "two tunnels, one for each thread, whatever the kernel's hash says");
     assert.match(body, /istio_build\{[^}]*\} 1\n/);
     assert.match(body, /workload_manager_active_proxy_count 2\n/);
     assert.equal(sum(city.ztunnel.metrics.expose(), "istio_tcp_connections_opened_total"), 0, "the main thread carries none");
@@ -71,6 +72,7 @@ describe("two traffic threads", function () {
     const end = new Promise((resolve) => open.on("error", () => undefined).on("close", resolve));
     assert.equal(await city.del(client), "");
     await end;
+    for (let open = -1; open !== 0; ) open = sum(await (await fetch(`http://127.0.0.1:${city.ztunnel.statsPort}/metrics`)).text(), "ambit_thread_tunnels");
     for (let refused = false; !refused; ) refused = await echoed().then((s) => { s.destroy(); return false; }, () => true);
     assert.equal(await city.add(client), "");
     (await echoed()).destroy();

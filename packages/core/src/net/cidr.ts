@@ -1,6 +1,6 @@
 // Owns CIDR blocks: parse strictly, test membership.
 import { err, ok, type Result } from "../result.ts";
-import { familyOf, ipBytes, ipFromBytes, parseIp, type Ip } from "./ip.ts";
+import { familyOf, ipBytes, ipFromBytes, parseIp, UNSPECIFIED_V4, type Ip } from "./ip.ts";
 
 export interface Cidr {
   readonly ip: Ip;
@@ -29,9 +29,9 @@ export function cidrFromBytes(address: Uint8Array, length: number): Result<Cidr,
 }
 
 export function cidrContains(cidr: Cidr, ip: Ip): boolean {
-  const family = familyOf(ip);
-  if (familyOf(cidr.ip) !== family) return false;
-  if (family === 4) return cidr.prefix === 0 || (bitsOfV4(cidr.ip) ^ bitsOfV4(ip)) >>> (32 - cidr.prefix) === 0;
+  if (ip !== askedIp) ask(ip);
+  if (familyOf(cidr.ip) !== askedFamily) return false;
+  if (askedFamily === 4) return cidr.prefix === 0 || (bitsOfV4(cidr.ip) ^ askedBits) >>> (32 - cidr.prefix) === 0;
   const a = ipBytes(cidr.ip);
   const b = ipBytes(ip);
   const whole = cidr.prefix >> 3;
@@ -40,6 +40,17 @@ export function cidrContains(cidr: Cidr, ip: Ip): boolean {
   if (rest === 0) return true;
   const mask = (0xff << (8 - rest)) & 0xff;
   return ((a[whole] ?? 0) & mask) === ((b[whole] ?? 0) & mask);
+}
+
+/** Blocks are many and the address is one: the last one asked about is read once. */
+let askedIp: Ip = UNSPECIFIED_V4;
+let askedFamily = familyOf(UNSPECIFIED_V4);
+let askedBits = 0;
+
+function ask(ip: Ip): void {
+  askedIp = ip;
+  askedFamily = familyOf(ip);
+  askedBits = askedFamily === 4 ? bitsOfV4(ip) : 0;
 }
 
 /** Every rule of every request compares addresses: nothing is allocated. */

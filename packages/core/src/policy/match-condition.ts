@@ -5,7 +5,7 @@ import type { Ip } from "../net/ip.ts";
 import { fieldLines, fieldValue } from "../route/fields.ts";
 import { claimTexts } from "../route/match-request.ts";
 import { stringMatches } from "./authorize.ts";
-import type { Reading, RequestAuthzFacts, TokenIdentity } from "./authorize-request.ts";
+import type { HttpAuthzFacts, Reading, RequestAuthzFacts, TokenIdentity } from "./authorize-request.ts";
 import { requestPrincipalMatches } from "./match-values.ts";
 import type { StringMatch } from "./policy.ts";
 import type { ConditionKey, Either, PolicyCondition } from "./request-policy.ts";
@@ -18,7 +18,7 @@ export function conditionHolds(condition: PolicyCondition, facts: RequestAuthzFa
   const { peer } = facts;
   if (facts.http === undefined && httpOnly(key)) return true;
   switch (key.kind) {
-    case "header": return headerHolds(strings, headerValues(key.name, facts), reading);
+    case "header": return headerHolds(strings, key.name, facts, reading);
     case "source.ip": return block(blocks, facts.sourceIp);
     case "remote.ip": return remoteIpHolds(blocks, facts, reading);
     case "destination.ip": return block(blocks, facts.destination.ip);
@@ -37,15 +37,36 @@ export function conditionHolds(condition: PolicyCondition, facts: RequestAuthzFa
 
 /**
  * Istio compares the lines joined with a comma. A second line must not hide the first: one that allows wants the joined text and each line
- * to match, one that restricts is content with any of them; for `notValues` the other way round.
+ * to match, one that restricts is content with any of them; for `notValues` the other way round. Nearly every field has one line: then all readings are one.
  */
-function headerHolds(strings: Either<StringMatch>, values: readonly string[], reading: Reading): boolean {
+function headerHolds(strings: Either<StringMatch>, name: string, { http }: RequestAuthzFacts, reading: Reading): boolean {
+  if (http === undefined) return strings.any.length === 0;
+  const pseudo = pseudoHeader(name, http);
+  const first = pseudo === undefined ? lineAfter(http.fields, name, 0) : NO_LINE;
+  const value = pseudo ?? (first < 0 ? undefined : http.fields[first + 1]);
+  if (first < 0 || lineAfter(http.fields, name, first + 2) < 0) return (strings.any.length === 0 || (value !== undefined && oneHolds(strings.any, value))) && !(value !== undefined && oneHolds(strings.not, value));
+  const values = [...fieldLines(http.fields, name), fieldValue(http.fields, name) ?? ""];
   const strictly = reading === "allow";
-  if (strings.any.length > 0 && !someHolds(strings.any, values, strictly)) return false;
-  return !someHolds(strings.not, values, !strictly);
+  return (strings.any.length === 0 || someHolds(strings.any, values, strictly)) && !someHolds(strings.not, values, !strictly);
 }
 
-/** One of the matches holds: for every value and there is one (`all`), or for one. */
+const NO_LINE = -1;
+
+/** Index of the first line of that name from there on; `NO_LINE`: there is none. */
+function lineAfter(fields: readonly string[], name: string, from: number): number {
+  for (let i = from; i < fields.length; i += 2) if (fields[i] === name) return i;
+  return NO_LINE;
+}
+
+function oneHolds(matches: readonly StringMatch[], value: string): boolean {
+  for (let i = 0; i < matches.length; i++) {
+    const match = matches[i];
+    if (match !== undefined && (match.kind === "presence" || stringMatches(match, value))) return true;
+  }
+  return false;
+}
+
+/** One of the matches holds: for every value (`all`), or for one. */
 function someHolds(matches: readonly StringMatch[], values: readonly string[], all: boolean): boolean {
   for (const match of matches) {
     let holding = 0;
@@ -63,17 +84,14 @@ export function remoteIpHolds(blocks: Either<Cidr>, { remoteIp, sourceIp }: Requ
   return (blocks.any.length === 0 || blocks.any.some(is)) && !blocks.not.some(isNot);
 }
 
-/** Each line, and all of them joined if there are several. */
-function headerValues(name: string, { http }: RequestAuthzFacts): readonly string[] {
-  if (http === undefined) return [];
+function pseudoHeader(name: string, { authority, method, path, scheme }: HttpAuthzFacts): string | undefined {
   switch (name) {
-    case ":authority": case "host": return [http.authority];
-    case ":method": return [http.method];
-    case ":path": return [http.path];
-    case ":scheme": return [http.scheme];
+    case ":authority": case "host": return authority;
+    case ":method": return method;
+    case ":path": return path;
+    case ":scheme": return scheme;
+    default: return undefined;
   }
-  const lines = fieldLines(http.fields, name);
-  return lines.length < 2 ? lines : [...lines, fieldValue(http.fields, name) ?? ""];
 }
 
 const either = <T>(e: Either<T>, holds: (item: T) => boolean): boolean => (e.any.length === 0 || e.any.some(holds)) && !e.not.some(holds);

@@ -70,12 +70,21 @@ export function planUpstream(view: Pick<StateView, "service" | "endpoints" | "me
   const well = settings.outlier === undefined && hints.excluded.size === 0 ? near : withoutEjected(near, settings, hints);
   because?.push({ step: "endpoints", saw: `${view.members(backend.service).length} in all, ${able.length} able, ${near.length} near enough`, chose: `${well.length} to choose from` });
 
+  // Most requests ask for no particular endpoint and leave no mark.
+  if (because === undefined && balancesPlainly(group, hints)) {
+    const endpoint = pickLeastRequest(well, capacityOf, hints, random);
+    return endpoint === undefined ? { kind: "none", reply: noHealthyUpstream, because: NO_REASONS } : shared(endpoint, group, hints);
+  }
   const chosen = hints.session === undefined ? undefined : chosenBySession(well, backend, hints);
   const choice = chosen ?? chosenByBalancer(well, group, backend, hints, random);
   if (choice === undefined) return { kind: "none", reply: noHealthyUpstream, because: because ?? NO_REASONS };
   because?.push({ step: "endpoint", saw: settings.balancer.kind, chose: `${choice.candidate.workload.uid} port ${choice.candidate.port}` });
   return because === undefined && choice.answerFields.length === 0 ? shared(choice.candidate, group, hints) : finish(choice, service, settings, hints, because ?? NO_REASONS);
 }
+
+/** Where `chosenByBalancer` would do no more than draw two by their capacity. */
+const balancesPlainly = ({ settings: { balancer, warmup }, ruled, service }: Group, { session }: UpstreamHints): boolean =>
+  (balancer.kind === "least-request" || balancer.kind === "passthrough") && warmup === undefined && session === undefined && (ruled || service.clientAffinityMs === undefined);
 
 const NO_REASONS: readonly Because[] = [];
 const NO_FIELDS: readonly string[] = [];

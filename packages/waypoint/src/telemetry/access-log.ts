@@ -3,7 +3,7 @@ import { formatIdentity, formatSocketAddress, type RouteOrigin, type SocketAddre
 import { fieldValue } from "@ambit/http";
 import type { ConnectionFacts } from "../facts.ts";
 import type { RequestRecord, UpstreamEndpoint } from "../http/options.ts";
-import { compileFormat, type LineFormat, type Operators, type OperatorValue, type SteadyTexts } from "./format.ts";
+import { compileFormat, type LineFormat, type Memory, type Operators, type OperatorValue, type Remembered, type Variety } from "./format.ts";
 import { flagsOf } from "./labels.ts";
 
 type Settings = TelemetrySettings["accessLog"];
@@ -40,27 +40,27 @@ export interface ConnectionLine {
 }
 
 /** What of one connection's last line is the next one's, too: the connection is the same, so endpoint and route decide. */
-export class LineMemory implements SteadyTexts<RequestRecord> {
+export class LineMemory implements Memory<RequestRecord> {
   #format: object | undefined = undefined;
   #endpoint: UpstreamEndpoint | undefined = undefined;
   #origin: RouteOrigin | undefined = undefined;
-  #texts: string[] = [];
+  #parts: Remembered[] = [];
 
-  of(format: object, { endpoint, plan }: RequestRecord): string[] {
+  of(format: object, { endpoint, plan }: RequestRecord): Remembered[] {
     const origin = plan?.origin;
     if (this.#format !== format || this.#endpoint !== endpoint || this.#origin !== origin) {
       this.#format = format;
       this.#endpoint = endpoint;
       this.#origin = origin;
-      this.#texts = [];
+      this.#parts = [];
     }
-    return this.#texts;
+    return this.#parts;
   }
 }
 
 export function createAccessLog(o: AccessLogOptions): AccessLog {
-  const requests = new Formats<RequestRecord>((operator, argument) => ({ read: ofRequest(operator, argument ?? "", o), steady: STEADY.has(operator) }), o.onBadFormat);
-  const connections = new Formats<ConnectionLine>((operator) => ({ read: ofConnection(operator, o), steady: false }), () => undefined);
+  const requests = new Formats<RequestRecord>((operator, argument) => ({ read: ofRequest(operator, argument ?? "", o), variety: varietyOf(operator, argument) }), o.onBadFormat);
+  const connections = new Formats<ConnectionLine>((operator) => ({ read: ofConnection(operator, o), variety: "always" }), () => undefined);
   return {
     request: (r, s, memory) => { if (s.enabled) o.write(requests.of(s)(r, memory)); },
     connection: (c, s) => { if (s.enabled) o.write(connections.of(s)(c, undefined)); },
@@ -107,6 +107,13 @@ const STEADY: ReadonlySet<string> = new Set([
   "DOWNSTREAM_LOCAL_ADDRESS", "DOWNSTREAM_REMOTE_ADDRESS", "DOWNSTREAM_DIRECT_REMOTE_ADDRESS", "DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_LOCAL_PORT", "DOWNSTREAM_REMOTE_PORT",
   "DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT", "DOWNSTREAM_PEER_URI_SAN", "REQUESTED_SERVER_NAME", "CONNECTION_TERMINATION_DETAILS",
 ]);
+
+/** Operators that mostly are what they were for the request before. */
+const SELDOM: ReadonlySet<string> = new Set(["PROTOCOL", "RESPONSE_CODE", "RESPONSE_FLAGS", "RESPONSE_CODE_DETAILS", "UPSTREAM_TRANSPORT_FAILURE_REASON", "GRPC_STATUS", "GRPC_STATUS_NUMBER", "UPSTREAM_REQUEST_ATTEMPT_COUNT"]);
+/** Fields of which that may be said, too. */
+const SELDOM_FIELDS: ReadonlySet<string> = new Set([":method", ":authority", ":scheme", "host", "user-agent", "x-forwarded-for", "x-forwarded-proto", "content-type"]);
+
+const varietyOf = (operator: string, argument: string | undefined): Variety => STEADY.has(operator) ? "steady" : SELDOM.has(operator) || (operator === "REQ" && SELDOM_FIELDS.has(argument ?? "")) ? "seldom" : "always";
 
 type RequestValue = OperatorValue<RequestRecord>;
 

@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
-import { compileFormat, DEFAULT_TEXT, OPERATORS, type Operators } from "./format.ts";
+import { compileFormat, DEFAULT_TEXT, OPERATORS, type Operators, type Remembered } from "./format.ts";
 
 const VALUES: Readonly<Record<string, string | number>> = {
   "REQ :method": "GET", "REQ user-agent": "curl/8", RESPONSE_CODE: 200, BYTES_SENT: 12, RESPONSE_FLAGS: "-", ROUTE_NAME: "shop.reviews.0",
 };
-const operators: Operators<undefined> = (operator, argument) => ({ steady: operator === "ROUTE_NAME", read: () => VALUES[argument === undefined ? operator : `${operator} ${argument}`] });
+const operators: Operators<undefined> = (operator, argument) => ({ variety: operator === "ROUTE_NAME" ? "steady" : "always", read: () => VALUES[argument === undefined ? operator : `${operator} ${argument}`] });
 function line(encoding: "text" | "json", format?: string): string {
   const made = compileFormat(encoding, format, operators);
   assert.ok(made.ok, made.ok ? "" : made.error);
@@ -38,16 +38,22 @@ describe("an access log format", () => {
 
   it("takes fields of one's own", () => assert.equal(line("json", '{"code":"%RESPONSE_CODE%","both":"%REQ(:METHOD)% %RESPONSE_CODE%"}'), '{"code":200,"both":"GET 200"}'));
 
-  it("keeps what is steady for as long as it is said to stand", () => {
-    let route = "a";
-    let code = 200;
-    const made = compileFormat<undefined>("text", "<%RESPONSE_CODE% [%ROUTE_NAME%]-%ROUTE_NAME%>", (operator) => ({ steady: operator === "ROUTE_NAME", read: () => (operator === "ROUTE_NAME" ? route : code) }));
+  it("keeps what is steady for as long as it is said to stand, and what seldom differs until it does", () => {
+    const now: Record<string, string | number> = { ROUTE_NAME: "a", PROTOCOL: "h1", RESPONSE_CODE: 200 };
+    const made = compileFormat<undefined>("text", "<%RESPONSE_CODE% [%ROUTE_NAME%]%PROTOCOL%-%ROUTE_NAME%> %RESPONSE_CODE%%PROTOCOL%", (operator) => ({ variety: operator === "ROUTE_NAME" ? "steady" : operator === "PROTOCOL" ? "seldom" : "always", read: () => now[operator] }));
     assert.ok(made.ok);
-    const texts: string[] = [];
-    const lines = [made.value(undefined, { of: () => texts })];
-    [route, code] = ["b", 404];
-    lines.push(made.value(undefined, { of: () => texts }), made.value(undefined, { of: () => [] }), made.value(undefined, undefined));
-    assert.deepEqual(lines, ["<200 [a]-a>", "<404 [a]-a>", "<404 [b]-b>", "<404 [b]-b>"]);
+    const parts: Remembered[] = [];
+    const lines = [made.value(undefined, { of: () => parts })];
+    const say = (change: typeof now, memory: Remembered[] = parts): void => {
+      Object.assign(now, change);
+      lines.push(made.value(undefined, { of: () => memory }));
+    };
+    say({ ROUTE_NAME: "b", RESPONSE_CODE: 404 });
+    say({ PROTOCOL: "h2" });
+    say({ ROUTE_NAME: "c" });
+    say({}, []);
+    lines.push(made.value(undefined, undefined));
+    assert.deepEqual(lines, ["<200 [a]h1-a> 200h1", "<404 [a]h1-a> 404h1", "<404 [b]h2-b> 404h2", "<404 [b]h2-b> 404h2", "<404 [c]h2-c> 404h2", "<404 [c]h2-c> 404h2"]);
   });
 
   for (const [encoding, format, why] of [

@@ -3,15 +3,19 @@ import { err, ok, type Result } from "@ambit/core";
 
 /** Reads one value off a record; undefined: `-`. */
 export type OperatorValue<R> = (record: R) => string | number | undefined;
-/** What an operator reads; asked once, when a format is compiled. `argument` is what stands in parentheses. `steady`: it is the same while `sameParties` holds. */
-export type Operators<R> = (operator: string, argument: string | undefined) => { readonly read: OperatorValue<R>; readonly steady: boolean };
-/** `memory`: of the connection; what is steady is put together once for it. */
-export type LineFormat<R> = (record: R, memory: SteadyTexts<R> | undefined) => string;
+/** How an operator's value differs from one record of a connection to the next: `steady`, not while `Memory` says so; `seldom`, mostly not; `always`. */
+export type Variety = "steady" | "seldom" | "always";
+export interface Operator<R> { readonly read: OperatorValue<R>; readonly variety: Variety }
+/** What an operator reads; asked once, when a format is compiled. `argument` is what stands in parentheses. */
+export type Operators<R> = (operator: string, argument: string | undefined) => Operator<R>;
+/** `memory`: of the record's connection; what does not differ from its last line is not put together again. */
+export type LineFormat<R> = (record: R, memory: Memory<R> | undefined) => string;
 
-/** Texts of one format that were put together for an earlier record, and stand while the format and what they were made of do. */
-export interface SteadyTexts<R> {
-  /** Empty, where nothing is kept for such a record. */
-  of(format: object, record: R): string[];
+/** A part of the last line: its text, and the values in it that may differ. */
+export interface Remembered { text: string | undefined; readonly values: (string | number | undefined)[] }
+export interface Memory<R> {
+  /** By number of the part; empty, where the format or what is steady is not the last record's. */
+  of(format: object, record: R): Remembered[];
 }
 
 /** Istio's default, one line of text. */
@@ -45,7 +49,7 @@ export function compileFormat<R>(encoding: "text" | "json", format: string | und
   if (format !== undefined && format.length > FORMAT_MAX) return err(`the format has ${format.length} characters, at most ${FORMAT_MAX} are read`);
   if (encoding === "text") {
     const compiled = compileText((format ?? DEFAULT_TEXT).replace(/\n$/, ""), operators);
-    return compiled.ok ? ok(lineOf(piecesOf(compiled.value, plainText))) : compiled;
+    return compiled.ok ? ok(lineOf(piecesOf(compiled.value))) : compiled;
   }
   const fields = format === undefined ? DEFAULT_JSON : parseFields(format);
   if (typeof fields === "string") return err(fields);
@@ -56,58 +60,60 @@ export function compileFormat<R>(encoding: "text" | "json", format: string | und
     const [only, more] = compiled.value;
     parts.push({ literal: `${parts.length === 0 ? "{" : ","}${JSON.stringify(name)}:` });
     // One operator keeps its kind (a number, null); several are a text.
-    if (only !== undefined && more === undefined && !("literal" in only)) parts.push({ read: (r) => jsonText(only.read(r)), steady: only.steady });
-    else parts.push({ read: (r) => JSON.stringify(textOf(compiled.value, r)), steady: compiled.value.every((p) => "literal" in p || p.steady) });
+    if (only !== undefined && more === undefined && !("literal" in only)) parts.push({ read: (r) => jsonText(only.read(r)), variety: only.variety });
+    else parts.push({ read: (r) => JSON.stringify(textOf(compiled.value, r)), variety: compiled.value.every((p) => "literal" in p || p.variety === "steady") ? "steady" : "always" });
   }
-  return ok(lineOf(piecesOf([...parts, { literal: parts.length === 0 ? "{}" : "}" }], plainText)));
+  return ok(lineOf(piecesOf([...parts, { literal: parts.length === 0 ? "{}" : "}" }])));
 }
 
-const plainText = (value: string | number | undefined): string | number => value ?? "-";
 const jsonText = (value: string | number | undefined): string => (value === undefined ? "null" : JSON.stringify(value));
 
-type Part<R> = { readonly literal: string } | { readonly read: OperatorValue<R>; readonly steady: boolean };
-/** What stands before a value is written with it; `steady`: several parts, put together once for a connection. */
-interface Piece<R> { readonly before: string; readonly read: OperatorValue<R>; readonly steady: boolean }
+type Part<R> = { readonly literal: string } | Operator<R>;
+/** One value with what stands before it; or several parts that seldom differ: then `seldom` reads those that may. */
+interface Piece<R> { readonly before: string; readonly read: OperatorValue<R>; readonly parts: readonly Part<R>[]; readonly seldom: readonly OperatorValue<R>[] }
 
-/** Steady neighbours become one piece, with the literals around them. */
-function piecesOf<R>(parts: readonly Part<R>[], text: (value: string | number | undefined) => string | number): { readonly pieces: readonly Piece<R>[]; readonly after: string } {
+/** What does not always differ becomes one piece with its neighbours, literals included. */
+function piecesOf<R>(parts: readonly Part<R>[]): { readonly pieces: readonly Piece<R>[]; readonly after: string } {
   const pieces: Piece<R>[] = [];
-  let before = "";
-  let steady: Part<R>[] = [];
-  const settle = (): void => {
-    if (steady.length === 0) return;
-    const joined = steady;
-    pieces.push({ before: "", read: (r) => textOf(joined, r), steady: true });
-    steady = [];
+  let group: Part<R>[] = [];
+  const settle = (): string => {
+    const settled = group;
+    group = [];
+    const operators = settled.flatMap((p) => ("literal" in p ? [] : p));
+    if (operators.length === 0) return settled.map((p) => ("literal" in p ? p.literal : "")).join("");
+    pieces.push({ before: "", read: (r) => textOf(settled, r), parts: settled, seldom: operators.filter((o) => o.variety === "seldom").map((o) => o.read) });
+    return "";
   };
   for (const part of parts) {
-    if (steady.length > 0 && ("literal" in part || part.steady)) steady.push(part);
-    else if ("literal" in part) before += part.literal;
-    else if (part.steady) {
-      steady = before === "" ? [part] : [{ literal: before }, part];
-      before = "";
-    } else {
-      settle();
-      pieces.push({ before, read: (r) => text(part.read(r)), steady: false });
-      before = "";
-    }
+    if ("literal" in part || part.variety !== "always") group.push(part);
+    else pieces.push({ before: settle(), read: part.read, parts: [], seldom: [] });
   }
-  settle();
-  return { pieces, after: before };
+  return { after: settle(), pieces };
 }
 
 function lineOf<R>({ pieces, after }: { readonly pieces: readonly Piece<R>[]; readonly after: string }): LineFormat<R> {
   return (record, memory) => {
-    const kept = memory?.of(pieces, record);
+    const remembered = memory?.of(pieces, record);
     let line = "";
     for (let i = 0; i < pieces.length; i++) {
       const piece = pieces[i];
       if (piece === undefined) continue;
-      if (piece.steady && kept !== undefined) line += kept[i] ??= String(piece.read(record));
-      else line = line + piece.before + (piece.read(record) ?? "");
+      if (piece.parts.length > 0) line += remembered === undefined ? textOf(piece.parts, record) : recalled(piece, (remembered[i] ??= { text: undefined, values: [] }), record);
+      else line = (piece.before === "" ? line : line + piece.before) + (piece.read(record) ?? "-");
     }
     return after === "" ? line : line + after;
   };
+}
+
+function recalled<R>({ parts, seldom }: Piece<R>, last: Remembered, record: R): string {
+  let same = last.text !== undefined;
+  for (let i = 0; i < seldom.length; i++) {
+    const value = seldom[i]?.(record);
+    if (value === last.values[i]) continue;
+    last.values[i] = value;
+    same = false;
+  }
+  return same && last.text !== undefined ? last.text : (last.text = textOf(parts, record));
 }
 
 function parseFields(format: string): Readonly<Record<string, string>> | string {
@@ -124,11 +130,8 @@ function parseFields(format: string): Readonly<Record<string, string>> | string 
   return bad === undefined ? (read as Record<string, string>) : `${bad[0]}: not a text`;
 }
 
-function textOf<R>(parts: readonly Part<R>[], record: R): string {
-  let text = "";
-  for (const part of parts) text += "literal" in part ? part.literal : (part.read(record) ?? "-");
-  return text;
-}
+/** Flat, for it may be copied many times. */
+const textOf = <R>(parts: readonly Part<R>[], record: R): string => parts.map((part) => ("literal" in part ? part.literal : (part.read(record) ?? "-"))).join("");
 
 function compileText<R>(text: string, operators: Operators<R>): Result<readonly Part<R>[], string> {
   const parts: Part<R>[] = [];
@@ -155,21 +158,21 @@ function operatorAt<R>(text: string, at: number, operators: Operators<R>): Resul
   const [whole, name = "", argument, limit] = m;
   if (!OPERATORS.has(name)) return err(`%${name}% is not known`);
   if (WITH_ARGUMENT.has(name) !== (argument !== undefined)) return err(`%${name}% ${argument === undefined ? "needs the name of a header" : "takes no argument"}`);
-  const { read, steady } = WITH_ARGUMENT.has(name) ? firstOf(name, argument ?? "", operators) : operators(name, argument);
-  if (limit === undefined) return ok({ part: { read, steady }, end: at + whole.length });
+  const { read, variety } = WITH_ARGUMENT.has(name) ? firstOf(name, argument ?? "", operators) : operators(name, argument);
+  if (limit === undefined) return ok({ part: { read, variety }, end: at + whole.length });
   const max = Number(limit);
   const cut: OperatorValue<R> = (record) => {
     const value = read(record);
     return typeof value === "string" ? value.slice(0, max) : value;
   };
-  return ok({ part: { read: cut, steady }, end: at + whole.length });
+  return ok({ part: { read: cut, variety }, end: at + whole.length });
 }
 
 /** `X?Y`: the second header where the first is missing. */
-function firstOf<R>(name: string, argument: string, operators: Operators<R>): ReturnType<Operators<R>> {
+function firstOf<R>(name: string, argument: string, operators: Operators<R>): Operator<R> {
   const [main = "", otherwise] = argument.toLowerCase().split("?");
   const first = operators(name, main);
   if (otherwise === undefined) return first;
   const second = operators(name, otherwise);
-  return { read: (record) => first.read(record) ?? second.read(record), steady: first.steady && second.steady };
+  return { read: (record) => first.read(record) ?? second.read(record), variety: first.variety === second.variety ? first.variety : "always" };
 }

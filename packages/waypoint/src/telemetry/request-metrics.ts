@@ -75,7 +75,7 @@ export class RequestMetrics {
   /** `memory` is of the request's connection. */
   request(r: RequestRecord, settings: TelemetrySettings["metrics"], memory?: SeriesMemory): void {
     const series = memory === undefined ? this.#series.of(r, settings) : (memory.of(r, settings) ?? memory.keep(r, settings, this.#series.of(r, settings)));
-    const now = r.startedAt + r.durationMs;
+    const now = r.startedAt; // near enough for series that end after minutes
     series.count?.inc(1, now);
     series.duration?.observe(r.durationMs, now);
     series.requestBytes?.observe(r.bytesReceived, now);

@@ -18,8 +18,10 @@ export function warmShare(warmup: TrafficSettings["warmup"], sinceMs: number | u
   return Math.max(warmup.minimumPercent / 100, (age / warmup.durationMs) ** (1 / warmup.aggression));
 }
 
-/** By weight two are drawn, and the one with fewer requests under way for its weight takes it. */
+/** By weight two are drawn, and the one with fewer requests under way for its weight takes it. Nothing is drawn where there is one. */
 export function pickLeastRequest<C extends Candidate>(candidates: readonly C[], weightOf: (c: C) => number, { active }: Pick<PickHints, "active">, random: () => number): C | undefined {
+  const [only] = candidates;
+  if (candidates.length === 1 && only !== undefined) return weightOf(only) > 0 ? only : undefined;
   const first = pickWeighted(candidates, weightOf, random);
   const second = pickWeighted(candidates, weightOf, random);
   if (first === undefined || second === undefined || first === second) return first;

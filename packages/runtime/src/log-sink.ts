@@ -13,8 +13,7 @@ export function lossySink(write: (bytes: Uint8Array) => number): (lines: string)
   let lost = 0;
   let why = "";
   return (lines) => {
-    const said = lost === 0 ? "" : lossLine(lost, why);
-    let rest: Uint8Array = Buffer.from(said + lines);
+    let rest = octetsOf(lost === 0 ? lines : lossLine(lost, why) + lines);
     try {
       while (rest.length > 0) rest = rest.subarray(write(rest));
       lost = 0;
@@ -24,6 +23,13 @@ export function lossySink(write: (bytes: Uint8Array) => number): (lines: string)
     }
   };
 }
+
+/** Lines of a turn are written before the next come, so one buffer serves all turns: of its own, each would be memory outside of the heap, to be returned. */
+const scratch = Buffer.allocUnsafeSlow(64 << 10);
+/** A UTF-16 unit is at most so many octets of UTF-8. */
+const OCTETS_OF_UNIT = 3;
+
+const octetsOf = (lines: string): Uint8Array => (lines.length * OCTETS_OF_UNIT > scratch.length ? Buffer.from(lines) : scratch.subarray(0, scratch.write(lines)));
 
 /** A stream of Node's queues without a bound: here it has one. */
 export function streamSink(stream: Pick<Writable, "write" | "writableLength" | "on">): LineSink {

@@ -5,6 +5,7 @@ import { cidrContains } from "../net/cidr.ts";
 import type { Ip } from "../net/ip.ts";
 import type { SocketAddress } from "../net/socket-address.ts";
 import { stringMatches } from "./authorize.ts";
+import { compiledOf, type CompiledPolicy, type CompiledRule, type Decided, type Parts } from "./compiled-policies.ts";
 import { conditionHolds, httpOnly, remoteIpHolds } from "./match-condition.ts";
 import { hostMatches, hostMatchesLoosely, pathPatternMatches, requestPrincipalMatches } from "./match-values.ts";
 import { policyKey, type ServiceAccountMatch, type StringMatch } from "./policy.ts";
@@ -69,64 +70,50 @@ export type Reading = "allow" | "restrict";
 
 /** AUDIT, CUSTOM, DENY, refused, ALLOW. The caller asks the providers in `checks` before it acts on the rest: they come first. */
 export function authorizeRequest(policies: readonly RequestPolicy[], facts: RequestAuthzFacts): RequestVerdict {
+  if (policies.length === 0) return UNOPPOSED;
+  const { always, refused, allowing } = compiledOf(policies);
   let remarks: RequestRemark[] | undefined;
   let checks: RequestCheck[] | undefined;
-  let allows = 0;
   let denied: RequestDecider | undefined;
-  let refused: RequestPolicy | undefined;
-  for (let i = 0; i < policies.length; i++) {
-    const policy = policies[i];
-    if (policy === undefined) continue;
-    if (policy.refused !== undefined) {
-      if (!policy.dryRun) refused ??= policy;
-      continue;
-    }
-    if (decidesAsAllow(policy)) {
-      allows++;
-      continue;
-    }
-    const { action, dryRun } = policy;
-    const by = deciderOf(policy, facts, action === "allow" ? "allow" : "restrict")?.by;
+  for (let i = 0; i < always.length; i++) {
+    const one = always[i];
+    if (one === undefined) continue;
+    const { action, dryRun, provider } = one.policy;
+    const by = deciderOf(one, facts, action === "allow" ? "allow" : "restrict")?.by;
     if (by === undefined) continue;
     if (action === "audit") (remarks ??= []).push({ kind: "audit", ...by });
     else if (dryRun) (remarks ??= []).push({ kind: `dry-run-${action}`, ...by });
-    else if (action === "custom") (checks ??= []).push({ provider: policy.provider ?? "", by });
+    else if (action === "custom") (checks ??= []).push({ provider: provider ?? "", by });
     else denied ??= by;
   }
-  if (denied !== undefined) return { kind: "deny", reason: "explicit", by: denied, remarks: remarks ?? NO_REMARKS, checks: checks ?? NO_CHECKS };
-  if (refused !== undefined) return { kind: "deny", reason: "refused-policy", policy: policyKey(refused), why: refused.refused ?? "", remarks: remarks ?? NO_REMARKS, checks: checks ?? NO_CHECKS };
+  if (denied !== undefined) return { kind: "deny", reason: "explicit", by: denied, ...saidBesides(remarks, checks) };
+  if (refused !== undefined) return { kind: "deny", reason: "refused-policy", policy: policyKey(refused), why: refused.refused ?? "", ...saidBesides(remarks, checks) };
   const plain = remarks === undefined && checks === undefined;
-  if (allows === 0) return plain ? UNOPPOSED : { kind: "allow", by: "no-allow-policies", remarks: remarks ?? NO_REMARKS, checks: checks ?? NO_CHECKS };
-  for (let i = 0; i < policies.length; i++) {
-    const policy = policies[i];
-    if (policy === undefined || policy.refused !== undefined || !decidesAsAllow(policy)) continue;
-    const decided = deciderOf(policy, facts, "allow");
-    if (decided !== undefined) return plain ? decided.allowed : { ...decided.allowed, remarks: remarks ?? NO_REMARKS, checks: checks ?? NO_CHECKS };
+  if (allowing.length === 0) return plain ? UNOPPOSED : { kind: "allow", by: "no-allow-policies", ...saidBesides(remarks, checks) };
+  for (let i = 0; i < allowing.length; i++) {
+    const one = allowing[i];
+    const decided = one && deciderOf(one, facts, "allow");
+    if (decided !== undefined) return plain ? decided.allowed : { ...decided.allowed, ...saidBesides(remarks, checks) };
   }
-  return { kind: "deny", reason: "no-allow-matched", allowPolicies: policies.filter((p) => p.refused === undefined && decidesAsAllow(p)).map(policyKey), remarks: remarks ?? NO_REMARKS, checks: checks ?? NO_CHECKS };
+  return { kind: "deny", reason: "no-allow-matched", allowPolicies: allowing.map((p) => p.key), ...saidBesides(remarks, checks) };
 }
 
-const decidesAsAllow = (policy: RequestPolicy): boolean => policy.action === "allow" && !policy.dryRun;
+const saidBesides = (remarks: readonly RequestRemark[] = NO_REMARKS, checks: readonly RequestCheck[] = NO_CHECKS): Pick<RequestVerdict, "remarks" | "checks"> => ({ remarks, checks });
 
 const NO_REMARKS: readonly RequestRemark[] = [];
 const NO_CHECKS: readonly RequestCheck[] = [];
 const UNOPPOSED: RequestVerdict = { kind: "allow", by: "no-allow-policies", remarks: NO_REMARKS, checks: NO_CHECKS };
 
-function deciderOf(policy: RequestPolicy, facts: RequestAuthzFacts, reading: Reading): Decided | undefined {
-  for (let i = 0; i < policy.rules.length; i++) {
-    const rule = policy.rules[i];
-    if (rule === undefined) continue;
-    if (reading === "allow" && facts.http === undefined && needsHttp(rule)) continue;
-    const parts = ruleParts(rule, facts, reading);
-    if (parts !== undefined) return decidedBy(policy, i, rule, parts);
+function deciderOf({ key, rules }: CompiledPolicy, facts: RequestAuthzFacts, reading: Reading): Decided | undefined {
+  for (let i = 0; i < rules.length; i++) {
+    const compiled = rules[i];
+    if (compiled === undefined || !compiled.mayHold(facts.http)) continue;
+    if (reading === "allow" && facts.http === undefined && needsHttp(compiled.rule)) continue;
+    const parts = ruleParts(compiled.rule, facts, reading);
+    if (parts !== undefined) return decidedBy(key, compiled, parts);
   }
   return undefined;
 }
-
-/** Which of a rule's parts held; undefined: it has none of that kind. */
-interface Parts { readonly source: PolicySource | undefined; readonly operation: PolicyOperation | undefined }
-/** A rule that held by these parts, and the verdict where nothing else is to be said. */
-interface Decided extends Parts { readonly policy: RequestPolicy; readonly by: RequestDecider; readonly allowed: Extract<RequestVerdict, { kind: "allow" }> }
 
 /** The parts by which a rule holds; undefined: it does not. A rule that denies is tried with each token of the request by itself. */
 function ruleParts(rule: RequestRule, facts: RequestAuthzFacts, reading: Reading): Parts | undefined {
@@ -162,16 +149,11 @@ function partsWith(rule: RequestRule, facts: RequestAuthzFacts, token: TokenIden
 
 const NO_PARTS: Parts = { source: undefined, operation: undefined };
 
-/** By rule, then by the parts that held: policies never change, and nearly every request is allowed by the same few. */
-const decidedOf = new WeakMap<RequestRule, Decided[]>();
-
-function decidedBy(policy: RequestPolicy, index: number, rule: RequestRule, { source, operation }: Parts): Decided {
-  let known = decidedOf.get(rule);
-  if (known === undefined) decidedOf.set(rule, (known = []));
-  for (const k of known) if (k.policy === policy && k.by.rule === index && k.source === source && k.operation === operation) return k;
+function decidedBy(policy: PolicyKey, { rule, index, decided: known }: CompiledRule, { source, operation }: Parts): Decided {
+  for (const k of known) if (k.source === source && k.operation === operation) return k;
   const fields = [...(source === undefined ? [] : sourceFields(source)), ...(operation === undefined ? [] : operationFields(operation)), ...rule.when.map((c): RequestField => `when ${keyText(c.key)}`)];
-  const by: RequestDecider = { policy: policyKey(policy), rule: index, fields };
-  const decided: Decided = { policy, source, operation, by, allowed: { kind: "allow", by, remarks: NO_REMARKS, checks: NO_CHECKS } };
+  const by: RequestDecider = { policy, rule: index, fields };
+  const decided: Decided = { source, operation, by, allowed: { kind: "allow", by, remarks: NO_REMARKS, checks: NO_CHECKS } };
   if (known.length >= DECIDED_MAX) known.length = 0;
   known.push(decided);
   return decided;
@@ -183,7 +165,7 @@ const DECIDED_MAX = 64;
 export function failingSource(s: PolicySource, facts: RequestAuthzFacts, token: TokenIdentity | undefined, reading: Reading): RequestField | undefined {
   // Every rule of every request comes here, and most lists are empty: nothing is allocated for those.
   const { peer, http } = facts;
-  if (given(s.principals) && !either(s.principals, isText, peer && principalOf(peer))) return "principals";
+  if (given(s.principals) && !either(s.principals, isText, peer && principalText(peer))) return "principals";
   if (!either(s.namespaces, isText, peer?.namespace)) return "namespaces";
   if (!either(s.serviceAccounts, isAccount, peer)) return "serviceAccounts";
   if (!either(s.trustDomains, isText, peer?.trustDomain)) return "trustDomains";
@@ -206,6 +188,14 @@ export function failingOperation(o: PolicyOperation, facts: RequestAuthzFacts, r
   if (!either(o.methods, stringMatches, http.method)) return "methods";
   if (!demands(o.paths, loose ? pathLoosely : pathStrictly, loose ? pathStrictly : pathLoosely, http.path)) return "paths";
   return undefined;
+}
+
+/** A connection's peer is one object, asked about by every rule of every request. */
+const principalTexts = new WeakMap<Identity, string>();
+function principalText(peer: Identity): string {
+  let text = principalTexts.get(peer);
+  if (text === undefined) principalTexts.set(peer, (text = principalOf(peer)));
+  return text;
 }
 
 type Holds<T, V> = (item: T, value: V) => boolean;

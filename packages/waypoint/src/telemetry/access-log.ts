@@ -200,9 +200,18 @@ function requestField(name: string): RequestValue {
     case ":authority": case "host": return (r) => (r.outgoing?.authority ?? r.facts.authority) || undefined;
     case ":scheme": return (r) => r.facts.scheme;
     case "x-request-id": return (r) => r.requestId || undefined;
-    default: return (r) => fieldValue(r.facts.fields, name) ?? (r.outgoing === undefined ? undefined : fieldValue(r.outgoing.fields, name));
+    // A client's is gone before there are facts, and ours is there only after a rewrite.
+    case "x-envoy-original-path": return (r) => (r.outgoing === undefined || r.outgoing.target === r.facts.target ? undefined : fieldValue(r.outgoing.fields, name));
+    default: return MADE_LATE.has(name) ? (r) => fieldValue(r.facts.fields, name) ?? fieldValue(r.outgoing?.fields ?? NO_FIELDS, name)
+      : (r) => fieldValue(r.facts.fields, name) ?? (r.outgoing === undefined || leftAsTheyCame(r) ? undefined : fieldValue(r.outgoing.fields, name));
   }
 }
+
+const NO_FIELDS: readonly string[] = [];
+/** Written for each attempt, whatever the plan says. */
+const MADE_LATE: ReadonlySet<string> = new Set(["x-envoy-attempt-count", "x-envoy-expected-rq-timeout-ms", "traceparent", "tracestate", "b3", "x-b3-traceid", "x-b3-spanid", "x-b3-parentspanid", "x-b3-sampled", "x-b3-flags", "sec-websocket-key"]);
+/** The plan put nothing in. */
+const leftAsTheyCame = ({ plan, facts }: RequestRecord): boolean => plan?.kind === "forward" && plan.head.fields === facts.fields;
 
 /** Addresses of connections and origins of routes are met again with every request: each becomes text once. */
 const addressTexts = new WeakMap<SocketAddress, string>();

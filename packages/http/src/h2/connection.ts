@@ -116,23 +116,23 @@ export class H2Connection<C> {
     if (this.#state !== "closed") this.#sender.hold(false);
   }
 
-  /** Client. `undefined` when no stream can be opened now (see `canOpen`). */
-  request(fields: Fields, endStream: boolean, context: C): H2Stream<C> | undefined {
+  /** Client. `undefined` when no stream can be opened now (see `canOpen`). `more`: fields behind `fields`, which have all that begin with a colon. */
+  request(fields: Fields, endStream: boolean, context: C, more?: Fields): H2Stream<C> | undefined {
     if (!this.canOpen) return undefined;
     const method = fieldValue(fields, ":method");
     const stream = this.#table.add(this.#receiver.nextId, method === "CONNECT", context);
     stream.bodiless = method === "HEAD";
     this.#receiver.nextId += 2;
-    this.#sender.headers(stream.id, fields, endStream);
+    this.#sender.headers(stream.id, fields, endStream, more);
     if (endStream) stream.localEnded = true;
     return stream;
   }
 
-  /** Server: the response head, or an informational one (1xx). */
-  respond(stream: H2Stream<C>, fields: Fields, endStream: boolean): void {
+  /** Server: the response head, or an informational one (1xx); `more` as of a request. */
+  respond(stream: H2Stream<C>, fields: Fields, endStream: boolean, more?: Fields): void {
     if (stream.closed || stream.localEnded) return;
     if (fieldValue(fields, ":status")?.startsWith("1") !== true) stream.answered = true;
-    this.#sender.headers(stream.id, fields, endStream);
+    this.#sender.headers(stream.id, fields, endStream, more);
     if (endStream) this.#table.endLocal(stream);
   }
 

@@ -41,8 +41,9 @@ export class Sender<C> {
     if (l.connectionWindow > WINDOW_DEFAULT) this.windowUpdate(0, l.connectionWindow - WINDOW_DEFAULT);
   }
 
-  headers(id: number, fields: Fields, endStream: boolean): void {
-    const octets = this.#encoder.write(fields);
+  /** `more`: behind `fields`. */
+  headers(id: number, fields: Fields, endStream: boolean, more?: Fields): void {
+    const octets = this.#encoder.write(fields, more);
     const { block } = this.#encoder;
     const size = this.peer.maxFrameSize;
     let at = Math.min(size, octets);

@@ -22,6 +22,7 @@ interface KnownName { readonly index: number; readonly values: ReadonlyMap<strin
 const knownName = (name: string): KnownName => ({ index: staticNameIndex.get(name) ?? 0, values: staticFieldIndex.get(name), unique: UNIQUE.has(name), secret: SECRET.has(name) });
 const KNOWN: ReadonlyMap<string, KnownName> = new Map([...staticNameIndex.keys(), ...UNIQUE, ...SECRET].map((name) => [name, knownName(name)]));
 const ORDINARY = knownName("");
+const NO_FIELDS: Fields = [];
 
 /** A power of two: several times the fields of a message. */
 const MET_CELLS = 64;
@@ -79,8 +80,11 @@ export class HpackEncoder {
     this.#table.resize(size);
   }
 
-  /** Names must be lower case; characters above U+00FF are refused by the caller. Returns the octets of the block, which is at the start of `block` until the next call. */
-  write(fields: Fields): number {
+  /**
+   * Names must be lower case; characters above U+00FF are refused by the caller. `more` come behind `fields`. Returns the octets of the block, which is at the
+   * start of `block` until the next call.
+   */
+  write(fields: Fields, more: Fields = NO_FIELDS): number {
     this.#at = 0;
     const met = (this.#met ??= new MetFields());
     if (this.#smallest !== undefined) {
@@ -90,6 +94,7 @@ export class HpackEncoder {
       this.#smallest = undefined;
     }
     for (let i = 0; i + 1 < fields.length; i += 2) this.#field(fields[i] ?? "", fields[i + 1] ?? "", met);
+    for (let i = 0; i + 1 < more.length; i += 2) this.#field(more[i] ?? "", more[i + 1] ?? "", met);
     return this.#at;
   }
 

@@ -4,7 +4,7 @@ import type { LocalReply, ResponseFlag } from "../plan/request-plan.ts";
 import { BODY_PEEK_MAX_OCTETS, BodyBuffer, WAITING_BODY_OCTETS } from "./body-buffer.ts";
 import type { Downstream, DownstreamEvents } from "./downstream.ts";
 import type { EventTime } from "./event-time.ts";
-import { answerFields, replyFields, type SeenFields } from "./fields.ts";
+import { answerFields, marksOf, replyFields, type SeenFields } from "./fields.ts";
 import { ExchangeRecord } from "./exchange-record.ts";
 import { Forward } from "./forward.ts";
 import type { ForwardedRequest } from "./forwarded-request.ts";
@@ -226,11 +226,11 @@ export class Exchange extends ExchangeRecord implements DownstreamEvents, Forwar
     if (!this.#answered && !this.#over) this.down.informational(status, fields);
   }
 
-  answer(status: number, fields: string[], size: BodySize, plan: ForwardPlan, serviceMs: number, grpcStatus: number | undefined, more: readonly string[]): void {
+  answer(status: number, fields: string[], marks: number, size: BodySize, plan: ForwardPlan, serviceMs: number, grpcStatus: number | undefined, more: readonly string[]): void {
     this.responseStartMs = this.elapsedMs;
     this.details = "via_upstream";
     this.grpcStatus = grpcStatus;
-    answerFields(fields, plan, serviceMs, more, this.o.serverName, this.#time);
+    answerFields(fields, marks, plan, serviceMs, more, this.o.serverName, this.#time);
     this.#head(status, fields, size, false);
   }
 
@@ -241,7 +241,7 @@ export class Exchange extends ExchangeRecord implements DownstreamEvents, Forwar
     this.#answered = true;
     this.upgraded = true;
     this.status = 101;
-    answerFields(fields, plan, undefined, NO_FIELDS, this.o.serverName, this.#time);
+    answerFields(fields, marksOf(fields), plan, undefined, NO_FIELDS, this.o.serverName, this.#time);
     this.responseFields = fields;
     this.bodyEnded = false; // what comes now, even at once, is the tunnel's
     this.down.upgrade(protocol, fields);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { answerFields, applyChange, dropFirst, outgoingFields, replyFields, seenFields } from "./fields.ts";
+import { answerFields, applyChange, dropFirst, marksOf, outgoingFields, replyFields, seenFields as seenOf, type SeenFields } from "./fields.ts";
 import { failureReply, renderReply, reply } from "./local-reply.ts";
 import type { ForwardPlan } from "./options.ts";
 import { connectionFacts, forwardPlan } from "./rig.fixture.ts";
@@ -9,6 +9,7 @@ import { systemClock } from "@ambit/runtime";
 import type { AttemptFailure } from "./upstream/upstreams.ts";
 
 const id = (): string => "id-1";
+const seenFields = (fields: string[], upgrade: string | undefined, crumbs: boolean, newId: () => string): SeenFields => seenOf(fields, marksOf(fields), upgrade, crumbs, newId);
 const ADDED = ["x-request-id", "id-1", "x-forwarded-proto", "http"];
 
 describe("the fields that policies see", () => {
@@ -70,7 +71,7 @@ describe("the fields that leave", () => {
 describe("the fields of an answer", () => {
   const plan = forwardPlan(badRequest(connectionFacts, new EventTime(systemClock)).facts);
   const answered = (fields: string[], more: Partial<ForwardPlan> = {}, o: { serviceMs?: number; serverName?: string; more?: string[] } = {}): string[] => {
-    answerFields(fields, { ...plan, ...more }, o.serviceMs, o.more ?? [], o.serverName, { now: 0 });
+    answerFields(fields, marksOf(fields), { ...plan, ...more }, o.serviceMs, o.more ?? [], o.serverName, { now: 0 });
     return fields;
   };
   const DATE = ["date", "Thu, 01 Jan 1970 00:00:00 GMT"];

@@ -24,20 +24,22 @@ const COOKIE = 1024;
 const SERVICE_TIME = 2048;
 const SERVER = 4096;
 const DATE = 8192;
+const GRPC_STATUS = 16_384;
+const HOST = 32_768;
 /** No name's: the list has values that no codec judged. */
-const UNJUDGED = 16_384;
+const UNJUDGED = 65_536;
 
 const MARKS: ReadonlyMap<string, number> = new Map([
   // RFC 9110 §7.6.1
   ["connection", HOP], ["keep-alive", HOP], ["proxy-connection", HOP], ["transfer-encoding", HOP], ["upgrade", HOP], ["te", TE],
   ["x-forwarded-client-cert", OURS], ["x-envoy-original-path", OURS], ["x-envoy-attempt-count", OURS], ["x-envoy-expected-rq-timeout-ms", OURS], ["x-envoy-internal", OURS],
   ["x-envoy-external-address", OURS], ["x-envoy-decorator-operation", OURS | DECORATOR], ["x-envoy-peer-metadata", OURS], ["x-envoy-peer-metadata-id", OURS],
-  ["host", FRAMING], ["content-length", FRAMING | LENGTH], ["expect", EXPECT], ["x-request-id", REQUEST_ID], ["x-forwarded-proto", PROTO], ["content-type", TYPE], ["cookie", COOKIE],
-  ["x-envoy-upstream-service-time", SERVICE_TIME], ["server", SERVER], ["date", DATE],
+  ["host", FRAMING | HOST], ["content-length", FRAMING | LENGTH], ["expect", EXPECT], ["x-request-id", REQUEST_ID], ["x-forwarded-proto", PROTO], ["content-type", TYPE], ["cookie", COOKIE],
+  ["x-envoy-upstream-service-time", SERVICE_TIME], ["server", SERVER], ["date", DATE], ["grpc-status", GRPC_STATUS],
 ]);
 
-/** Which kinds of names there are; `te` as it should be does not count. */
-function marksOf(fields: readonly string[]): number {
+/** Which kinds of names there are, for those who ask for one of them; `te` as it should be does not count. */
+export function marksOf(fields: readonly string[]): number {
   let marks = 0;
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const mark = MARKS.get(fields[i] ?? "");
@@ -93,10 +95,10 @@ export interface SeenFields {
 
 /**
  * What policies and routes see, in place: without hop-by-hop fields (of an upgrade `connection` and `upgrade` stay) and what is ours to say; with
- * `x-request-id` and `x-forwarded-proto`. `crumbs`: cookies may have come in pieces (HTTP/2).
+ * `x-request-id` and `x-forwarded-proto`. `met`: the marks of `fields`; `crumbs`: cookies may have come in pieces (HTTP/2).
  */
-export function seenFields(fields: string[], upgrade: string | undefined, crumbs: boolean, newId: () => string): SeenFields {
-  let marks = marksOf(fields);
+export function seenFields(fields: string[], met: number, upgrade: string | undefined, crumbs: boolean, newId: () => string): SeenFields {
+  let marks = met;
   if (crumbs && (marks & COOKIE) !== 0 && joinCookies(fields)) marks |= UNJUDGED;
   if ((marks & (HOP | TE | OURS)) !== 0) {
     keepEndToEnd(fields, OURS);
@@ -124,8 +126,6 @@ function joinCookies(fields: string[]): boolean {
   return true;
 }
 
-const FIRST_ATTEMPT: readonly string[] = ["x-envoy-attempt-count", "1"];
-
 /**
  * What leaves for an endpoint, always a new list. `seen`: what the request came with, which a codec judged. Undefined: a name or value (of a route, a token, a
  * checker) that no message can carry.
@@ -133,8 +133,10 @@ const FIRST_ATTEMPT: readonly string[] = ["x-envoy-attempt-count", "1"];
 export function outgoingFields(planned: readonly string[], seen: Pick<SeenFields, "fields" | "marks">, attempt: number, expectedMs: number | undefined, keepExpect: boolean): string[] | undefined {
   const drop = keepExpect ? FRAMING : FRAMING | EXPECT;
   let out: string[] | undefined;
-  if (attempt === 1 && planned === seen.fields && (seen.marks & (HOP | TE | OURS | UNJUDGED | drop)) === 0) out = planned.concat(FIRST_ATTEMPT);
-  else {
+  if (attempt === 1 && planned === seen.fields && (seen.marks & (HOP | TE | OURS | UNJUDGED | drop)) === 0) {
+    out = planned.slice();
+    out.push("x-envoy-attempt-count", "1");
+  } else {
     out = judgedFields(planned, seen, drop);
     if (out === undefined) return undefined;
     set(out, "x-envoy-attempt-count", attempt === 1 ? "1" : String(attempt));
@@ -164,9 +166,9 @@ function indexOfField(fields: readonly string[], name: string, value: string, fr
   return -1;
 }
 
-/** Of an upstream's answer, as a client gets it; in place, since a codec gave it away. `more`: names and values in turn. */
-export function answerFields(fields: string[], plan: ForwardPlan, serviceMs: number | undefined, more: readonly string[], serverName: string | undefined, time: Pick<EventTime, "now">): void {
-  let marks = marksOf(fields);
+/** Of an upstream's answer, as a client gets it; in place, since a codec gave it away. `met`: its marks; `more`: names and values in turn. */
+export function answerFields(fields: string[], met: number, plan: ForwardPlan, serviceMs: number | undefined, more: readonly string[], serverName: string | undefined, time: Pick<EventTime, "now">): void {
+  let marks = met;
   if ((marks & (HOP | TE | LENGTH | DECORATOR)) !== 0) {
     keepEndToEnd(fields, LENGTH | DECORATOR);
     if ((marks & HOP) !== 0) marks = marksOf(fields);
@@ -266,12 +268,22 @@ function dateText(now: number): string {
 }
 
 /** -1: not said. The codecs checked it. */
-export function contentLength(fields: readonly string[]): number {
-  const value = first(fields, "content-length");
-  return value === undefined ? -1 : Number(value);
+export function contentLength(fields: readonly string[], marks: number): number {
+  return (marks & LENGTH) === 0 ? -1 : Number(first(fields, "content-length"));
 }
 
-export function grpcStatusOf(fields: readonly string[]): number | undefined {
+/** undefined: there is none. */
+export function hostOf(fields: readonly string[], marks: number): string | undefined {
+  return (marks & HOST) === 0 ? undefined : first(fields, "host");
+}
+
+export function expectsContinue(fields: readonly string[], marks: number): boolean {
+  return (marks & EXPECT) !== 0 && first(fields, "expect")?.toLowerCase() === "100-continue";
+}
+
+/** `marks` tell where there is none. */
+export function grpcStatusOf(fields: readonly string[], marks = GRPC_STATUS): number | undefined {
+  if ((marks & GRPC_STATUS) === 0) return undefined;
   const value = first(fields, "grpc-status");
-  return value !== undefined && /^\d{1,5}$/.test(value) ? Number(value) : undefined;
+  return value === "0" ? 0 : value !== undefined && /^\d{1,5}$/.test(value) ? Number(value) : undefined;
 }

@@ -4,7 +4,7 @@ import type { BodySize, Fields } from "@ambit/http";
 import type { Timer } from "@ambit/runtime";
 import { WAITING_BODY_OCTETS } from "./body-buffer.ts";
 import type { ForwardedRequest } from "./forwarded-request.ts";
-import { contentLength, grpcStatusOf, outgoingFields } from "./fields.ts";
+import { contentLength, grpcStatusOf, marksOf, outgoingFields } from "./fields.ts";
 import { brokenFlag, failureReply, failureText, reply } from "./local-reply.ts";
 import { sendMirrors, type Mirrored } from "./mirror.ts";
 import type { AttemptOutcome, ChosenEndpoint, ForwardPlan, UpstreamEndpoint } from "./options.ts";
@@ -16,7 +16,8 @@ import { acceptWebsocket, prepareWebsocket } from "./websocket.ts";
 const NO_FIELDS: Fields = [];
 const NONE_TRIED: readonly string[] = [];
 
-type Answered = Extract<AttemptOutcome["result"], { kind: "answered" }>;
+/** An AttemptOutcome's result, which is not over when it begins. */
+interface Answer { readonly kind: "answered"; readonly status: number; readonly fields: readonly string[]; grpcStatus: number | undefined; whole: boolean }
 
 export class Forward implements AttemptEvents {
   /** As the last attempt left. */
@@ -32,12 +33,10 @@ export class Forward implements AttemptEvents {
   #attempt: Attempt | undefined = undefined;
   #writable = true;
   #bodySent = false;
-  #answering = false;
   #staleTried = false;
   #retriesLeft: number;
-  #status = 0;
-  #grpcStatus: number | undefined = undefined;
-  #answerHead: Fields = NO_FIELDS;
+  /** The one that goes on to the client. */
+  #answer: Answer | undefined = undefined;
   #trailers: Fields = NO_FIELDS;
   /** Keys of endpoints that failed. */
   #tried: string[] | undefined = undefined;
@@ -168,15 +167,14 @@ export class Forward implements AttemptEvents {
       this.#attempt?.abandon();
       return this.onFailed({ kind: "reset", by: "protocol", refused: false, why: `answered ${status} and did not switch to ${upgrade}` });
     }
-    this.#status = status;
-    this.#grpcStatus = grpcStatusOf(fields);
-    this.#answerHead = fields;
-    if (this.#retry(this.#answered(true), this.#attempt)) return;
-    this.#answering = true;
+    const marks = marksOf(fields);
+    const answer: Answer = { kind: "answered", status, fields, grpcStatus: grpcStatusOf(fields, marks), whole: true };
+    if (this.#plan.retry.retries > 0 && this.#retry(answer, this.#attempt)) return;
+    this.#answer = answer;
     x.dontKeepBody();
-    const length = contentLength(fields);
+    const length = contentLength(fields, marks);
     const size: BodySize = length >= 0 ? length : kind === "empty" ? "none" : "unknown";
-    x.answer(status, fields, size, this.#plan, x.elapsedMs - (this.startedMs ?? 0), this.#grpcStatus, this.#chosen?.answer ?? NO_FIELDS);
+    x.answer(status, fields, marks, size, this.#plan, x.elapsedMs - (this.startedMs ?? 0), answer.grpcStatus, this.#chosen?.answer ?? NO_FIELDS);
   }
 
   onData(bytes: Uint8Array): void {
@@ -185,22 +183,24 @@ export class Forward implements AttemptEvents {
 
   onTrailers(fields: Fields): void {
     this.#trailers = fields;
-    this.#grpcStatus = grpcStatusOf(fields) ?? this.#grpcStatus;
+    if (this.#answer !== undefined) this.#answer.grpcStatus = grpcStatusOf(fields) ?? this.#answer.grpcStatus;
   }
 
   onEnd(): void {
     const attempt = this.#attempt;
+    const answer = this.#answer;
     this.#attempt = undefined;
-    this.#report(this.#answered(true), attempt);
+    if (answer !== undefined) this.#report(answer, attempt);
     if (!this.#bodySent) attempt?.abandon(); // an answer before the end of its request
-    this.#x.end(this.#trailers, this.#grpcStatus);
+    this.#x.end(this.#trailers, answer?.grpcStatus);
   }
 
   onFailed(failure: AttemptFailure): void {
     const attempt = this.#attempt;
-    if (this.#answering) {
+    if (this.#answer !== undefined) {
       this.#attempt = undefined;
-      this.#report(this.#answered(false), attempt);
+      this.#answer.whole = false;
+      this.#report(this.#answer, attempt);
       this.failureText = failureText(failure);
       return this.#x.broken(brokenFlag(failure), "upstream_reset_after_response_started{connection_termination}");
     }
@@ -222,10 +222,8 @@ export class Forward implements AttemptEvents {
   }
 
   #upgrade(fields: string[]): void {
-    this.#answering = true;
+    this.#answer = { kind: "answered", status: 101, fields, grpcStatus: undefined, whole: true };
     this.#x.dontKeepBody();
-    this.#status = 101;
-    this.#answerHead = fields;
     this.#deadline?.cancel();
     this.#bodySent = false;
     if (this.#x.facts.upgrade === "websocket") acceptWebsocket(fields, this.#key);
@@ -240,17 +238,14 @@ export class Forward implements AttemptEvents {
     const x = this.#x;
     const { retry } = this.#plan;
     if (this.#chosen === undefined) return false;
-    const answered = result.kind === "answered"; // its outcome comes at its end
-    const may = retry.retries > 0 && x.facts.upgrade === undefined;
-    if (!may && answered) return false;
     const outcome = this.#outcome(result, ended);
-    const wanted = may && x.o.retryable(retry, outcome);
+    const wanted = retry.retries > 0 && x.facts.upgrade === undefined && x.o.retryable(retry, outcome);
     const over = wanted && this.#retriesLeft > 0 && x.replayable ? x.o.upstreams.retry(this.#chosen.endpoint) : undefined;
     if (wanted && over === undefined && this.#retriesLeft === 0) x.flag("URX");
     // There would have been another try, but for the destination's limit or budget of retries.
     if (wanted && over === undefined && this.#retriesLeft > 0 && x.replayable) x.flag("UO");
     if (over === undefined) {
-      if (!answered) x.o.onOutcome(outcome, this.#chosen);
+      if (result.kind !== "answered") x.o.onOutcome(outcome, this.#chosen); // that of an answer comes at its end
       return false;
     }
     x.o.onOutcome(outcome, this.#chosen);
@@ -274,7 +269,7 @@ export class Forward implements AttemptEvents {
   #armAttemptDeadline(): void {
     const { attemptMs } = this.#plan.timeouts;
     this.#attemptDeadline?.cancel();
-    if (attemptMs === undefined || attemptMs <= 0 || this.#answering || this.#attempt === undefined) return;
+    if (attemptMs === undefined || attemptMs <= 0 || this.#answer !== undefined || this.#attempt === undefined) return;
     this.#attemptDeadline = this.#x.o.upstreams.shared.wheel.after(attemptMs, () => {
       const attempt = this.#attempt;
       attempt?.abandon();
@@ -287,9 +282,10 @@ export class Forward implements AttemptEvents {
     const attempt = this.#attempt;
     this.#attempt = undefined;
     attempt?.abandon();
-    if (attempt !== undefined) this.#report(this.#answering ? this.#answered(false) : { kind: "timeout" }, attempt);
+    if (this.#answer !== undefined) this.#answer.whole = false;
+    if (attempt !== undefined) this.#report(this.#answer ?? { kind: "timeout" }, attempt);
     const late = failureReply({ kind: "abandoned" }, this.#plan.timeouts.deadline);
-    if (this.#answering) this.#x.broken("UT", late.details);
+    if (this.#answer !== undefined) this.#x.broken("UT", late.details);
     else this.#x.localReply(late);
   }
 
@@ -299,7 +295,7 @@ export class Forward implements AttemptEvents {
     this.#attempt = undefined;
     if (attempt === undefined) return;
     attempt.abandon();
-    this.#report(this.#answering ? this.#answered(true) : { kind: "abandoned" }, attempt);
+    this.#report(this.#answer ?? { kind: "abandoned" }, attempt);
   }
 
   /** The exchange is over. */
@@ -311,10 +307,6 @@ export class Forward implements AttemptEvents {
     this.#retryOver = undefined;
     if (this.#attempt !== undefined) this.abandon();
     if (this.#mirrors !== undefined && !this.#x.bodyEnded) for (const mirror of this.#mirrors) mirror.abandon();
-  }
-
-  #answered(whole: boolean): Answered {
-    return { kind: "answered", status: this.#status, fields: this.#answerHead, grpcStatus: this.#grpcStatus, whole };
   }
 
   #report(result: AttemptOutcome["result"], attempt: Attempt | undefined): void {

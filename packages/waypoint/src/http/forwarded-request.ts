@@ -37,8 +37,8 @@ export interface ForwardedRequest {
   pause(): void;
   resume(): void;
   informational(status: number, fields: Fields): void;
-  /** The upstream's head: `fields` are given away. `more`: names and values that the answer gets. */
-  answer(status: number, fields: string[], size: BodySize, plan: ForwardPlan, serviceMs: number, grpcStatus: number | undefined, more: readonly string[]): void;
+  /** The upstream's head: `fields`, with their marks, are given away. `more`: names and values that the answer gets. */
+  answer(status: number, fields: string[], marks: number, size: BodySize, plan: ForwardPlan, serviceMs: number, grpcStatus: number | undefined, more: readonly string[]): void;
   upgrade(protocol: string, fields: string[], plan: ForwardPlan): void;
   /** False: enough; `onClientWritable` follows. */
   write(bytes: Uint8Array): boolean;

@@ -70,22 +70,20 @@ class StreamDownstream extends H2Body implements H2Owner, Downstream {
   exchange: Exchange | undefined = undefined;
 
   informational(status: number, fields: Fields): void {
-    this.#head([":status", String(status), ...fields]);
+    this.#head([":status", String(status)], fields);
   }
 
   respond(status: number, fields: Fields, size: BodySize): void {
-    const head = [":status", String(status)].concat(fields);
-    if (typeof size === "number" && status !== 204) head.push("content-length", String(size));
-    this.#head(head);
+    this.#head(typeof size === "number" && status !== 204 ? [":status", String(status), "content-length", String(size)] : [":status", String(status)], fields);
   }
 
   upgrade(_protocol: string, fields: Fields): void {
-    this.#head([":status", "200", ...fields]);
+    this.#head([":status", "200"], fields);
   }
 
-  #head(fields: Fields): void {
+  #head(first: Fields, fields: Fields): void {
     if (this.stream === undefined) return;
-    this.shell.h2.respond(this.stream, fields, false);
+    this.shell.h2.respond(this.stream, first, false, fields);
     this.shell.touch();
   }
 

@@ -3,10 +3,11 @@ import type { BodySize, Fields, H1RequestHead } from "@ambit/http";
 import { CHUNKED } from "@ambit/http";
 import { newUuid } from "@ambit/runtime";
 import type { CheckFacts, ConnectionFacts, RequestFacts } from "../facts.ts";
-import { contentLength, dropFirst, first, remove, seenFields, type SeenFields } from "./fields.ts";
+import { contentLength, dropFirst, expectsContinue, hostOf, marksOf, remove, seenFields, type SeenFields } from "./fields.ts";
 import type { EventTime } from "./event-time.ts";
 import type { IncomingBody } from "./forwarded-request.ts";
 
+const COLON = 58;
 const NO_CHECKS: ReadonlyMap<string, CheckFacts> = new Map();
 
 export interface IncomingRequest extends IncomingBody {
@@ -31,7 +32,8 @@ export function requestOf(head: H1RequestHead, connection: ConnectionFacts, http
   // h2c by upgrade is not for proxies to follow, and a body before the switch would be nobody's: plain requests, both.
   const upgrade = head.upgrade === undefined || head.upgrade === "h2c" || head.upgrade.includes(",") || size !== "none" ? undefined : head.upgrade;
   const refused = head.method === "CONNECT" ? CONNECT_REFUSED : head.minor === 0 && !http10 ? LOW_VERSION : undefined;
-  const seen = seenFields(own(head.fields), upgrade, false, newUuid);
+  const list = own(head.fields);
+  const seen = seenFields(list, marksOf(list), upgrade, false, newUuid);
   return {
     facts: factsOf(connection, head.minor === 0 ? "HTTP/1.0" : "HTTP/1.1", head.method, head.authority, head.target, seen, upgrade, time.now),
     seen, size, expectContinue: head.expectContinue, refused,
@@ -45,7 +47,7 @@ export function h2RequestOf(all: Fields, endStream: boolean, connection: Connect
   let named: string | undefined;
   let protocol: string | undefined;
   let at = 0;
-  for (; at + 1 < list.length && list[at]?.startsWith(":") === true; at += 2) {
+  for (; at + 1 < list.length && list[at]?.charCodeAt(0) === COLON; at += 2) {
     const value = list[at + 1] ?? "";
     switch (list[at]) {
       case ":method": method = value; break;
@@ -56,17 +58,18 @@ export function h2RequestOf(all: Fields, endStream: boolean, connection: Connect
     }
   }
   dropFirst(list, at);
-  const host = first(list, "host");
+  const marks = marksOf(list);
+  const host = hostOf(list, marks);
   if (host !== undefined) remove(list, "host");
   const authority = named ?? host ?? "";
-  const length = contentLength(list);
+  const length = contentLength(list, marks);
   const size: BodySize = endStream || protocol !== undefined ? "none" : length >= 0 ? length : "unknown";
   const refused = method === "CONNECT" && protocol === undefined ? CONNECT_REFUSED
     : named !== undefined && host !== undefined && named.toLowerCase() !== host.toLowerCase() ? TWO_AUTHORITIES
     : !AUTHORITY.test(authority) ? NO_AUTHORITY
     : protocol !== undefined && endStream ? ENDED_UPGRADE : undefined;
-  const expectContinue = first(list, "expect")?.toLowerCase() === "100-continue";
-  const seen = seenFields(list, protocol, true, newUuid);
+  const expectContinue = expectsContinue(list, marks);
+  const seen = seenFields(list, marks, protocol, true, newUuid);
   return {
     // RFC 8441: what is GET with Upgrade in HTTP/1.
     facts: factsOf(connection, "HTTP/2", protocol === undefined ? method : "GET", authority, target, seen, protocol, time.now),
@@ -76,7 +79,7 @@ export function h2RequestOf(all: Fields, endStream: boolean, connection: Connect
 
 /** What could not be read at all, for its record and its answer. */
 export function badRequest(connection: ConnectionFacts, time: EventTime): IncomingRequest {
-  const seen = seenFields([], undefined, false, newUuid);
+  const seen = seenFields([], 0, undefined, false, newUuid);
   return { facts: factsOf(connection, "HTTP/1.1", "", "", "", seen, undefined, time.now), seen, size: "none", expectContinue: false, refused: undefined };
 }
 

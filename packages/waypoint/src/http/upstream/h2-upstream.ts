@@ -55,13 +55,12 @@ export class H2Upstream {
     if (upgrade !== undefined && !this.#shell.h2.peerExtendedConnect)
       return queueMicrotask(() => attempt.failed({ kind: "reset", by: "protocol", refused: true, why: "the upstream does not take extended CONNECT (RFC 8441)" }));
     const { scheme } = attempt.endpoint;
-    const pseudo = upgrade === undefined ? [":method", method, ":scheme", scheme, ":authority", authority, ":path", target]
+    const head = upgrade === undefined ? [":method", method, ":scheme", scheme, ":authority", authority, ":path", target]
       : [":method", "CONNECT", ":protocol", upgrade, ":scheme", scheme, ":authority", authority, ":path", target];
-    const head = pseudo.concat(fields); // one list of the right size, where pushes would make three
     if (typeof body === "number") head.push("content-length", String(body));
     const request = new Request(this.#shell, attempt, this.served > 0);
     this.served++;
-    const stream = this.#shell.h2.request(head, body === "none" && upgrade === undefined, request);
+    const stream = this.#shell.h2.request(head, body === "none" && upgrade === undefined, request, fields);
     if (stream === undefined) return queueMicrotask(() => attempt.failed({ kind: "reset", by: "connection", refused: true, why: "the connection takes no more streams" }));
     request.began(stream);
     this.#shell.touch();

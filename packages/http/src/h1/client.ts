@@ -24,6 +24,7 @@ export interface H1ClientEvents {
 export class H1Client {
   readonly output = new Output();
   readonly #events: H1ClientEvents;
+  readonly #limits: H1Limits;
   readonly #reader: MessageReader;
   readonly #writer = new MessageWriter(this.output);
   #asked: { readonly method: string; readonly upgrade: boolean } | undefined;
@@ -42,7 +43,8 @@ export class H1Client {
       trailers: (fields) => events.onTrailers(fields),
       end: () => { this.#ended = true; },
     };
-    this.#reader = new MessageReader({ ...H1_LIMITS, ...limits }, sink);
+    this.#limits = { ...H1_LIMITS, ...limits };
+    this.#reader = new MessageReader(this.#limits, sink);
   }
 
   /** Nothing is asked, the last request went out whole, and the last answer lets the connection live. */
@@ -112,7 +114,7 @@ export class H1Client {
   #head(bytes: Uint8Array, from: number, to: number): number | undefined {
     const asked = this.#asked;
     if (asked === undefined) throw new H1Error(400, "an answer though nothing was asked");
-    const head = readResponseHead(bytes, from, to, asked);
+    const head = readResponseHead(bytes, from, to, this.#limits.fieldsMax, asked);
     if (head.status < 200 && head.body !== TUNNEL) {
       if (++this.#informational > INFORMATIONAL_MAX) throw new H1Error(400, "too many informational answers");
       this.#events.onInformational(head.status, head.fields);

@@ -7,11 +7,13 @@ export interface HostLines { lines: number; value: string }
 
 /**
  * The lines of `bytes[from, to)`, each ended by CRLF, appended to `fields` as names and values in turn. Throws H1Error: line folding, a blank before the
- * colon, a control character, a bare CR. With `host` its lines go there instead.
+ * colon, a control character, a bare CR, more than `most`. With `host` its lines go there instead.
  */
-export function readFieldLines(bytes: Uint8Array, from: number, to: number, fields: string[], host?: HostLines): void {
+export function readFieldLines(bytes: Uint8Array, from: number, to: number, fields: string[], most: number, host?: HostLines): void {
   let at = from;
+  let lines = 0;
   while (at < to) {
+    if (++lines > most) throw new H1Error(431, `more than ${most} fields`);
     const start = at;
     let hash = 0;
     let lower = NAME[bytes[at] ?? 0] ?? 0;

@@ -49,7 +49,7 @@ export function isAuthority(value: string): boolean {
 }
 
 /** `bytes[from, to)` is a whole head with its empty line. Throws H1Error. */
-export function readRequestHead(bytes: Uint8Array, from: number, to: number): H1RequestHead {
+export function readRequestHead(bytes: Uint8Array, from: number, to: number, fieldsMax: number): H1RequestHead {
   let at = from;
   while (at < to && bytes[at] !== SP && bytes[at] !== CR) at++;
   if (bytes[at] !== SP || at === from || at - from > METHOD_OCTETS_MAX) throw new H1Error(400, "no request line");
@@ -63,7 +63,7 @@ export function readRequestHead(bytes: Uint8Array, from: number, to: number): H1
   if (bytes[at] !== CR || bytes[at + 1] !== LF) throw new H1Error(400, "the request line does not end after its version");
   const fields: string[] = [];
   const host: HostLines = { lines: 0, value: "" };
-  readFieldLines(bytes, at + 2, to - 2, fields, host);
+  readFieldLines(bytes, at + 2, to - 2, fields, fieldsMax, host);
   const facts = headFacts(fields, minor);
   if (host.lines > 1) throw new H1Error(400, "Host comes twice");
   if (host.lines === 0 && minor === 1) throw new H1Error(400, "Host is missing");
@@ -81,7 +81,7 @@ function digit(bytes: Uint8Array, at: number): number {
 }
 
 /** `expected`: what was asked. Throws H1Error. */
-export function readResponseHead(bytes: Uint8Array, from: number, to: number, expected: { readonly method: string; readonly upgrade: boolean }): H1ResponseHead {
+export function readResponseHead(bytes: Uint8Array, from: number, to: number, fieldsMax: number, expected: { readonly method: string; readonly upgrade: boolean }): H1ResponseHead {
   const minor = readVersion(bytes, from);
   let at = from + 8;
   const status = digit(bytes, at + 1) * 100 + digit(bytes, at + 2) * 10 + digit(bytes, at + 3);
@@ -91,7 +91,7 @@ export function readResponseHead(bytes: Uint8Array, from: number, to: number, ex
   for (; bytes[at] !== CR; at++) if ((bytes[at] ?? 0) < SP && bytes[at] !== 9) throw new H1Error(400, "the reason has an octet that is not allowed");
   if (bytes[at + 1] !== LF) throw new H1Error(400, "a bare CR");
   const fields: string[] = [];
-  readFieldLines(bytes, at + 2, to - 2, fields);
+  readFieldLines(bytes, at + 2, to - 2, fields, fieldsMax);
   if (status === 101) {
     if (!expected.upgrade || minor === 0) throw new H1Error(400, "101 though no upgrade was asked for");
     if (fields.some((name, i) => i % 2 === 0 && (name === "content-length" || name === "transfer-encoding"))) throw new H1Error(400, "101 with a body");

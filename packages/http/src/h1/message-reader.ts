@@ -120,6 +120,12 @@ export class MessageReader {
   /** A head or trailers. */
   #readBlock(bytes: Uint8Array, at: number): number {
     if (this.#carried === 0) {
+      // Nearly always a head comes whole: its lines are judged where they are read.
+      const whole = this.#phase === "head" && (bytes[at] ?? 0) > CR ? emptyLineEnd(bytes, at) : -1;
+      if (whole >= 0 && whole - at <= this.#limits.headMax) {
+        this.#block(bytes, at, whole);
+        return whole;
+      }
       const end = this.#scan(bytes, at, at, bytes.length);
       if (end >= 0) {
         this.#block(bytes, this.#blockFrom, end);
@@ -190,7 +196,7 @@ export class MessageReader {
   #block(b: Uint8Array, from: number, to: number): void {
     if (this.#phase === "trailers") {
       const fields: string[] = [];
-      readFieldLines(b, from, to - 2, fields);
+      readFieldLines(b, from, to - 2, fields, this.#limits.fieldsMax);
       for (let i = 0; i < fields.length; i += 2) if (neverInTrailers(fields[i] ?? "")) throw new H1Error(400, `${fields[i] ?? ""} in trailers`);
       if (fields.length > 0) this.#sink.trailers(fields);
       return this.#end();
@@ -273,6 +279,15 @@ export class MessageReader {
     this.#phase = "ended";
     this.#sink.end();
   }
+}
+
+/** The offset behind the first CR LF CR LF of `b[from, …)`, or -1. Of four octets in a row one is looked at. */
+function emptyLineEnd(b: Uint8Array, from: number): number {
+  for (let at = from + 3; at < b.length; at += 4) {
+    if ((b[at] ?? 0) > CR) continue;
+    for (let start = at - 3; start <= at; start++) if (b[start] === CR && b[start + 1] === LF && b[start + 2] === CR && b[start + 3] === LF) return start + 4;
+  }
+  return -1;
 }
 
 const SEMICOLON = 59;

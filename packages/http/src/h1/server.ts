@@ -28,6 +28,7 @@ export type BodySize = "none" | "unknown" | number;
 export class H1Server {
   readonly output = new Output();
   readonly #events: H1ServerEvents;
+  readonly #limits: H1Limits;
   readonly #reader: MessageReader;
   readonly #writer = new MessageWriter(this.output);
   #request: H1RequestHead | undefined;
@@ -48,7 +49,8 @@ export class H1Server {
       trailers: (fields) => events.onTrailers(fields),
       end: () => this.#end(),
     };
-    this.#reader = new MessageReader({ ...H1_LIMITS, ...limits }, sink);
+    this.#limits = { ...H1_LIMITS, ...limits };
+    this.#reader = new MessageReader(this.#limits, sink);
   }
 
   /** No request is under way. */
@@ -151,7 +153,7 @@ export class H1Server {
   }
 
   #head(bytes: Uint8Array, from: number, to: number): number {
-    const head = readRequestHead(bytes, from, to);
+    const head = readRequestHead(bytes, from, to, this.#limits.fieldsMax);
     this.#request = head;
     if (head.method === "CONNECT") {
       this.#events.onRequest(head);

@@ -17,9 +17,12 @@ const UNIQUE = new Set([":path", "content-length", "date", "etag", "forwarded", 
 /** Secrets: marked never-indexed for every hop (RFC 7541 §7.1.3). */
 const SECRET = new Set(["authorization", "proxy-authorization", "cookie"]);
 
-/** What is known of a name before any message: its index in the static table (0: none), the values that it has there, and how its values are treated. */
-interface KnownName { readonly index: number; readonly values: ReadonlyMap<string, number> | undefined; readonly unique: boolean; readonly secret: boolean }
-const knownName = (name: string): KnownName => ({ index: staticNameIndex.get(name) ?? 0, values: staticFieldIndex.get(name), unique: UNIQUE.has(name), secret: SECRET.has(name) });
+/** What is known of a name before any message: its index in the static table (0: none), the values that it has there and their greatest length, and how its values are treated. */
+interface KnownName { readonly index: number; readonly values: ReadonlyMap<string, number>; readonly longest: number; readonly unique: boolean; readonly secret: boolean }
+const knownName = (name: string): KnownName => {
+  const values = staticFieldIndex.get(name) ?? new Map<string, number>();
+  return { index: staticNameIndex.get(name) ?? 0, values, longest: Math.max(-1, ...[...values.keys()].map((v) => v.length)), unique: UNIQUE.has(name), secret: SECRET.has(name) };
+};
 const KNOWN: ReadonlyMap<string, KnownName> = new Map([...staticNameIndex.keys(), ...UNIQUE, ...SECRET].map((name) => [name, knownName(name)]));
 const ORDINARY = knownName("");
 const NO_FIELDS: Fields = [];
@@ -117,7 +120,7 @@ export class HpackEncoder {
       if (this.#table.has(position)) return this.#integer(0x80, 7, STATIC_ENTRIES + 1 + position);
     }
     const known = KNOWN.get(name) ?? ORDINARY;
-    const fixed = known.values?.get(value);
+    const fixed = value.length > known.longest ? undefined : known.values.get(value);
     if (fixed !== undefined) {
       met.remember(name, value, fixed);
       return this.#integer(0x80, 7, fixed);

@@ -14,31 +14,31 @@ const BLOCK_OCTETS = 16 << 10;
 const PACK_MAX_OCTETS = 4 << 10;
 
 /** Never freed: handles know only its address. */
-export const SHARED: Uint8Array = Buffer.allocUnsafeSlow(SHARED_OCTETS);
-let block: Uint8Array = Buffer.allocUnsafeSlow(BLOCK_OCTETS);
+export const SHARED: Buffer = Buffer.allocUnsafeSlow(SHARED_OCTETS);
+let block: Buffer = Buffer.allocUnsafeSlow(BLOCK_OCTETS);
 let used = 0;
 
 /** Octets of `from`, in memory that nobody else writes to. */
-function keep(from: Uint8Array, octets: number): Uint8Array {
+function keep(from: Buffer, octets: number): Uint8Array {
   if (octets > PACK_MAX_OCTETS) {
     const copy = Buffer.allocUnsafeSlow(octets);
-    copy.set(from.subarray(0, octets));
+    from.copy(copy, 0, 0, octets);
     return copy;
   }
   if (used + octets > BLOCK_OCTETS) {
     block = Buffer.allocUnsafeSlow(BLOCK_OCTETS);
     used = 0;
   }
-  const piece = block.subarray(used, used + octets);
-  piece.set(from.subarray(0, octets));
+  const at = used;
   used += octets;
-  return piece;
+  from.copy(block, at, 0, octets);
+  return block.subarray(at, used);
 }
 
 /** Where one connection reads to. */
 export class ReceiveBuffer {
   /** Referenced here for as long as the handle may write to it. */
-  current: Uint8Array = SHARED;
+  current: Buffer = SHARED;
 
   /** What a read of so many octets brought; `current` may be another buffer afterwards, which the handle must be told. */
   take(octets: number): Uint8Array {

@@ -92,6 +92,11 @@ export class TcpStream implements TcpConnection {
 
   writeMany(pieces: readonly Uint8Array[]): boolean {
     if (this.#ending || this.#closed) return false;
+    if (this.#pendingOctets === 0 && this.#underWay === 0 && !this.#wantsDrain) { // nearly always
+      const octets = octetsOf(pieces);
+      if (octets > 0) this.#send(pieces, octets);
+      return this.#room();
+    }
     for (const piece of pieces) {
       this.#pending.push(piece);
       this.#pendingOctets += piece.length;
@@ -170,7 +175,7 @@ export class TcpStream implements TcpConnection {
 
   #flush(): void {
     if (this.#closed || this.#underWay > 0) return;
-    if (this.#pendingOctets > 0 && !this.#send()) return;
+    if (this.#pendingOctets > 0 && !this.#sendPending()) return;
     if (this.#wantsDrain && this.#pendingOctets === 0) {
       this.#wantsDrain = false;
       if (this.#scheduled) queueMicrotask(this.#drained); // the writer is still in `write`
@@ -183,12 +188,16 @@ export class TcpStream implements TcpConnection {
     if (!this.#closed && !this.#ending) this.#handler?.onDrain();
   };
 
-  /** Hands everything to the kernel; false when it did not take all of it at once. */
-  #send(): boolean {
+  #sendPending(): boolean {
     const pieces = this.#pending;
     const octets = this.#pendingOctets;
     this.#pending = [];
     this.#pendingOctets = 0;
+    return this.#send(pieces, octets);
+  }
+
+  /** Hands these to the kernel, with nothing before them under way; false when it did not take all of it at once. */
+  #send(pieces: readonly Uint8Array[], octets: number): boolean {
     const request = (spare ??= new this.#binding.WriteRequest());
     const [only] = pieces;
     const status = pieces.length === 1 && only !== undefined ? this.#handle.writeBuffer(request, only) : this.#handle.writev(request, pieces, true);
@@ -258,6 +267,12 @@ export class TcpStream implements TcpConnection {
     const ip = parseIp(out.address ?? "");
     return ip.ok && out.port !== undefined ? { ip: ip.value, port: out.port } : undefined;
   }
+}
+
+function octetsOf(pieces: readonly Uint8Array[]): number {
+  let octets = 0;
+  for (const piece of pieces) octets += piece.length;
+  return octets;
 }
 
 /** Handles accept nothing but a function. */

@@ -9,3 +9,4 @@ export { CONNECT_MS, dialTcp, listenTcp, type TcpListener } from "./node/tcp.ts"
 export { dialStream, listenStream } from "./node/tcp-dial.ts";
 export { acceptTls, connectTls, createTlsCredentials, type Negotiated, type TlsConnection, type TlsCredentials, type TlsOptions } from "./node/tls-handshake.ts";
 export { adoptConnection, connectDescriptor, listenDescriptor, type ConnectSignal, type DescriptorListener, type TcpConnection } from "./node/tcp-connection.ts";
+export { collectAfterBulk } from "./bulk.ts";

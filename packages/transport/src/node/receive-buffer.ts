@@ -1,4 +1,5 @@
 // Owns the memory that sockets read into: one buffer for all quiet connections of a thread, own ones for those that carry bulk.
+import { readBulk } from "../bulk.ts";
 
 /** One read of a quiet connection takes at most so much; it is shared by all, and what came is copied out at once. */
 const SHARED_OCTETS = 64 << 10;
@@ -48,6 +49,7 @@ export class ReceiveBuffer {
       return keep(from, octets);
     }
     if (octets >= HAND_ON_OCTETS) {
+      readBulk(BULK_OCTETS);
       this.current = Buffer.allocUnsafeSlow(BULK_OCTETS);
       return from.subarray(0, octets);
     }

@@ -3,10 +3,13 @@ import net from "node:net";
 import tls from "node:tls";
 import type { ByteStream, ByteStreamHandler } from "../byte-stream.ts";
 import { streamFault } from "../fault.ts";
+import { readBulk } from "../bulk.ts";
 import { atEndOfTurn } from "../turn.ts";
 
 /** `write` says "enough" when so much is queued: four reads of libuv, so that a busy turn is one system call and a stalled peer costs little. */
 const QUEUE_HIGH_OCTETS = 256 << 10;
+/** Node reads each of these into memory of its own. */
+const BULK_OCTETS = 8 << 10;
 /** Idle time before TCP keep-alive probes; what ambient peers use on application sockets. */
 export const KEEPALIVE_IDLE_MS = 180_000;
 
@@ -54,7 +57,7 @@ class SocketStream implements ByteStream {
     this.#handler = handler;
     if (this.#gone) return queueMicrotask(() => handler.onClose(this.#error));
     if (!first) return;
-    this.#socket.on("data", (bytes: Buffer) => this.#handler?.onData(bytes));
+    this.#socket.on("data", (bytes: Buffer) => { if (bytes.length >= BULK_OCTETS) readBulk(bytes.length); this.#handler?.onData(bytes); });
     if (this.#peerEnded) queueMicrotask(() => this.#onEnd());
     if (this.#paused) this.#socket.pause();
     else this.#socket.resume(); // an accepted socket may come paused

@@ -26,12 +26,16 @@ class OperationHint {
   }
 
   mayHold({ method, path }: HttpAuthzFacts): boolean {
-    const [methods, paths, prefixes] = [this.#methods, this.#paths, this.#prefixes];
-    if (methods.length > 0 && !methods.includes(method)) return false;
-    if (paths.length === 0 && prefixes.length === 0) return true;
+    if (this.#methods.length > 0 && !isOneOf(this.#methods, method)) return false;
+    const prefixes = this.#prefixes;
     for (let i = 0; i < prefixes.length; i++) if (path.startsWith(prefixes[i] ?? "")) return true;
-    return paths.includes(path);
+    return this.#paths.length === 0 ? prefixes.length === 0 : isOneOf(this.#paths, path);
   }
+}
+
+function isOneOf(list: readonly string[], text: string): boolean {
+  for (let i = 0; i < list.length; i++) if (list[i] === text) return true;
+  return false;
 }
 
 export class CompiledRule {

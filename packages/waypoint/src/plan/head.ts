@@ -43,18 +43,16 @@ export function surveyFields(fields: readonly string[]): number {
     const mark = MARKS.get(fields[i] ?? "");
     if (mark === undefined) continue;
     if ((seen & mark & ONCE_BITS) !== 0) seen |= SAW.repeated;
+    // `te` may be as it should be already.
+    if (mark === SAW.te && ((seen & SAW.te) !== 0 || fields[i + 1] !== "trailers")) seen |= SAW.endsHere;
     seen |= mark;
   }
-  // `te` may be as it should be already.
-  return (seen & SAW.te) !== 0 && fields.some(endsHere) ? seen | SAW.endsHere : seen;
+  return seen;
 }
 
 /** The name of a field that may come once and came twice. */
 export const repeatedField = (fields: readonly string[]): string | undefined => fields.find((name, i) => i % 2 === 0 && ONCE.includes(name) && firstLine(fields, name) < i);
 const firstLine = (fields: readonly string[], name: string): number => fields.findIndex((n, i) => i % 2 === 0 && n === name);
-
-const endsHere = (name: string, i: number, fields: readonly string[]): boolean =>
-  i % 2 === 0 && (HOP_BY_HOP.has(name) || FORGEABLE.has(name)) && !(name === "te" && fields[i + 1] === "trailers" && fields.indexOf("te", i + 2) < 0);
 
 /** The client's fields without what ends at this hop; `te: trailers` stays (RFC 9110 §10.1.4). */
 export function incomingFields(fields: readonly string[], saw = surveyFields(fields)): readonly string[] {

@@ -35,10 +35,13 @@ export const untargetedStatus = (kind: WaypointPolicyKind, o: KubeObject): Desir
 /** What a policy's status needs of it. */
 type Attached = Pick<AttachedPolicy<unknown>, "key" | "waypoints" | "misses" | "remarks" | "problems">;
 
-/** Of a namespace, or of the mesh, it needs no target. */
-export function telemetryStatus(t: TelemetryInfo): DesiredStatus {
-  if (t.services !== undefined || t.problems.length > 0) return waypointPolicyStatus("telemetries", t);
+/** Of a namespace, or of the mesh, it needs no target. `unusable`: what of it cannot be done as it says; the rest of it holds. */
+export function telemetryStatus(t: TelemetryInfo, unusable: readonly string[]): DesiredStatus {
   const [namespace, name] = [t.namespace, t.key.slice(t.namespace.length + 1)];
+  const reached = t.selected || (t.services !== undefined && t.waypoints.length === 0) ? [] : unusable;
+  if (t.problems.length === 0 && reached.length > 0)
+    return desiredForWaypoint("telemetries", namespace, name, [{ type: "WaypointAccepted", status: "False", reason: "Invalid", message: `not possible in part, the rest holds: ${[...reached, ...t.misses.map((m) => m.message), ...t.remarks].join("; ")}` }], []);
+  if (t.services !== undefined || t.problems.length > 0) return waypointPolicyStatus("telemetries", t);
   const remarks = t.remarks.map((r) => `; ${r}`).join("");
   return desiredForWaypoint("telemetries", namespace, name, [t.selected
     ? { type: "WaypointAccepted", status: "False", reason: "AncestorNotBound", message: "a selector is for sidecars: waypoints read what is attached to them or a Service by targetRefs, and what is for a whole namespace" }

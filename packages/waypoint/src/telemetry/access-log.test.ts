@@ -1,9 +1,8 @@
 import assert from "node:assert/strict";
-import type { RouteOrigin, TelemetrySettings } from "@ambit/core";
+import { OPERATORS, type RouteOrigin, type TelemetrySettings } from "@ambit/core";
 import type { RequestRecord, UpstreamEndpoint } from "../http/options.ts";
 import { connection, request, world } from "../plan/plan.fixture.ts";
 import { createAccessLog, LineMemory, type ConnectionLine } from "./access-log.ts";
-import { OPERATORS } from "./format.ts";
 
 const facts = { ...request(world(), { target: "/a?b=c", authority: "reviews:9080", fields: ["user-agent", "curl/8", "x-forwarded-for", "10.9.9.9"] }) };
 const endpoint = { key: "k", protocol: "http1", scheme: "http", cluster: "inbound-vip|80|http|reviews", address: { ip: "10.1.0.1", port: 8080 } } as UpstreamEndpoint;

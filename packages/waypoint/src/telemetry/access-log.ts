@@ -1,9 +1,10 @@
 // Owns the access line of a request, and that of a connection that is not HTTP: what each operator of Envoy's format stands for here.
-import { formatIdentity, formatSocketAddress, type RouteOrigin, type SocketAddress, type TelemetrySettings } from "@ambit/core";
+import {
+  compileFormat, formatIdentity, formatSocketAddress, type LineFormat, type Memory, type Operators, type OperatorValue, type Remembered, type RouteOrigin, type SocketAddress, type TelemetrySettings, type Variety,
+} from "@ambit/core";
 import { fieldValue } from "@ambit/http";
 import type { ConnectionFacts } from "../facts.ts";
 import type { RequestRecord, UpstreamEndpoint } from "../http/options.ts";
-import { compileFormat, type LineFormat, type Memory, type Operators, type OperatorValue, type Remembered, type Variety } from "./format.ts";
 import { flagsOf } from "./labels.ts";
 
 type Settings = TelemetrySettings["accessLog"];

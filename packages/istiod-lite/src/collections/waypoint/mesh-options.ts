@@ -1,6 +1,6 @@
 // Owns what MeshConfig says to waypoints, and what holds when it says nothing: retries, paths, providers, the mesh's own telemetry.
 import type { Context } from "@ambit/collections";
-import type { AuthorizationProvider, PathNormalization, Problem, RetryPolicy, TelemetrySettings, TracingProvider } from "@ambit/core";
+import { formatProblem, type AuthorizationProvider, type PathNormalization, type Problem, type RetryPolicy, type TelemetrySettings, type TracingProvider } from "@ambit/core";
 import { Reader, type Fields } from "../decode.ts";
 import type { MeshScope } from "../scope.ts";
 import type { BackendInputs } from "./backends.ts";
@@ -9,8 +9,8 @@ import { integer } from "./read.ts";
 import { DEFAULT_RETRY } from "./rule-settings.ts";
 import { retryPolicy } from "./vs-actions.ts";
 
-/** A file that access lines go to, with its format. */
-export interface LogProvider { readonly encoding: "text" | "json"; readonly format: string | undefined }
+/** A file that access lines go to, with its format; undefined: the default one. `problem`: why that stands in for what was written. */
+export interface LogProvider { readonly encoding: "text" | "json"; readonly format: string | undefined; readonly problem: string | undefined }
 
 export interface MeshOptions {
   readonly key: "mesh";
@@ -38,7 +38,7 @@ export const BUILT_IN_METRICS = "prometheus";
 export const STDOUT = "/dev/stdout";
 
 export const DEFAULT_OPTIONS: MeshOptions = {
-  key: "mesh", pathNormalization: "base", defaultRetry: DEFAULT_RETRY, trustedProxies: 0, authorizationProviders: new Map(), logProviders: new Map([[BUILT_IN_LOG, { encoding: "text", format: undefined }]]),
+  key: "mesh", pathNormalization: "base", defaultRetry: DEFAULT_RETRY, trustedProxies: 0, authorizationProviders: new Map(), logProviders: new Map([[BUILT_IN_LOG, { encoding: "text", format: undefined, problem: undefined }]]),
   tracingProviders: new Map(), broken: new Map(), defaultTracing: [], telemetry: DEFAULT_TELEMETRY, problems: [],
 };
 
@@ -57,7 +57,8 @@ export function meshOptionsOf(inputs: BackendInputs) {
     const proxy = reader.map(fields["defaultConfig"], `${path}.defaultConfig`);
     const topology = reader.map(proxy?.["gatewayTopology"], `${path}.defaultConfig.gatewayTopology`);
     const providers = providersOf(ctx, inputs, reader, fields["extensionProviders"], `${path}.extensionProviders`);
-    const log: LogProvider = { encoding: reader.oneOf(fields["accessLogEncoding"], `${path}.accessLogEncoding`, ["TEXT", "JSON"]) === "JSON" ? "json" : "text", format: reader.text(fields["accessLogFormat"], `${path}.accessLogFormat`) || undefined };
+    const log = logProvider(reader.oneOf(fields["accessLogEncoding"], `${path}.accessLogEncoding`, ["TEXT", "JSON"]) === "JSON" ? "json" : "text", reader.text(fields["accessLogFormat"], `${path}.accessLogFormat`), `${path}.accessLogFormat`);
+    if (log.problem !== undefined) reader.refuse(`${path}.accessLogFormat`, log.problem);
     const logs = new Map([[BUILT_IN_LOG, log], ...providers.logs]);
     const defaults = reader.object(fields["defaultProviders"], `${path}.defaultProviders`, ["tracing", "metrics", "accessLogging"]) ?? {};
     const names = (field: string): readonly string[] => (reader.list(defaults[field], `${path}.defaultProviders.${field}`) ?? []).flatMap((n, i) => reader.text(n, `${path}.defaultProviders.${field}[${i}]`) ?? []);
@@ -133,7 +134,14 @@ function fileLog(reader: Reader, { fields, path }: ProviderSpec): LogProvider {
   if ((reader.text(fields["path"], `${path}.path`) ?? STDOUT) !== STDOUT) reader.refuse(`${path}.path`, `access lines go to ${STDOUT}`);
   const format = reader.object(fields["logFormat"], `${path}.logFormat`, ["text", "labels"]);
   const labels = reader.map(format?.["labels"], `${path}.logFormat.labels`);
-  return labels === undefined ? { encoding: "text", format: reader.text(format?.["text"], `${path}.logFormat.text`) || undefined } : { encoding: "json", format: JSON.stringify(labels) };
+  return labels === undefined ? logProvider("text", reader.text(format?.["text"], `${path}.logFormat.text`), `${path}.logFormat.text`) : logProvider("json", JSON.stringify(labels), `${path}.logFormat.labels`);
+}
+
+/** Lines in a format that is not understood would say what nobody asked for: they come in the default one, and whoever names the provider is told. */
+function logProvider(encoding: "text" | "json", written: string | undefined, path: string): LogProvider {
+  const format = written || undefined;
+  const problem = formatProblem(encoding, format);
+  return { encoding, format: problem === undefined ? format : undefined, problem: problem && `${path}: ${problem}` };
 }
 
 function openTelemetry(reader: Reader, { name, fields, path, locate }: ProviderSpec): TracingProvider | undefined {

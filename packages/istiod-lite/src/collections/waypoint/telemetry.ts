@@ -92,6 +92,20 @@ function over(under: TelemetrySettings, said: Said, options: MeshOptions): Telem
   return { accessLog, tracing, metrics: said.overrides === undefined ? under.metrics : { enabled: true, overrides: [...under.metrics.overrides, ...said.overrides] } };
 }
 
+/** What of a Telemetry cannot be done as it says, because of the mesh's configuration, and what is done instead. */
+export function unusableProviders({ said: { accessLog, tracing } }: Pick<TelemetryInfo, "said">, options: MeshOptions): string[] {
+  const missing = (name: string): string => `there is no provider ${name} (${options.broken.get(name) ?? "extensionProviders of the mesh's configuration"})`;
+  // The first that there is writes the lines.
+  const logs = accessLog === undefined || accessLog.disabled ? [] : accessLog.providers;
+  const writing = logs.map((name) => options.logProviders.get(name)).find((p) => p !== undefined);
+  const traced = tracing === undefined || tracing.disabled === true || tracing.provider === undefined ? undefined : tracing.provider;
+  return [
+    ...logs.filter((name) => !options.logProviders.has(name)).map((name) => `spec.accessLogging: ${missing(name)}${writing === undefined ? ": no lines are written" : ""}`),
+    ...(writing?.problem === undefined ? [] : [`spec.accessLogging: the format is not understood, lines come in the default one: ${writing.problem}`]),
+    ...(traced === undefined || options.tracingProviders.has(traced) ? [] : [`spec.tracing: ${missing(traced)}: nothing is traced`]),
+  ];
+}
+
 /** Waypoints are servers: what is only for clients is not for them. */
 const forServers = (reader: Reader, fields: Fields, path: string, extra: readonly string[] = []): boolean =>
   reader.oneOf(reader.object(fields["match"], `${path}.match`, ["mode", ...extra])?.["mode"], `${path}.match.mode`, ["CLIENT_AND_SERVER", "CLIENT", "SERVER"]) !== "CLIENT";

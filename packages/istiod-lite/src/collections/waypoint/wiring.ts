@@ -20,7 +20,7 @@ import { requestAuthenticationOf, type FetchedKeys, type WantedKeys } from "./re
 import { requestPolicyOf } from "./request-policy.ts";
 import { routeOf, type RouteInfo } from "./routes.ts";
 import { waypointGatewayOf } from "./scope.ts";
-import { namespaceWide, telemetryOf, telemetryTargets } from "./telemetry.ts";
+import { namespaceWide, telemetryOf, telemetryTargets, unusableProviders } from "./telemetry.ts";
 import { withDelegates } from "./vs-delegate.ts";
 import { virtualServiceOf, type VirtualServiceInfo } from "./virtual-service.ts";
 import { backendTlsStatus } from "../../status/backend-tls.ts";
@@ -126,7 +126,7 @@ export function wireWaypoints(o: WaypointInputs): WaypointOutputs {
       g.derive("request policy statuses", policies, byKey, (_ctx, p) => waypointPolicyStatus("authorizationPolicies", p)),
       g.derive("request authentication statuses", authentications, byKey, (_ctx, p) => waypointPolicyStatus("requestAuthentications", p)),
       g.derive("statuses of untargeted request authentications", sources.requestAuthentications, byKey, ours((_ctx, r) => untargetedStatus("requestAuthentications", r))),
-      g.derive("telemetry statuses", telemetries, byKey, (_ctx, t) => telemetryStatus(t)),
+      g.derive("telemetry statuses", telemetries, byKey, (ctx, t) => telemetryStatus(t, unusableProviders(t, optionsOf(ctx)))),
       g.derive("virtual service statuses", virtualServices, byKey, virtualServiceStatus(trafficStatus)),
       g.derive("backend TLS policy statuses", backendTls, byKey, backendTlsStatus({ ...traffic, servicesByOwner, services, gateways })),
       g.derive("destination rule statuses", destinationRules, byKey, destinationRuleStatus(trafficStatus)),

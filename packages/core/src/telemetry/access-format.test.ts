@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { compileFormat, DEFAULT_TEXT, OPERATORS, type Operators, type Remembered } from "./format.ts";
+import { compileFormat, DEFAULT_TEXT, formatProblem, OPERATORS, type Operators, type Remembered } from "./access-format.ts";
 
 const VALUES: Readonly<Record<string, string | number>> = {
   "REQ :method": "GET", "REQ user-agent": "curl/8", RESPONSE_CODE: 200, BYTES_SENT: 12, RESPONSE_FLAGS: "-", ROUTE_NAME: "shop.reviews.0",
@@ -64,5 +64,6 @@ describe("an access log format", () => {
       const made = compileFormat(encoding, format, operators);
       assert.ok(!made.ok);
       assert.match(made.error, why);
+      assert.equal(formatProblem(encoding, format), made.error);
     });
 });

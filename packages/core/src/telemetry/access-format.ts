@@ -1,5 +1,5 @@
 // Owns Envoy's access log format: command operators in text or JSON, compiled once to what reads their values off a record.
-import { err, ok, type Result } from "@ambit/core";
+import { err, ok, type Result } from "../result.ts";
 
 /** Reads one value off a record; undefined: `-`. */
 export type OperatorValue<R> = (record: R) => string | number | undefined;
@@ -114,6 +114,12 @@ function recalled<R>({ parts, seldom }: Piece<R>, last: Remembered, record: R): 
     same = false;
   }
   return same && last.text !== undefined ? last.text : (last.text = textOf(parts, record));
+}
+
+/** What is not understood of a format; undefined: nothing. For whoever tells its author before anybody writes lines by it. */
+export function formatProblem(encoding: "text" | "json", format: string | undefined): string | undefined {
+  const made = compileFormat<undefined>(encoding, format, () => ({ read: () => undefined, variety: "always" }));
+  return made.ok ? undefined : made.error;
 }
 
 function parseFields(format: string): Readonly<Record<string, string>> | string {

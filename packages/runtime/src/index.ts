@@ -12,5 +12,5 @@ export { Metrics, type Counter, type Gauge, type Histogram, type Labels, type Me
 export { commonRoutes, json, serveHttp, setLevels, text, type BoundServer, type Caller, type Handler, type Reply, type Routes, type ServeOptions, type ServerCertificate } from "./admin.ts";
 export { runMain, type Bound } from "./signals.ts";
 export { Stop, throwIfStopped, type StopSignal } from "./stop.ts";
-export { LoopWatch } from "./loop-watch.ts";
+export { LoopWatch, type LoopGuard } from "./loop-watch.ts";
 export { watchDescriptors } from "./descriptors.ts";

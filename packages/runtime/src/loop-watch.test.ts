@@ -28,6 +28,18 @@ describe("a held event loop", () => {
     assert.match(metrics.expose(), /lag_seconds_bucket\{le="0.05"\} 1\n/);
   });
 
+  it("for ever is for a guard, that hears of every look and of what runs", () => {
+    let now = 0;
+    let tick = (): void => undefined;
+    const clock = { monotonic: () => now++, every: (_: number, task: () => void) => { tick = task; return { cancel: () => undefined }; } } as Partial<Clock> as Clock;
+    const heard: (string | undefined)[][] = [];
+    const watch = new LoopWatch(clock, { beat: (work) => heard.push(["beat", work]), at: (work) => heard.push(["at", work]) });
+    watch.start(new Metrics(), createLogger("loop", { write: () => undefined }));
+    watch.during("a push", () => watch.during("a part of it", () => undefined));
+    tick();
+    assert.deepEqual(heard, [["beat", undefined], ["at", "a push"], ["at", "a part of it"], ["at", "a push"], ["at", undefined], ["beat", undefined]]);
+  });
+
   it("by something that has no name is said too, and an old name is not blamed", () => {
     const { watch, lines, pass, look } = rig();
     assert.throws(() => watch.during("a dump", () => { pass(20); throw new Error("x"); }), /x/);

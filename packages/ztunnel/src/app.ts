@@ -3,7 +3,7 @@ import type { Identity, Ip } from "@ambit/core";
 import { hostKernel, warmThreadPool, type Kernel } from "@ambit/linux";
 import {
   commonRoutes, createLogger, LogLevels, LoopWatch, Metrics, Readiness, serveHttp, systemClock, systemRandom,
-  setLevels, type Bound, type BoundServer, type Clock, type Logger, type Random, type Reply, type Timer, watchDescriptors,
+  setLevels, type Bound, type BoundServer, type Clock, type Logger, type LoopGuard, type Random, type Reply, type Timer, watchDescriptors,
 } from "@ambit/runtime";
 import { ADDRESS_TYPE, createControlPlane, type LookupAnswer, type XdsClient } from "@ambit/xds";
 import { adminRoutes, type Live } from "./admin/routes.ts";
@@ -41,6 +41,8 @@ export interface Ports {
   readonly certificates: Certificates;
   readonly log: Logger;
   readonly quit: () => void;
+  /** Of this thread's event loop; with it, every thread's is guarded. */
+  readonly guard: LoopGuard | undefined;
   /** Where DNS questions go that the mesh cannot answer. */
   readonly nameServers: readonly Ip[];
 }
@@ -68,7 +70,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   let xds: XdsClient | undefined;
   const state = new ProxyState(config.nodeName);
   const connections = new Connections(clock);
-  const loop = new LoopWatch(clock);
+  const loop = new LoopWatch(clock, ports.guard);
   const looking = loop.start(metrics, log.child("loop"));
   const wires = new Wires(kernel, clock);
   wires.collectInto(metrics);
@@ -86,7 +88,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const askXds = (name: string): Promise<LookupAnswer> => xds?.subscribe(ADDRESS_TYPE, name) ?? Promise.resolve("timeout");
   // With threads of their own for traffic, this one keeps what concerns the whole node: xDS, certificates, DNS, admin, the agent.
   const crew = config.workerThreads === 1 ? undefined : new Crew(config.workerThreads, {
-    config, log, fetch: (identity) => certificates.fetch(identity, "realtime"), lookup: askXds, onDeath: (error) => { throw error; },
+    config, guarded: ports.guard !== undefined, log, fetch: (identity) => certificates.fetch(identity, "realtime"), lookup: askXds, onDeath: (error) => { throw error; },
   });
   const stopRotations = crew === undefined ? undefined : certificates.onRotate((c) => crew.rotated(c.identity, c));
   const onDemand = config.onDemand ? createOnDemand({ ask: askXds, clusterId: config.clusterId, clock }) : undefined;

@@ -42,6 +42,7 @@ export const SCHEMA = {
   tunnelsOnLoopback: env.boolean("LOCALHOST_APP_TUNNEL", true, "application tunnels (PROXY) are dialled on loopback, not on the pod's address"),
   responseBaggage: env.boolean("ENABLE_RESPONSE_BAGGAGE", true, "tell the client about the destination"),
   workerThreads: env.string("ZTUNNEL_WORKER_THREADS", "1", "threads that carry traffic: a number, 0 for one per processor, or a percentage of the processors; 1: the main thread itself"),
+  watchdogMs: env.duration("AMBIT_WATCHDOG", 10_000, "processor time that a thread may use without coming back to its event loop: then the process ends (exit code 61); 0s: for ever"),
   logFilter: env.string("RUST_LOG", "info", "log level, or scope=level pairs"),
   logFormat: env.string("LOG_FORMAT", "", "json or plain as Istio writes them; unset: JSON whose message is `msg`"),
   trialsAtInfo: env.boolean("AUTHZ_POLICY_INFO_LOGGING", false, "say at info, not at debug, what policies on trial would have done"),
@@ -107,6 +108,8 @@ export interface Config {
   readonly responseBaggage: boolean;
   /** Threads that carry traffic; 1: the main thread does, and there are no others. */
   readonly workerThreads: number;
+  /** 0: event loops are not guarded. */
+  readonly watchdogMs: number;
   readonly logFilter: string;
   readonly logFormat: LogFormat;
   readonly trialsAtInfo: boolean;
@@ -135,6 +138,9 @@ export interface ControlPlaneConfig {
   readonly headers: Readonly<Record<string, string>>;
 }
 
+/** A large push, a large dump and a collection of the whole heap may hold a loop that long, on a slow processor. */
+const WATCHDOG_MIN_MS = 1_000;
+
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Throws one error that names every bad variable. */
@@ -144,6 +150,7 @@ export function readConfig(source: Environment): Config {
   const e = readEnv(SCHEMA, source);
   if (e.onDemand && e.dnsCapture === "true") throw new Error("bad configuration:\n  XDS_ON_DEMAND=true: names cannot be answered when only addresses are asked for; set ISTIO_META_DNS_CAPTURE=false");
   if ((e.mode !== "shared" || e.localPath !== "" || e.localText !== "") && workerThreads(e.workerThreads, e.portReuse) > 1) throw new Error("bad configuration:\n  ZTUNNEL_WORKER_THREADS: one workload, or a local file, is served by one thread");
+  if (e.watchdogMs > 0 && e.watchdogMs < WATCHDOG_MIN_MS) throw new Error(`bad configuration:\n  AMBIT_WATCHDOG: less than ${WATCHDOG_MIN_MS / 1000} s ends processes that only have much to do; 0s is for ever`);
   const inCluster = (source["KUBERNETES_SERVICE_HOST"] ?? "") !== "";
   const fallback = inCluster ? "https://istiod.istio-system.svc:15012" : "https://localhost:15012";
   const xdsAddress = e.xdsAddress || fallback;
@@ -157,7 +164,7 @@ export function readConfig(source: Environment): Config {
     ca: { address: e.caAddress || xdsAddress, roots: e.caRootCa, token: e.authToken, altHostname: e.altCaHostname || undefined, headers: headers(source, "CA_HEADER_") },
     onDemand: e.onDemand, secretTtlMs: e.secretTtlMs, crlPath: e.crlPath || undefined, maxStreams: e.maxStreams, poolReleaseMs: e.poolReleaseMs,
     streamWindow: e.streamWindow, connectionWindow: e.connectionWindow, frameSize: e.frameSize,
-    originalSource: e.originalSource, tunnelsOnLoopback: e.tunnelsOnLoopback, responseBaggage: e.responseBaggage, workerThreads: workerThreads(e.workerThreads, e.portReuse), logFilter: e.logFilter,
+    originalSource: e.originalSource, tunnelsOnLoopback: e.tunnelsOnLoopback, responseBaggage: e.responseBaggage, workerThreads: workerThreads(e.workerThreads, e.portReuse), watchdogMs: e.watchdogMs, logFilter: e.logFilter,
     logFormat: logFormat(e.logFormat), trialsAtInfo: e.trialsAtInfo, logOpen: e.logOpen,
     drainMs: drainDeadline(e.terminationDeadline, e.terminationGraceS), nodeMetadata: metadata(source),
     dns: e.dnsCapture === "true" ? { listen: dnsListeners(e.dnsAddress, e.ipv6), domain: e.clusterDomain, preferredNamespace: e.preferredNamespace || undefined } : undefined,

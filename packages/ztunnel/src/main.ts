@@ -4,12 +4,17 @@ import { createLogger, runMain, systemClock } from "@ambit/runtime";
 import { build } from "./app.ts";
 import { readConfig } from "./config.ts";
 import { prepareHeap } from "./heap.ts";
+import { guardedLoop } from "./loop-guard.ts";
 
 prepareHeap();
 
 /** Long after the start's own work. */
 const FLUSH_AFTER_MS = 3_000;
 
-await runMain(createLogger("ztunnel"), () => build(readConfig(process.env)));
+const log = createLogger("ztunnel");
+await runMain(log, () => {
+  const config = readConfig(process.env);
+  return build(config, { guard: guardedLoop(config, "main", log) });
+});
 // Where NODE_COMPILE_CACHE names a directory, the next start needs half the processor time and 25 MB less; not only after an orderly end.
 systemClock.after(FLUSH_AFTER_MS, flushCompileCache);

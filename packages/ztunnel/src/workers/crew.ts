@@ -19,6 +19,8 @@ const PART_RESOURCES = 256;
 
 export interface CrewOptions {
   readonly config: Config;
+  /** Each thread guards its event loop. */
+  readonly guarded: boolean;
   readonly fetch: (identity: Identity) => Promise<CertBundle>;
   readonly lookup: (name: string) => Promise<LookupAnswer>;
   /** A thread died: the process cannot go on without its share of the connections. */
@@ -38,7 +40,7 @@ export class Crew {
   }
 
   #hire(index: number, tally: SharedArrayBuffer, o: CrewOptions): Member {
-    const start: WorkerStart = { config: o.config, index, tally };
+    const start: WorkerStart = { config: o.config, index, tally, guarded: o.guarded };
     const worker = new Worker(new URL("./worker.ts", import.meta.url), { workerData: start, name: `traffic-${index}`, stdout: true });
     // Its lines go the way of our own, which is never held up by who reads them.
     worker.stdout.setEncoding("utf8").on("data", writeLine);

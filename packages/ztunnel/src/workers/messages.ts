@@ -9,7 +9,7 @@ import type { Live } from "../admin/routes.ts";
 import type { ListeningSocket } from "../pod/handover-server.ts";
 
 /** `tally`: of TunnelTally. */
-export interface WorkerStart { readonly config: Config; readonly index: number; readonly tally: SharedArrayBuffer }
+export interface WorkerStart { readonly config: Config; readonly index: number; readonly tally: SharedArrayBuffer; readonly guarded: boolean }
 
 /** An accepted tunnel of a pod that another thread shall carry: its descriptor is whoever reads this one's. */
 export interface GivenTunnel { readonly kind: "tunnel"; readonly to: number; readonly uid: string; readonly fd: number }

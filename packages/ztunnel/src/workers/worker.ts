@@ -7,6 +7,7 @@ import { ProxyState } from "@ambit/proxy/state";
 import { createLogger, LogLevels, LoopWatch, Metrics, systemClock, systemRandom } from "@ambit/runtime";
 import { adoptConnection } from "@ambit/transport";
 import { adjustHeap } from "../heap.ts";
+import { guardedLoop } from "../loop-guard.ts";
 import { PodProxies, type ServedPod } from "../pod/pod-proxies.ts";
 import type { ListeningSocket } from "../pod/handover-server.ts";
 import { Connections } from "../proxy/connections.ts";
@@ -29,7 +30,7 @@ const OF_THE_PROCESS = /^(?:istio_build$|workload_manager_|istio_xds_|istio_dns_
 
 const port = parentPort;
 if (port === null) throw new Error("this file runs only as a worker thread");
-const { config, index, tally: tallied } = workerData as WorkerStart;
+const { config, index, guarded, tally: tallied } = workerData as WorkerStart;
 const clock = systemClock;
 const levels = new LogLevels(config.logFilter);
 const log = createLogger("ztunnel", { levels, format: config.logFormat });
@@ -39,7 +40,7 @@ const asking = new Asking<WorkerQuestions>((m) => port.postMessage(m));
 const metrics = new Metrics(clock.now);
 const traffic = new TrafficMetrics(metrics);
 const state = new ProxyState(config.nodeName);
-const loop = new LoopWatch(clock);
+const loop = new LoopWatch(clock, guarded ? guardedLoop(config, `traffic-${index}`, log) : undefined);
 loop.start(metrics, log.child("loop"));
 const pushes = new PushQueue({ state, clock, loop });
 const connections = new Connections(clock);

@@ -21,6 +21,8 @@ export interface H1ClientEvents {
   onFailed(problem: H1Problem): void;
 }
 
+const NO_FIELDS: Fields = [];
+
 export class H1Client {
   readonly output = new Output();
   readonly #events: H1ClientEvents;
@@ -57,15 +59,15 @@ export class H1Client {
     return this.#heard;
   }
 
-  /** Only while `reusable`. `fields` without host, framing and hop-by-hop fields. An upgrade has no body. */
-  request(method: string, target: string, authority: string, fields: Fields, body: BodySize, upgrade: string | undefined): void {
+  /** Only while `reusable`. `fields`, and `more` behind them, without host, framing and hop-by-hop fields. An upgrade has no body. */
+  request(method: string, target: string, authority: string, fields: Fields, body: BodySize, upgrade: string | undefined, more: Fields = NO_FIELDS): void {
     this.#asked = { method, upgrade: upgrade !== undefined };
     this.#informational = 0;
     this.#heard = false;
     this.#reader.next();
     const silent = method === "GET" || method === "HEAD" || method === "DELETE" || method === "OPTIONS" || method === "TRACE" || upgrade !== undefined;
     const size = body === "none" ? (silent ? undefined : 0) : body === "unknown" ? CHUNKED : body;
-    this.#writer.request(method, target, authority, fields, { body: size, bodiless: body === "none", connection: upgrade === undefined ? undefined : "upgrade", upgrade });
+    this.#writer.request(method, target, authority, fields, more, { body: size, bodiless: body === "none", connection: upgrade === undefined ? undefined : "upgrade", upgrade });
     this.#sent = body === "none";
   }
 

@@ -27,7 +27,8 @@ export class MessageWriter {
     this.#output = output;
   }
 
-  request(method: string, target: string, authority: string, fields: Fields, end: HeadEnd): void {
+  /** `more`: behind `fields`. */
+  request(method: string, target: string, authority: string, fields: Fields, more: Fields, end: HeadEnd): void {
     const o = this.#output;
     o.text(method);
     o.text(" ");
@@ -35,7 +36,8 @@ export class MessageWriter {
     o.text(" HTTP/1.1");
     o.newLine();
     o.line("host", authority);
-    this.#fields(fields, end);
+    this.#lines(fields);
+    this.#fields(more, end);
   }
 
   response(status: number, fields: Fields, end: HeadEnd): void {

@@ -116,14 +116,14 @@ export class H2Connection<C> {
     if (this.#state !== "closed") this.#sender.hold(false);
   }
 
-  /** Client. `undefined` when no stream can be opened now (see `canOpen`). `more`: fields behind `fields`, which have all that begin with a colon. */
-  request(fields: Fields, endStream: boolean, context: C, more?: Fields): H2Stream<C> | undefined {
+  /** Client. `undefined` when no stream can be opened now (see `canOpen`). `more` and `last`: fields behind `fields`, which have all that begin with a colon. */
+  request(fields: Fields, endStream: boolean, context: C, more?: Fields, last?: Fields): H2Stream<C> | undefined {
     if (!this.canOpen) return undefined;
     const method = fieldValue(fields, ":method");
     const stream = this.#table.add(this.#receiver.nextId, method === "CONNECT", context);
     stream.bodiless = method === "HEAD";
     this.#receiver.nextId += 2;
-    this.#sender.headers(stream.id, fields, endStream, more);
+    this.#sender.headers(stream.id, fields, endStream, more, last);
     if (endStream) stream.localEnded = true;
     return stream;
   }

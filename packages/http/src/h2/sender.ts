@@ -41,9 +41,9 @@ export class Sender<C> {
     if (l.connectionWindow > WINDOW_DEFAULT) this.windowUpdate(0, l.connectionWindow - WINDOW_DEFAULT);
   }
 
-  /** `more`: behind `fields`. */
-  headers(id: number, fields: Fields, endStream: boolean, more?: Fields): void {
-    const octets = this.#encoder.write(fields, more);
+  /** `more` and `last`: behind `fields`. */
+  headers(id: number, fields: Fields, endStream: boolean, more?: Fields, last?: Fields): void {
+    const octets = this.#encoder.write(fields, more, last);
     const { block } = this.#encoder;
     const size = this.peer.maxFrameSize;
     let at = Math.min(size, octets);

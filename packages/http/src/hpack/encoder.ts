@@ -84,10 +84,10 @@ export class HpackEncoder {
   }
 
   /**
-   * Names must be lower case; characters above U+00FF are refused by the caller. `more` come behind `fields`. Returns the octets of the block, which is at the
-   * start of `block` until the next call.
+   * Names must be lower case; characters above U+00FF are refused by the caller. `more` and `last` come behind `fields`. Returns the octets of the block,
+   * which is at the start of `block` until the next call.
    */
-  write(fields: Fields, more: Fields = NO_FIELDS): number {
+  write(fields: Fields, more: Fields = NO_FIELDS, last: Fields = NO_FIELDS): number {
     this.#at = 0;
     const met = (this.#met ??= new MetFields());
     if (this.#smallest !== undefined) {
@@ -98,6 +98,7 @@ export class HpackEncoder {
     }
     for (let i = 0; i + 1 < fields.length; i += 2) this.#field(fields[i] ?? "", fields[i + 1] ?? "", met);
     for (let i = 0; i + 1 < more.length; i += 2) this.#field(more[i] ?? "", more[i + 1] ?? "", met);
+    for (let i = 0; i + 1 < last.length; i += 2) this.#field(last[i] ?? "", last[i + 1] ?? "", met);
     return this.#at;
   }
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { answerFields, applyChange, dropFirst, marksOf, outgoingFields, replyFields, seenFields as seenOf, type SeenFields } from "./fields.ts";
+import { addedFields, answerFields, applyChange, dropFirst, marksOf, passedFields, replyFields, seenFields as seenOf, type SeenFields } from "./fields.ts";
 import { failureReply, renderReply, reply } from "./local-reply.ts";
 import type { ForwardPlan } from "./options.ts";
 import { connectionFacts, forwardPlan } from "./rig.fixture.ts";
@@ -36,8 +36,8 @@ describe("the fields that policies see", () => {
 });
 
 const NOTHING = { fields: [], marks: 0 };
-const of = (fields: readonly string[], seen: Parameters<typeof outgoingFields>[1] = NOTHING, o: { attempt?: number; expectedMs?: number; keepExpect?: boolean } = {}): string[] | undefined =>
-  outgoingFields(fields, seen, o.attempt ?? 1, o.expectedMs, o.keepExpect === true);
+const of = (fields: readonly string[], seen: Parameters<typeof passedFields>[1] = NOTHING, o: { attempt?: number; expectedMs?: number; keepExpect?: boolean } = {}): string[] | undefined =>
+  passedFields(fields, seen, o.expectedMs !== undefined, o.keepExpect === true)?.concat(addedFields(o.attempt ?? 1, o.expectedMs));
 
 describe("the fields that leave", () => {
   it("have the attempt, no framing, and no expectation unless it is passed on", () => {
@@ -45,14 +45,20 @@ describe("the fields that leave", () => {
     assert.deepEqual(of(planned, NOTHING, { attempt: 2, expectedMs: 99.2 }), ["a", "1", "x-envoy-attempt-count", "2", "x-envoy-expected-rq-timeout-ms", "100"]);
     assert.deepEqual(of(planned, NOTHING, { keepExpect: true }), ["expect", "100-continue", "a", "1", "x-envoy-attempt-count", "1"]);
   });
-  it("are a new list, of a request as it came too", () => {
+  it("are a list of their own only where something changes", () => {
     for (const more of [[], ["content-length", "5", "b", "2"], ["expect", "100-continue"], ["te", "trailers"]]) {
       const seen = seenFields(["x-request-id", "1", "x-forwarded-proto", "http", ...more], undefined, false, id);
       const before = seen.fields.slice();
       const kept = before.filter((_, i) => !["content-length", "expect"].includes(before[i - (i % 2)] ?? ""));
       for (const attempt of [1, 2]) assert.deepEqual(of(seen.fields, seen, { attempt }), [...kept, "x-envoy-attempt-count", String(attempt)]);
       assert.deepEqual(seen.fields, before);
+      assert.equal(passedFields(seen.fields, seen, true, false) === seen.fields, kept.length === before.length);
     }
+  });
+  it("say what is ours once, whatever a route says", () => {
+    const planned = ["x-envoy-attempt-count", "7", "x-envoy-expected-rq-timeout-ms", "9", "a", "1"];
+    assert.deepEqual(of(planned, NOTHING, { attempt: 2, expectedMs: 0.2 }), ["a", "1", "x-envoy-attempt-count", "2", "x-envoy-expected-rq-timeout-ms", "1"]);
+    assert.deepEqual(of(planned), ["x-envoy-expected-rq-timeout-ms", "9", "a", "1", "x-envoy-attempt-count", "1"]);
   });
   it("have no upgrade of their own", () => {
     const seen = seenFields(["x-request-id", "1", "x-forwarded-proto", "http", "connection", "Upgrade", "upgrade", "websocket"], "websocket", false, id);

@@ -1,5 +1,5 @@
 // Owns the fields of requests and answers as they pass: what is for one hop only, what is ours to say, what routes change.
-// A codec gives its list away, so what comes is changed in place; what leaves is the one copy, since another attempt may need the original.
+// A codec gives its list away, so what comes is changed in place. Facts keep that list; it leaves as it is where nothing in it changes, and is copied only where something does.
 import type { HeaderChange } from "@ambit/core";
 import { isFieldValue } from "@ambit/http";
 import type { EventTime } from "./event-time.ts";
@@ -26,13 +26,15 @@ const SERVER = 4096;
 const DATE = 8192;
 const GRPC_STATUS = 16_384;
 const HOST = 32_768;
+const ATTEMPT = 65_536;
+const EXPECTED = 131_072;
 /** No name's: the list has values that no codec judged. */
-const UNJUDGED = 65_536;
+const UNJUDGED = 262_144;
 
 const MARKS: ReadonlyMap<string, number> = new Map([
   // RFC 9110 §7.6.1
   ["connection", HOP], ["keep-alive", HOP], ["proxy-connection", HOP], ["transfer-encoding", HOP], ["upgrade", HOP], ["te", TE],
-  ["x-forwarded-client-cert", OURS], ["x-envoy-original-path", OURS], ["x-envoy-attempt-count", OURS], ["x-envoy-expected-rq-timeout-ms", OURS], ["x-envoy-internal", OURS],
+  ["x-forwarded-client-cert", OURS], ["x-envoy-original-path", OURS], ["x-envoy-attempt-count", OURS | ATTEMPT], ["x-envoy-expected-rq-timeout-ms", OURS | EXPECTED], ["x-envoy-internal", OURS],
   ["x-envoy-external-address", OURS], ["x-envoy-decorator-operation", OURS | DECORATOR], ["x-envoy-peer-metadata", OURS], ["x-envoy-peer-metadata-id", OURS],
   ["host", FRAMING | HOST], ["content-length", FRAMING | LENGTH], ["expect", EXPECT], ["x-request-id", REQUEST_ID], ["x-forwarded-proto", PROTO], ["content-type", TYPE], ["cookie", COOKIE],
   ["x-envoy-upstream-service-time", SERVICE_TIME], ["server", SERVER], ["date", DATE], ["grpc-status", GRPC_STATUS],
@@ -127,38 +129,43 @@ function joinCookies(fields: string[]): boolean {
 }
 
 /**
- * What leaves for an endpoint, always a new list. `seen`: what the request came with, which a codec judged. Undefined: a name or value (of a route, a token, a
- * checker) that no message can carry.
+ * What of the planned fields leaves for an endpoint: the list itself where all may. `seen`: what the request came with, which a codec judged; `timed`: how long it may
+ * take will be added. Undefined: a name or value (of a route, a token, a checker) that no message can carry.
  */
-export function outgoingFields(planned: readonly string[], seen: Pick<SeenFields, "fields" | "marks">, attempt: number, expectedMs: number | undefined, keepExpect: boolean): string[] | undefined {
-  const drop = keepExpect ? FRAMING : FRAMING | EXPECT;
-  let out: string[] | undefined;
-  if (attempt === 1 && planned === seen.fields && (seen.marks & (HOP | TE | OURS | UNJUDGED | drop)) === 0) {
-    out = planned.slice();
-    out.push("x-envoy-attempt-count", "1");
-  } else {
-    out = judgedFields(planned, seen, drop);
-    if (out === undefined) return undefined;
-    set(out, "x-envoy-attempt-count", attempt === 1 ? "1" : String(attempt));
+export function passedFields(planned: readonly string[], seen: Pick<SeenFields, "fields" | "marks">, timed: boolean, keepExpect: boolean): readonly string[] | undefined {
+  const drop = FRAMING | ATTEMPT | (timed ? EXPECTED : 0) | (keepExpect ? 0 : EXPECT);
+  const asCame = planned === seen.fields;
+  if (asCame && (seen.marks & (HOP | TE | UNJUDGED | drop)) === 0) return planned;
+  let passed = planned;
+  if (((asCame ? seen.marks : marksOf(planned)) & (HOP | TE | drop)) !== 0) {
+    const out = planned.slice();
+    keepEndToEnd(out, drop);
+    passed = out;
   }
-  if (expectedMs !== undefined) set(out, "x-envoy-expected-rq-timeout-ms", String(Math.max(1, Math.ceil(expectedMs))));
-  return out;
+  return canLeave(passed, seen) ? passed : undefined;
 }
 
-/** A copy of what may leave. What is in `seen` in the same order was judged by a codec. */
-function judgedFields(planned: readonly string[], { fields, marks }: Pick<SeenFields, "fields" | "marks">, drop: number): string[] | undefined {
-  const out = planned.slice();
-  const met = planned === fields ? marks : marksOf(planned);
-  if ((met & (HOP | TE | drop)) !== 0) keepEndToEnd(out, drop);
+/** What is in `seen` in the same order was judged by a codec. */
+function canLeave(passed: readonly string[], { fields, marks }: Pick<SeenFields, "fields" | "marks">): boolean {
   let at = (marks & UNJUDGED) === 0 ? 0 : fields.length;
-  for (let i = 0; i + 1 < out.length; i += 2) {
-    const name = out[i] ?? "";
-    const value = out[i + 1] ?? "";
+  for (let i = 0; i + 1 < passed.length; i += 2) {
+    const name = passed[i] ?? "";
+    const value = passed[i + 1] ?? "";
     const found = indexOfField(fields, name, value, at);
     if (found >= 0) at = found + 2;
-    else if (!isFieldName(name) || !isFieldValue(value)) return undefined;
+    else if (!isFieldName(name) || !isFieldValue(value)) return false;
   }
-  return out;
+  return true;
+}
+
+const FIRST_ATTEMPT: readonly string[] = ["x-envoy-attempt-count", "1"];
+
+/** What an endpoint is told besides: which attempt it is, and how long we shall wait. */
+export function addedFields(attempt: number, expectedMs: number | undefined): readonly string[] {
+  if (attempt === 1 && expectedMs === undefined) return FIRST_ATTEMPT;
+  const added = ["x-envoy-attempt-count", String(attempt)];
+  if (expectedMs !== undefined) added.push("x-envoy-expected-rq-timeout-ms", String(Math.max(1, Math.ceil(expectedMs))));
+  return added;
 }
 
 function indexOfField(fields: readonly string[], name: string, value: string, from: number): number {

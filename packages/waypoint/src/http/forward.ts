@@ -4,13 +4,14 @@ import type { BodySize, Fields } from "@ambit/http";
 import type { Timer } from "@ambit/runtime";
 import { WAITING_BODY_OCTETS } from "./body-buffer.ts";
 import type { ForwardedRequest } from "./forwarded-request.ts";
-import { contentLength, grpcStatusOf, marksOf, outgoingFields } from "./fields.ts";
+import { addedFields, contentLength, grpcStatusOf, marksOf, passedFields } from "./fields.ts";
 import { brokenFlag, failureReply, failureText, reply } from "./local-reply.ts";
 import { sendMirrors, type Mirrored } from "./mirror.ts";
+import { OutgoingRequest } from "./outgoing-request.ts";
 import type { AttemptOutcome, ChosenEndpoint, ForwardPlan, UpstreamEndpoint } from "./options.ts";
 import { retryDelayMs } from "../plan/retry.ts";
 import type { Deadline } from "./timer-wheel.ts";
-import type { Attempt, AttemptEvents, AttemptFailure, AttemptRequest } from "./upstream/upstreams.ts";
+import type { Attempt, AttemptEvents, AttemptFailure } from "./upstream/upstreams.ts";
 import { acceptWebsocket, prepareWebsocket } from "./websocket.ts";
 
 const NO_FIELDS: Fields = [];
@@ -21,7 +22,7 @@ interface Answer { readonly kind: "answered"; readonly status: number; readonly 
 
 export class Forward implements AttemptEvents {
   /** As the last attempt left. */
-  outgoing: AttemptRequest | undefined = undefined;
+  outgoing: OutgoingRequest | undefined = undefined;
   attempts = 0;
   startedMs: number | undefined = undefined;
   failureText: string | undefined = undefined;
@@ -79,18 +80,27 @@ export class Forward implements AttemptEvents {
     const { head } = this.#plan;
     if (!again) this.attempts++;
     // Before an endpoint is chosen: whoever counts what was chosen hears of its end by an outcome.
-    const fields = outgoingFields(head.fields, x.seen, this.attempts, this.#expectedMs(), o.forwardExpect === true);
-    if (fields === undefined) return x.localReply(reply(500, "a field of the request cannot be sent", "-", "invalid_request_field"));
-    o.propagate?.(this.#plan, fields);
+    const expectedMs = this.#expectedMs();
+    let passed = passedFields(head.fields, x.seen, expectedMs !== undefined, o.forwardExpect === true);
+    if (passed === undefined) return x.localReply(reply(500, "a field of the request cannot be sent", "-", "invalid_request_field"));
+    if (this.#plan.trace !== undefined && o.propagate !== undefined) {
+      const traced = passed.slice();
+      o.propagate(this.#plan, traced);
+      passed = traced;
+    }
     const choice = again && this.#chosen !== undefined ? this.#chosen : o.choose(this.#plan.to, facts, this.#tried ?? NONE_TRIED, this.#plan);
     if (choice.kind === "none") {
       this.attempts--;
       return x.localReply(choice.reply);
     }
     const { upgrade } = facts;
-    if (upgrade === "websocket") this.#key = prepareWebsocket(fields, facts.fields, choice.endpoint.protocol);
+    if (upgrade === "websocket") {
+      const own = passed.slice();
+      this.#key = prepareWebsocket(own, facts.fields, choice.endpoint.protocol);
+      passed = own;
+    }
     const size: BodySize = upgrade !== undefined ? "none" : x.incoming.size;
-    const request: AttemptRequest = { method: head.method, authority: head.authority, target: head.target, fields, body: size, upgrade };
+    const request = new OutgoingRequest(head, passed, addedFields(this.attempts, expectedMs), size, upgrade);
     this.#chosen = choice;
     this.outgoing = request;
     this.startedMs = x.elapsedMs;

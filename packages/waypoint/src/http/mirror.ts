@@ -3,10 +3,11 @@ import type { Backend } from "@ambit/core";
 import type { Fields } from "@ambit/http";
 import { BODY_PEEK_MAX_OCTETS, type BodyBuffer } from "./body-buffer.ts";
 import type { ForwardedRequest } from "./forwarded-request.ts";
-import { grpcStatusOf, outgoingFields } from "./fields.ts";
+import { addedFields, grpcStatusOf, passedFields } from "./fields.ts";
+import { OutgoingRequest } from "./outgoing-request.ts";
 import type { AttemptOutcome, ChosenEndpoint, ForwardPlan } from "./options.ts";
 import type { Deadline } from "./timer-wheel.ts";
-import type { Attempt, AttemptEvents, AttemptFailure } from "./upstream/upstreams.ts";
+import type { Attempt, AttemptEvents, AttemptFailure, AttemptRequest } from "./upstream/upstreams.ts";
 
 /** Mirrored requests of a process at once: beyond it copies are not made. */
 export const MIRRORS_MAX = 1024;
@@ -26,14 +27,13 @@ export class Mirrored implements AttemptEvents {
   #ended = false;
   #answer: { status: number; fields: Fields; grpcStatus: number | undefined } | undefined;
 
-  constructor(exchange: ForwardedRequest, chosen: ChosenEndpoint, mirror: ForwardPlan["mirrors"][number], fields: Fields, timeoutMs: number) {
+  constructor(exchange: ForwardedRequest, chosen: ChosenEndpoint, request: AttemptRequest, timeoutMs: number) {
     this.#x = exchange;
     this.#chosen = chosen;
     this.#began = exchange.o.clock.monotonic();
     const { shared } = exchange.o.upstreams;
     shared.mirrors++;
-    const { method, authority, target } = mirror.head;
-    this.#attempt = exchange.o.upstreams.attempt(chosen.endpoint, { method, authority, target, fields, body: exchange.incoming.size, upgrade: undefined }, this, false);
+    this.#attempt = exchange.o.upstreams.attempt(chosen.endpoint, request, this, false);
     this.#ended = exchange.incoming.size === "none";
     this.#deadline = shared.wheel.after(timeoutMs, () => { this.#attempt.abandon(); this.#finish({ kind: "timeout" }); });
   }
@@ -105,12 +105,13 @@ export function sendMirrors(exchange: ForwardedRequest, plan: ForwardPlan, sent:
   const out: Mirrored[] = [];
   for (const mirror of plan.mirrors) {
     if (exchange.o.upstreams.shared.mirrors >= MIRRORS_MAX) break;
-    const fields = outgoingFields(mirror.head.fields, exchange.seen, 1, plan.timeouts.requestMs, false);
-    if (fields === undefined) continue;
+    const { requestMs } = plan.timeouts;
+    const passed = passedFields(mirror.head.fields, exchange.seen, requestMs !== undefined, false);
+    if (passed === undefined) continue;
     const choice = exchange.o.choose({ kind: "service", backend: mirror.backend }, exchange.facts, [], undefined);
     if (choice.kind === "none") continue;
     sent.push(mirror.backend);
-    out.push(new Mirrored(exchange, choice, mirror, fields, plan.timeouts.requestMs ?? MIRROR_MS));
+    out.push(new Mirrored(exchange, choice, new OutgoingRequest(mirror.head, passed, addedFields(1, requestMs), exchange.incoming.size, undefined), requestMs ?? MIRROR_MS));
   }
   return out;
 }

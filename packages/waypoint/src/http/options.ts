@@ -70,7 +70,7 @@ export interface HttpOptions {
   satisfy(need: RequestNeed, facts: RequestFacts, peek: (maxBytes: number) => Promise<BodyPeek>): Promise<RequestFacts>;
   /** The endpoint of one attempt. `tried`: keys of endpoints that failed this request. `plan` undefined: for a mirror. */
   choose(goal: UpstreamGoal, facts: RequestFacts, tried: readonly string[], plan: ForwardPlan | undefined): UpstreamChoice;
-  /** Writes the trace context into the fields of the plan's request, in place, before each attempt. */
+  /** Writes the trace context of a plan that has one into the fields of its request, in place, before each attempt. */
   propagate?(plan: ForwardPlan, fields: string[]): void;
   retryable(policy: RetryPolicy, outcome: AttemptOutcome): boolean;
   /** Once for every endpoint that `choose` gave, mirrors included, at the end of its attempt. */

@@ -55,7 +55,7 @@ export const createCall = (o: CallOptions): Call => (request) => new Promise((re
   request.signal.addEventListener("abort", onAbort, { once: true });
   if (request.signal.aborted) return onAbort();
   attempt = o.upstreams.attempt(choice.endpoint, {
-    method: request.method, authority: request.authority, target: request.target, fields: request.fields, body: request.body.length, upgrade: undefined,
+    method: request.method, authority: request.authority, target: request.target, passed: request.fields, added: [], body: request.body.length, upgrade: undefined,
   }, {
     onInformational: () => undefined,
     onAnswer: (answered, fields) => { status = answered; head = fields; },

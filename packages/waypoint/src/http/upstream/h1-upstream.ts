@@ -69,11 +69,11 @@ export class H1Upstream implements ByteStreamHandler, Link {
 
   /** Only while `usable`. */
   start(attempt: UpstreamAttempt): void {
-    const { method, target, authority, fields, body, upgrade } = attempt.request;
+    const { method, target, authority, passed, added, body, upgrade } = attempt.request;
     this.#attempt = attempt;
     this.served++;
     this.#sent = false;
-    this.#client.request(method, target, authority, fields, body, upgrade);
+    this.#client.request(method, target, authority, passed, body, upgrade, added);
     this.#touch();
     attempt.began(this);
   }

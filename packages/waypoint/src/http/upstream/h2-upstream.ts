@@ -51,7 +51,7 @@ export class H2Upstream {
 
   /** Only while `usable`. */
   start(attempt: UpstreamAttempt): void {
-    const { method, target, authority, fields, body, upgrade } = attempt.request;
+    const { method, target, authority, passed, added, body, upgrade } = attempt.request;
     if (upgrade !== undefined && !this.#shell.h2.peerExtendedConnect)
       return queueMicrotask(() => attempt.failed({ kind: "reset", by: "protocol", refused: true, why: "the upstream does not take extended CONNECT (RFC 8441)" }));
     const { scheme } = attempt.endpoint;
@@ -60,7 +60,7 @@ export class H2Upstream {
     if (typeof body === "number") head.push("content-length", String(body));
     const request = new Request(this.#shell, attempt, this.served > 0);
     this.served++;
-    const stream = this.#shell.h2.request(head, body === "none" && upgrade === undefined, request, fields);
+    const stream = this.#shell.h2.request(head, body === "none" && upgrade === undefined, request, passed, added);
     if (stream === undefined) return queueMicrotask(() => attempt.failed({ kind: "reset", by: "connection", refused: true, why: "the connection takes no more streams" }));
     request.began(stream);
     this.#shell.touch();

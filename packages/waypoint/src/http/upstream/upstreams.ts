@@ -11,7 +11,9 @@ export interface AttemptRequest {
   readonly authority: string;
   readonly target: string;
   /** Without host, framing and hop-by-hop fields. */
-  readonly fields: Fields;
+  readonly passed: Fields;
+  /** Behind them, likewise. */
+  readonly added: Fields;
   /** `none`: complete with the head. A number: octets that will be written. `unknown`: until `end`. */
   readonly body: "none" | "unknown" | number;
   /** The protocol to switch to, if the upstream agrees. */

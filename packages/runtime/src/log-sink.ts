@@ -3,7 +3,7 @@ import { fstatSync, writeSync } from "node:fs";
 import type { Writable } from "node:stream";
 import { isatty } from "node:tty";
 import { isMainThread } from "node:worker_threads";
-import { lineCount, lossLine, WAITING_MAX, type LineSink } from "./line-sink.ts";
+import { lineCount, lossLine, octetsOf, WAITING_MAX, type LineSink } from "./line-sink.ts";
 import { PipeSink, reopenPipe } from "./pipe-sink.ts";
 
 const STDOUT = 1;
@@ -23,13 +23,6 @@ export function lossySink(write: (bytes: Uint8Array) => number): (lines: string)
     }
   };
 }
-
-/** Lines of a turn are written before the next come, so one buffer serves all turns: of its own, each would be memory outside of the heap, to be returned. */
-const scratch = Buffer.allocUnsafeSlow(64 << 10);
-/** A UTF-16 unit is at most so many octets of UTF-8. */
-const OCTETS_OF_UNIT = 3;
-
-const octetsOf = (lines: string): Uint8Array => (lines.length * OCTETS_OF_UNIT > scratch.length ? Buffer.from(lines) : scratch.subarray(0, scratch.write(lines)));
 
 /** A stream of Node's queues without a bound: here it has one. */
 export function streamSink(stream: Pick<Writable, "write" | "writableLength" | "on">): LineSink {

@@ -1,6 +1,6 @@
 // Owns one tunnel, either end of it: an HTTP/2 connection on a byte stream, flushed once a turn, kept alive by PING, ended with a reason.
 import { MeshError } from "@ambit/core";
-import { ErrorCode, H2Connection, type ConnectionEvents, type Fields, type H2Stream, type Limits } from "@ambit/http";
+import { ErrorCode, H2Connection, useMemory, type ConnectionEvents, type Fields, type H2Stream, type Limits } from "@ambit/http";
 import type { Clock, Timer } from "@ambit/runtime";
 import { atEndOfTurn, StreamFault, type ByteStream, type ByteStreamHandler } from "@ambit/transport";
 
@@ -14,6 +14,8 @@ export const PING_LOOKS_MAX = 2;
 /** After our last octet the peer has so long to close its side. */
 const LINGER_MS = 1000;
 const PING_PAYLOAD = Uint8Array.from([0x6b, 0x65, 0x65, 0x70, 0x2d, 0x75, 0x70, 0x21]);
+
+useMemory(Buffer.allocUnsafeSlow);
 
 /** What one stream means to us: a tunnel stream, or a request that waits for its answer. */
 export interface StreamOwner {

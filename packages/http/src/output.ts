@@ -10,7 +10,7 @@ const CUT_MAX_OCTETS = 8 << 10;
 /** Payloads up to this size are copied behind their header: cheaper than one more piece for the system call. */
 const COPY_MAX = 2048;
 /** Copies up to this size octet by octet: a view and a call of the engine cost more. */
-const LOOP_MAX = 96;
+const LOOP_MAX = 48;
 
 const EMPTY = new Uint8Array(0);
 let slab: Uint8Array = EMPTY;

@@ -2,7 +2,9 @@
 import { DynamicTable, ENTRY_OVERHEAD } from "./dynamic-table.ts";
 import { decodeHuffman, TOO_LONG } from "./huffman.ts";
 import { STATIC_ENTRIES, staticNames, staticValues } from "./static-table.ts";
-import { hashStep, HTAB, learnedName, NAME, nameAt, slotOf, SP, text, VALUE } from "../octets.ts";
+import { memory } from "../memory.ts";
+import { findName, hashStep, nameAt } from "../known-names.ts";
+import { HTAB, NAME, SP, text, VALUE } from "../octets.ts";
 
 /** Names and values in turn: `[name, value, name, value, …]`, latin-1. */
 export type Fields = readonly string[];
@@ -29,7 +31,7 @@ export class HpackDecoder {
   clean = true;
   /** The table has had an entry that is not. */
   #tainted = false;
-  #scratch = new Uint8Array(256);
+  #scratch = memory(256);
   #bytes: Uint8Array = EMPTY;
   #at = 0;
   #end = 0;
@@ -132,8 +134,8 @@ export class HpackDecoder {
       this.clean = false; // pseudo-fields come by index; one that does not is looked at the long way
       return text(b, this.#start, end);
     }
-    const slot = slotOf(hash, b, this.#start, end);
-    return slot >= 0 ? nameAt(slot) : learnedName(hash, b, this.#start, end);
+    const known = findName(hash, b, this.#start, end);
+    return known < 0 ? text(b, this.#start, end) : nameAt(known);
   }
 
   #value(): string {
@@ -163,7 +165,7 @@ export class HpackDecoder {
       return length;
     }
     const most = Math.floor((length * 8) / 5); // the shortest code has 5 bits
-    if (this.#scratch.length < most) this.#scratch = new Uint8Array(most);
+    if (this.#scratch.length < most) this.#scratch = memory(most);
     const decoded = decodeHuffman(this.#bytes, from, from + length, this.#scratch, most);
     if (decoded < 0) throw new HpackError(decoded === TOO_LONG ? "defect: Huffman bound" : "bad Huffman code or padding");
     this.#from = this.#scratch;

@@ -2,6 +2,7 @@
 import { DynamicTable, entrySize } from "./dynamic-table.ts";
 import type { Fields } from "./decoder.ts";
 import { encodeHuffman, huffmanLength } from "./huffman.ts";
+import { memory, putText } from "../memory.ts";
 import { STATIC_ENTRIES, staticFieldIndex, staticNameIndex } from "./static-table.ts";
 
 /** Octets: the default of RFC 7541 and all we use, however much the peer would keep for us. */
@@ -64,7 +65,7 @@ export class HpackEncoder {
   #met: MetFields | undefined;
   /** The smallest size since the last block, if the table was resized: must be said before the final one (§4.2). */
   #smallest: number | undefined;
-  #scratch = new Uint8Array(512);
+  #scratch = memory(512);
   #at = 0;
 
   constructor(tableSize = TABLE_MAX) {
@@ -180,15 +181,12 @@ export class HpackEncoder {
 
   #text(text: string): void {
     this.#integer(0, 7, text.length);
-    const b = this.#scratch;
-    let at = this.#at;
-    for (let i = 0; i < text.length; i++) b[at++] = text.charCodeAt(i);
-    this.#at = at;
+    this.#at = putText(this.#scratch, this.#at, text);
   }
 
   #room(octets: number): void {
     if (this.#at + octets <= this.#scratch.length) return;
-    const larger = new Uint8Array(Math.max(this.#scratch.length * 2, this.#at + octets));
+    const larger = memory(Math.max(this.#scratch.length * 2, this.#at + octets));
     larger.set(this.#scratch.subarray(0, this.#at));
     this.#scratch = larger;
   }

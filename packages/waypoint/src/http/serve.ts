@@ -1,4 +1,5 @@
 // Owns one connection of a client from its first octet: which protocol it speaks, and who serves it.
+import { useMemory } from "@ambit/http";
 import type { Timer } from "@ambit/runtime";
 import { atEndOfTurn, type ByteStream, type ByteStreamHandler } from "@ambit/transport";
 import type { ConnectionFacts, PortProtocol } from "../facts.ts";
@@ -7,6 +8,8 @@ import { H1Downstream, HEAD_MS, IDLE_MS } from "./h1-downstream.ts";
 import { H2Downstream } from "./h2-downstream.ts";
 import type { HttpOptions, HttpSession, Served } from "./options.ts";
 import { ReplayStream } from "./replay-stream.ts";
+
+useMemory(Buffer.allocUnsafeSlow);
 
 /** On a port of unknown protocol a client that says nothing for so long may be one whose server speaks first. */
 export const DETECT_MS = 300;

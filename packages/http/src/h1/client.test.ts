@@ -76,6 +76,7 @@ describe("H1Client asks", () => {
   const asked = (ask: (log: ClientLog) => void): string => { const peer = new ClientLog(); ask(peer); return output(peer.client); };
   const cases: [string, (log: ClientLog) => void, string][] = [
     ["without a body", ({ client }) => client.request("GET", "/x", "h:1", ["a", "b"], "none", undefined), "GET /x HTTP/1.1\r\nhost: h:1\r\na: b\r\n\r\n"],
+    ["with fields behind the others", ({ client }) => client.request("POST", "/", "h", ["a", "b"], "none", undefined, ["c", "d"]), "POST / HTTP/1.1\r\nhost: h\r\na: b\r\nc: d\r\ncontent-length: 0\r\n\r\n"],
     ["POST of nothing", ({ client }) => client.request("POST", "/", "h", [], "none", undefined), "POST / HTTP/1.1\r\nhost: h\r\ncontent-length: 0\r\n\r\n"],
     ["by length", ({ client }) => { client.request("PUT", "/", "h", [], 2, undefined); client.data(bytes("hi")); client.end([]); }, "PUT / HTTP/1.1\r\nhost: h\r\ncontent-length: 2\r\n\r\nhi"],
     ["in chunks", ({ client }) => { client.request("PUT", "/", "h", [], "unknown", undefined); client.data(bytes("hi")); client.end(["t", "1"]); },

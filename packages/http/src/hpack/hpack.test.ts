@@ -116,6 +116,13 @@ describe("HPACK encoding", () => {
       }
     }), { numRuns: 500 });
   });
+  it("writes three lists as one", () => {
+    const [a, b, c] = [[":method", "GET"], ["x-a", "1", "x-b", "2"], ["x-c", "3"]] as const;
+    const three = new HpackEncoder();
+    const octets = three.write(a, b, c);
+    assert.deepEqual([...three.block.subarray(0, octets)], [...new HpackEncoder().encode([...a, ...b, ...c])]);
+  });
+
   it("makes a repeated field one octet, and never indexes secrets or unique values", () => {
     const e = new HpackEncoder();
     e.encode(["baggage", "k8s.cluster.name=Kubernetes"]);

@@ -1,14 +1,14 @@
 // Owns carrying out a plan that forwards: attempts, retries, deadlines, and the request's body into the one that is under way.
-import type { Backend } from "@ambit/core";
 import type { BodySize, Fields } from "@ambit/http";
 import type { Timer } from "@ambit/runtime";
 import { WAITING_BODY_OCTETS } from "./body-buffer.ts";
+import { ForwardRecord, type Answer } from "./forward-record.ts";
 import type { ForwardedRequest } from "./forwarded-request.ts";
 import { addedFields, contentLength, grpcStatusOf, marksOf, passedFields } from "./fields.ts";
 import { brokenFlag, failureReply, failureText, reply } from "./local-reply.ts";
 import { sendMirrors, type Mirrored } from "./mirror.ts";
 import { OutgoingRequest } from "./outgoing-request.ts";
-import type { AttemptOutcome, ChosenEndpoint, ForwardPlan, UpstreamEndpoint } from "./options.ts";
+import type { AttemptOutcome, ForwardPlan } from "./options.ts";
 import { retryDelayMs } from "../plan/retry.ts";
 import type { Deadline } from "./timer-wheel.ts";
 import type { Attempt, AttemptEvents, AttemptFailure } from "./upstream/upstreams.ts";
@@ -17,27 +17,13 @@ import { acceptWebsocket, prepareWebsocket } from "./websocket.ts";
 const NO_FIELDS: Fields = [];
 const NONE_TRIED: readonly string[] = [];
 
-/** An AttemptOutcome's result, which is not over when it begins. */
-interface Answer { readonly kind: "answered"; readonly status: number; readonly fields: readonly string[]; grpcStatus: number | undefined; whole: boolean }
-
-export class Forward implements AttemptEvents {
-  /** As the last attempt left. */
-  outgoing: OutgoingRequest | undefined = undefined;
-  attempts = 0;
-  startedMs: number | undefined = undefined;
-  failureText: string | undefined = undefined;
-  mirrored: Backend[] | undefined = undefined;
-  readonly #x: ForwardedRequest;
+export class Forward extends ForwardRecord implements AttemptEvents {
   readonly #plan: ForwardPlan;
-  /** Of the last attempt. */
-  #chosen: ChosenEndpoint | undefined = undefined;
   #attempt: Attempt | undefined = undefined;
   #writable = true;
   #bodySent = false;
   #staleTried = false;
   #retriesLeft: number;
-  /** The one that goes on to the client. */
-  #answer: Answer | undefined = undefined;
   #trailers: Fields = NO_FIELDS;
   /** Keys of endpoints that failed. */
   #tried: string[] | undefined = undefined;
@@ -50,18 +36,13 @@ export class Forward implements AttemptEvents {
   #key: string | undefined = undefined;
 
   constructor(exchange: ForwardedRequest, plan: ForwardPlan) {
-    this.#x = exchange;
+    super(exchange);
     this.#plan = plan;
     this.#retriesLeft = exchange.facts.upgrade === undefined ? plan.retry.retries : 0;
   }
 
-  /** Of the last attempt. */
-  get endpoint(): UpstreamEndpoint | undefined {
-    return this.#chosen?.endpoint;
-  }
-
   start(): void {
-    const x = this.#x;
+    const x = this.x;
     if (this.#retriesLeft === 0 && !x.idempotent) x.dontKeepBody();
     if (this.#plan.mirrors.length > 0 && x.facts.upgrade === undefined) {
       this.#mirrors = sendMirrors(x, this.#plan, (this.mirrored = []));
@@ -75,7 +56,7 @@ export class Forward implements AttemptEvents {
 
   /** `again`: once more at the same endpoint, which counts as the same attempt. */
   #try(again: boolean): void {
-    const x = this.#x;
+    const x = this.x;
     const { o, facts } = x;
     const { head } = this.#plan;
     if (!again) this.attempts++;
@@ -88,7 +69,7 @@ export class Forward implements AttemptEvents {
       o.propagate(this.#plan, traced);
       passed = traced;
     }
-    const choice = again && this.#chosen !== undefined ? this.#chosen : o.choose(this.#plan.to, facts, this.#tried ?? NONE_TRIED, this.#plan);
+    const choice = again && this.chosen !== undefined ? this.chosen : o.choose(this.#plan.to, facts, this.#tried ?? NONE_TRIED, this.#plan);
     if (choice.kind === "none") {
       this.attempts--;
       return x.localReply(choice.reply);
@@ -101,7 +82,7 @@ export class Forward implements AttemptEvents {
     }
     const size: BodySize = upgrade !== undefined ? "none" : x.incoming.size;
     const request = new OutgoingRequest(head, passed, addedFields(this.attempts, expectedMs), size, upgrade);
-    this.#chosen = choice;
+    this.chosen = choice;
     this.outgoing = request;
     this.startedMs = x.elapsedMs;
     this.#bodySent = false;
@@ -116,26 +97,26 @@ export class Forward implements AttemptEvents {
 
   #expectedMs(): number | undefined {
     const { attemptMs, requestMs } = this.#plan.timeouts;
-    return attemptMs ?? (requestMs === undefined ? undefined : requestMs - (this.attempts > 1 ? this.#x.elapsedMs : 0));
+    return attemptMs ?? (requestMs === undefined ? undefined : requestMs - (this.attempts > 1 ? this.x.elapsedMs : 0));
   }
 
   #pump(): void {
     const attempt = this.#attempt;
-    const { body } = this.#x;
+    const { body } = this.x;
     if (attempt === undefined) {
-      if (body !== undefined && body.octets >= WAITING_BODY_OCTETS) this.#x.pause();
+      if (body !== undefined && body.octets >= WAITING_BODY_OCTETS) this.x.pause();
       return;
     }
     if (body !== undefined) while (this.#writable && body.waiting) {
       const piece = body.take();
       if (piece !== undefined) this.#writable = attempt.write(piece);
     }
-    if (!this.#writable) return this.#x.pause();
-    if (this.#x.bodyEnded && !this.#bodySent) {
+    if (!this.#writable) return this.x.pause();
+    if (this.x.bodyEnded && !this.#bodySent) {
       this.#bodySent = true;
-      attempt.end(this.#x.trailers);
+      attempt.end(this.x.trailers);
     }
-    this.#x.resume();
+    this.x.resume();
   }
 
   onBody(bytes: Uint8Array): void {
@@ -144,8 +125,8 @@ export class Forward implements AttemptEvents {
   }
 
   onBodyEnd(): void {
-    if (this.#mirrors !== undefined) for (const mirror of this.#mirrors) mirror.end(this.#x.trailers);
-    if (!this.#x.upgraded) {
+    if (this.#mirrors !== undefined) for (const mirror of this.#mirrors) mirror.end(this.x.trailers);
+    if (!this.x.upgraded) {
       this.#armDeadline();
       this.#armAttemptDeadline();
     }
@@ -164,11 +145,11 @@ export class Forward implements AttemptEvents {
   }
 
   onInformational(status: number, fields: Fields): void {
-    if (status !== 100 || (this.#x.o.forwardExpect === true && this.#x.incoming.expectContinue)) this.#x.informational(status, fields);
+    if (status !== 100 || (this.x.o.forwardExpect === true && this.x.incoming.expectContinue)) this.x.informational(status, fields);
   }
 
   onAnswer(status: number, fields: string[], kind: "body" | "empty" | "upgraded"): void {
-    const x = this.#x;
+    const x = this.x;
     this.#attemptDeadline?.cancel();
     if (kind === "upgraded") return this.#upgrade(fields);
     const { upgrade, protocol } = x.facts;
@@ -180,51 +161,51 @@ export class Forward implements AttemptEvents {
     const marks = marksOf(fields);
     const answer: Answer = { kind: "answered", status, fields, grpcStatus: grpcStatusOf(fields, marks), whole: true };
     if (this.#plan.retry.retries > 0 && this.#retry(answer, this.#attempt)) return;
-    this.#answer = answer;
+    this.answer = answer;
     x.dontKeepBody();
     const length = contentLength(fields, marks);
     const size: BodySize = length >= 0 ? length : kind === "empty" ? "none" : "unknown";
-    x.answer(status, fields, marks, size, this.#plan, x.elapsedMs - (this.startedMs ?? 0), answer.grpcStatus, this.#chosen?.answer ?? NO_FIELDS);
+    x.answer(status, fields, marks, size, this.#plan, x.elapsedMs - (this.startedMs ?? 0), answer.grpcStatus, this.chosen?.answer ?? NO_FIELDS);
   }
 
   onData(bytes: Uint8Array): void {
-    if (!this.#x.write(bytes)) this.#attempt?.pause();
+    if (!this.x.write(bytes)) this.#attempt?.pause();
   }
 
   onTrailers(fields: Fields): void {
     this.#trailers = fields;
-    if (this.#answer !== undefined) this.#answer.grpcStatus = grpcStatusOf(fields) ?? this.#answer.grpcStatus;
+    if (this.answer !== undefined) this.answer.grpcStatus = grpcStatusOf(fields) ?? this.answer.grpcStatus;
   }
 
   onEnd(): void {
     const attempt = this.#attempt;
-    const answer = this.#answer;
+    const answer = this.answer;
     this.#attempt = undefined;
-    if (answer !== undefined) this.#report(answer, attempt);
+    if (answer !== undefined) this.report(answer, attempt);
     if (!this.#bodySent) attempt?.abandon(); // an answer before the end of its request
-    this.#x.end(this.#trailers, answer?.grpcStatus);
+    this.x.end(this.#trailers, answer?.grpcStatus);
   }
 
   onFailed(failure: AttemptFailure): void {
     const attempt = this.#attempt;
-    if (this.#answer !== undefined) {
+    if (this.answer !== undefined) {
       this.#attempt = undefined;
-      this.#answer.whole = false;
-      this.#report(this.#answer, attempt);
+      this.answer.whole = false;
+      this.report(this.answer, attempt);
       this.failureText = failureText(failure);
-      return this.#x.broken(brokenFlag(failure), "upstream_reset_after_response_started{connection_termination}");
+      return this.x.broken(brokenFlag(failure), "upstream_reset_after_response_started{connection_termination}");
     }
     if (this.#tryFresh(failure, attempt)) return;
     this.failureText = failureText(failure);
     if (this.#retry(failure, attempt)) return;
     this.#attempt = undefined;
-    this.#x.localReply(failureReply(failure, this.#plan.timeouts.deadline));
+    this.x.localReply(failureReply(failure, this.#plan.timeouts.deadline));
   }
 
   /** A kept connection that its server closed while our request was on the way: once more on a new one, which counts as the same attempt. */
   #tryFresh(failure: AttemptFailure, attempt: Attempt | undefined): boolean {
     if (failure.kind !== "reset" || failure.by !== "connection" || attempt === undefined || !attempt.stale || this.#staleTried) return false;
-    if (!this.#x.replayable || (attempt.sent && !this.#x.idempotent)) return false;
+    if (!this.x.replayable || (attempt.sent && !this.x.idempotent)) return false;
     this.#staleTried = true;
     this.#attempt = undefined;
     this.#try(true);
@@ -232,12 +213,12 @@ export class Forward implements AttemptEvents {
   }
 
   #upgrade(fields: string[]): void {
-    this.#answer = { kind: "answered", status: 101, fields, grpcStatus: undefined, whole: true };
-    this.#x.dontKeepBody();
+    this.answer = { kind: "answered", status: 101, fields, grpcStatus: undefined, whole: true };
+    this.x.dontKeepBody();
     this.#deadline?.cancel();
     this.#bodySent = false;
-    if (this.#x.facts.upgrade === "websocket") acceptWebsocket(fields, this.#key);
-    this.#x.upgrade(this.#x.facts.upgrade ?? "", fields, this.#plan);
+    if (this.x.facts.upgrade === "websocket") acceptWebsocket(fields, this.#key);
+    this.x.upgrade(this.x.facts.upgrade ?? "", fields, this.#plan);
     this.#pump();
   }
 
@@ -245,24 +226,24 @@ export class Forward implements AttemptEvents {
 
   /** Reports the attempt's end, and, if the policy says so, arranges another one. */
   #retry(result: AttemptOutcome["result"], ended: Attempt | undefined): boolean {
-    const x = this.#x;
+    const x = this.x;
     const { retry } = this.#plan;
-    if (this.#chosen === undefined) return false;
-    const outcome = this.#outcome(result, ended);
+    if (this.chosen === undefined) return false;
+    const outcome = this.outcome(result, ended);
     const wanted = retry.retries > 0 && x.facts.upgrade === undefined && x.o.retryable(retry, outcome);
-    const over = wanted && this.#retriesLeft > 0 && x.replayable ? x.o.upstreams.retry(this.#chosen.endpoint) : undefined;
+    const over = wanted && this.#retriesLeft > 0 && x.replayable ? x.o.upstreams.retry(this.chosen.endpoint) : undefined;
     if (wanted && over === undefined && this.#retriesLeft === 0) x.flag("URX");
     // There would have been another try, but for the destination's limit or budget of retries.
     if (wanted && over === undefined && this.#retriesLeft > 0 && x.replayable) x.flag("UO");
     if (over === undefined) {
-      if (result.kind !== "answered") x.o.onOutcome(outcome, this.#chosen); // that of an answer comes at its end
+      if (result.kind !== "answered") x.o.onOutcome(outcome, this.chosen); // that of an answer comes at its end
       return false;
     }
-    x.o.onOutcome(outcome, this.#chosen);
+    x.o.onOutcome(outcome, this.chosen);
     this.#attempt?.abandon();
     this.#attempt = undefined;
     this.#attemptDeadline?.cancel();
-    (this.#tried ??= []).push(this.#chosen.endpoint.key);
+    (this.#tried ??= []).push(this.chosen.endpoint.key);
     this.#retryOver?.();
     this.#retryOver = over;
     this.#retriesLeft--;
@@ -273,14 +254,14 @@ export class Forward implements AttemptEvents {
   #armDeadline(): void {
     const { requestMs } = this.#plan.timeouts;
     if (requestMs === undefined || requestMs <= 0 || this.#deadline !== undefined) return;
-    this.#deadline = this.#x.o.upstreams.shared.wheel.after(requestMs, () => this.#timedOut());
+    this.#deadline = this.x.o.upstreams.shared.wheel.after(requestMs, () => this.#timedOut());
   }
 
   #armAttemptDeadline(): void {
     const { attemptMs } = this.#plan.timeouts;
     this.#attemptDeadline?.cancel();
-    if (attemptMs === undefined || attemptMs <= 0 || this.#answer !== undefined || this.#attempt === undefined) return;
-    this.#attemptDeadline = this.#x.o.upstreams.shared.wheel.after(attemptMs, () => {
+    if (attemptMs === undefined || attemptMs <= 0 || this.answer !== undefined || this.#attempt === undefined) return;
+    this.#attemptDeadline = this.x.o.upstreams.shared.wheel.after(attemptMs, () => {
       const attempt = this.#attempt;
       attempt?.abandon();
       this.onFailed({ kind: "timeout" });
@@ -292,11 +273,11 @@ export class Forward implements AttemptEvents {
     const attempt = this.#attempt;
     this.#attempt = undefined;
     attempt?.abandon();
-    if (this.#answer !== undefined) this.#answer.whole = false;
-    if (attempt !== undefined) this.#report(this.#answer ?? { kind: "timeout" }, attempt);
+    if (this.answer !== undefined) this.answer.whole = false;
+    if (attempt !== undefined) this.report(this.answer ?? { kind: "timeout" }, attempt);
     const late = failureReply({ kind: "abandoned" }, this.#plan.timeouts.deadline);
-    if (this.#answer !== undefined) this.#x.broken("UT", late.details);
-    else this.#x.localReply(late);
+    if (this.answer !== undefined) this.x.broken("UT", late.details);
+    else this.x.localReply(late);
   }
 
   /** Nobody waits for the answer any more. */
@@ -305,7 +286,7 @@ export class Forward implements AttemptEvents {
     this.#attempt = undefined;
     if (attempt === undefined) return;
     attempt.abandon();
-    this.#report(this.#answer ?? { kind: "abandoned" }, attempt);
+    this.report(this.answer ?? { kind: "abandoned" }, attempt);
   }
 
   /** The exchange is over. */
@@ -316,15 +297,6 @@ export class Forward implements AttemptEvents {
     this.#retryOver?.();
     this.#retryOver = undefined;
     if (this.#attempt !== undefined) this.abandon();
-    if (this.#mirrors !== undefined && !this.#x.bodyEnded) for (const mirror of this.#mirrors) mirror.abandon();
-  }
-
-  #report(result: AttemptOutcome["result"], attempt: Attempt | undefined): void {
-    if (this.#chosen !== undefined) this.#x.o.onOutcome(this.#outcome(result, attempt), this.#chosen);
-  }
-
-  #outcome(result: AttemptOutcome["result"], attempt: Attempt | undefined): AttemptOutcome {
-    const { endpoint } = this.#chosen as ChosenEndpoint; // only called once one was chosen
-    return { endpoint, attempt: this.attempts, durationMs: this.#x.elapsedMs - (this.startedMs ?? 0), sent: attempt?.sent ?? false, result };
+    if (this.#mirrors !== undefined && !this.x.bodyEnded) for (const mirror of this.#mirrors) mirror.abandon();
   }
 }

@@ -2,7 +2,7 @@
 export { nextTurn, systemClock, withTimeout, type Clock, type Timer } from "./clock.ts";
 export { backoffDelay, newUuid, randomHex, seededRandom, systemRandom, type Backoff, type Random } from "./random.ts";
 export { createLogger, errorText, LogLevels, Secret, type Fields, type Level, type Logger } from "./log.ts";
-export { writeLine } from "./line-writer.ts";
+export { lineOutput, writeLine } from "./line-writer.ts";
 export { LOG_FORMATS, type LogFormat } from "./log-format.ts";
 export { Roster, type Seated } from "./roster.ts";
 export { Scope, type Hold } from "./scope.ts";

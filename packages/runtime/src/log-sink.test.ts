@@ -45,12 +45,12 @@ describe("a sink that loses lines", () => {
       text += Buffer.from(bytes.subarray(0, taken)).toString();
       return taken;
     });
-    sink("one\n");
-    sink("two\nthree\n");
-    sink("four\n");
+    sink(Buffer.from("one\n"));
+    sink(Buffer.from("two\nthree\n"));
+    sink(Buffer.from("four\n"));
     room = 1_000;
-    sink("five\n");
-    sink("six\n");
+    sink(Buffer.from("five\n"));
+    sink(Buffer.from("six\n"));
     assert.equal(text, `one\n{"level":"warn","scope":"log","msg":"log lines were lost","lines":3,"error":"ENOSPC: no space left"}\nfive\nsix\n`);
   });
 });

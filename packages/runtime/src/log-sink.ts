@@ -3,17 +3,17 @@ import { fstatSync, writeSync } from "node:fs";
 import type { Writable } from "node:stream";
 import { isatty } from "node:tty";
 import { isMainThread } from "node:worker_threads";
-import { lineCount, lossLine, octetsOf, WAITING_MAX, type LineSink } from "./line-sink.ts";
+import { lineCount, lossLine, WAITING_MAX, type LineSink } from "./line-sink.ts";
 import { PipeSink, reopenPipe } from "./pipe-sink.ts";
 
 const STDOUT = 1;
 
 /** `write` takes some of the octets and says how many, or throws as write(2) fails. What could not be written is counted, and said with the next lines that can. */
-export function lossySink(write: (bytes: Uint8Array) => number): (lines: string) => void {
+export function lossySink(write: (bytes: Uint8Array) => number): (lines: Uint8Array) => void {
   let lost = 0;
   let why = "";
   return (lines) => {
-    let rest = octetsOf(lost === 0 ? lines : lossLine(lost, why) + lines);
+    let rest = lost === 0 ? lines : Buffer.concat([Buffer.from(lossLine(lost, why)), lines]);
     try {
       while (rest.length > 0) rest = rest.subarray(write(rest));
       lost = 0;
@@ -37,7 +37,7 @@ export function streamSink(stream: Pick<Writable, "write" | "writableLength" | "
   return {
     write: (lines) => {
       if (lost > 0 || stream.writableLength + lines.length > WAITING_MAX) lost += lineCount(lines);
-      else stream.write(lines);
+      else stream.write(Buffer.from(lines)); // a copy: it may wait
     },
     finish: () => undefined,
   };

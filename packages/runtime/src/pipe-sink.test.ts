@@ -32,10 +32,10 @@ describe("a pipe that nobody reads", () => {
   it("keeps lines in order, so many, and says once how many went after them", async () => {
     const { sink, give, text } = rig();
     give(3);
-    for (let i = 0; i < ABOVE; i++) sink.write(`${i} ${LINE}`);
+    for (let i = 0; i < ABOVE; i++) sink.write(Buffer.from(`${i} ${LINE}`));
     give(Infinity);
     while (!text().endsWith("wait\"}\n")) await new Promise(setImmediate);
-    sink.write("and on\n");
+    sink.write(Buffer.from("and on\n"));
     const lines = text().split("\n");
     const lost = JSON.parse(lines.at(-3) ?? "") as { lines: number };
     const kept = lines.slice(0, -3);
@@ -46,7 +46,7 @@ describe("a pipe that nobody reads", () => {
   });
   it("at exit what waits is written, or given up after a second", () => {
     const { sink, give, text } = rig();
-    sink.write("one\n");
+    sink.write(Buffer.from("one\n"));
     const began = performance.now();
     sink.finish();
     assert.ok(performance.now() - began < 5_000);
@@ -56,7 +56,7 @@ describe("a pipe that nobody reads", () => {
   });
   it("and a reader that went away is not waited for", () => {
     const { sink, give, leave, text } = rig();
-    sink.write("one\n");
+    sink.write(Buffer.from("one\n"));
     leave();
     sink.finish();
     give(100);
@@ -68,13 +68,13 @@ describe("a stream whose reader is slow", () => {
   it("has a bound, and says how many lines went", async () => {
     const stream = new PassThrough({ highWaterMark: 1 });
     const sink = streamSink(stream);
-    for (let i = 0; i < ABOVE; i++) sink.write(LINE);
+    for (let i = 0; i < ABOVE; i++) sink.write(Buffer.from(LINE));
     let text = "";
     stream.setEncoding("utf8").on("data", (part: string) => { text += part; });
     while (!text.endsWith("}\n")) await new Promise(setImmediate);
     const kept = text.split(LINE).length - 1;
     assert.equal(text.slice(kept * LINE.length), lossLine(ABOVE - kept, "stdout is not read"));
-    sink.write("and on\n");
+    sink.write(Buffer.from("and on\n"));
     await new Promise(setImmediate);
     assert.match(text, /and on\n$/);
   });

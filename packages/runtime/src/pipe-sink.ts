@@ -1,7 +1,7 @@
 // Owns log lines on their way into a pipe that its reader may leave full: so many wait, the rest is counted, and nothing ever waits for the reader but an exit.
 import { constants, fstatSync, openSync } from "node:fs";
 import { systemClock, type Timer } from "./clock.ts";
-import { lineCount, lossLine, octetsOf, WAITING_MAX, type LineSink } from "./line-sink.ts";
+import { lineCount, lossLine, WAITING_MAX, type LineSink } from "./line-sink.ts";
 
 /** How often a full pipe is tried again: at 64 KiB a time, some 13 MB/s. A try in vain costs some 10 µs. */
 const RETRY_MS = 5;
@@ -36,17 +36,16 @@ export class PipeSink implements LineSink {
     this.#write = write;
   }
 
-  write(lines: string): void {
-    const bytes = octetsOf(lines);
-    if (this.#lost > 0 || this.#octets + bytes.length > WAITING_MAX) {
+  write(lines: Uint8Array): void {
+    if (this.#lost > 0 || this.#octets + lines.length > WAITING_MAX) {
       this.#why ||= `stdout is not read: ${this.#octets >> 10} KiB wait`;
       this.#lost += lineCount(lines);
       return;
     }
-    this.#octets += bytes.length;
-    if (this.#timer !== undefined) return void this.#waiting.push(Buffer.from(bytes));
+    this.#octets += lines.length;
+    if (this.#timer !== undefined) return void this.#waiting.push(Buffer.from(lines));
     // The rule: nothing waits, and the pipe has room.
-    this.#waiting.push(bytes);
+    this.#waiting.push(lines);
     this.#pump();
     const [rest] = this.#waiting;
     if (rest !== undefined) this.#waiting[0] = Buffer.from(rest);

@@ -2,7 +2,7 @@
 import { formatIdentity, UNSPECIFIED_V4, type Ip } from "@ambit/core";
 import { createCaClient, createCertStore, createTlsContexts, type CertStore } from "@ambit/proxy/identity";
 import {
-  commonRoutes, createLogger, LogLevels, Metrics, Readiness, serveHttp as serveAdmin, systemClock, systemRandom, writeLine,
+  commonRoutes, createLogger, LogLevels, Metrics, Readiness, serveHttp as serveAdmin, systemClock, systemRandom, lineOutput,
   type Bound, type BoundServer, type Clock, type Logger, type Random, type Routes,
 } from "@ambit/runtime";
 import { createControlPlane } from "@ambit/xds";
@@ -20,7 +20,7 @@ import { createTcpProxy } from "./proxy/tcp.ts";
 import { terminateTunnels } from "./proxy/terminate.ts";
 import { createUpstreams, type Upstreams } from "./proxy/upstreams.ts";
 import { WaypointState } from "./state/waypoint-state.ts";
-import { createAccessLog } from "./telemetry/access-log.ts";
+import { createAccessLog, textLines } from "./telemetry/access-log.ts";
 import { RequestMetrics } from "./telemetry/request-metrics.ts";
 import { telemetryOf } from "./telemetry/settings.ts";
 import { createTracing } from "./telemetry/tracing.ts";
@@ -77,7 +77,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const destinations = new Destinations({ state, hosts: () => hosts.answers, network: config.network, clock, random, seal, ejected: (backend, uid) => ejections.isEjected(backend, uid) });
   const upstreams = ports.upstreams ?? createUpstreams({ identity: config.identity, instanceIp: config.instanceIp ?? "", contexts, clock });
   const accessLog = createAccessLog({
-    write: ports.accessLine ?? ((line) => writeLine(`${line}\n`)), onBadFormat: (error) => log.warn("an access log format is not understood, the default is used", { error }),
+    out: ports.accessLine === undefined ? lineOutput : textLines(ports.accessLine), onBadFormat: (error) => log.warn("an access log format is not understood, the default is used", { error }),
     local: config.instanceIp ?? "", hostname: config.podName,
   });
   const settingsOf = (facts: Parameters<typeof telemetryOf>[1]) => telemetryOf(state.config, facts);

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { compileFormat, DEFAULT_TEXT, formatProblem, OPERATORS, type Operators, type Remembered } from "./access-format.ts";
+import { compileFormat, DEFAULT_TEXT, formatProblem, OPERATORS, type LineOutput, type Operators, type Remembered } from "./access-format.ts";
 
 const VALUES: Readonly<Record<string, string | number>> = {
   "REQ :method": "GET", "REQ user-agent": "curl/8", RESPONSE_CODE: 200, BYTES_SENT: 12, RESPONSE_FLAGS: "-", ROUTE_NAME: "shop.reviews.0",
@@ -8,7 +8,12 @@ const operators: Operators<undefined> = (operator, argument) => ({ variety: oper
 function line(encoding: "text" | "json", format?: string): string {
   const made = compileFormat(encoding, format, operators);
   assert.ok(made.ok, made.ok ? "" : made.error);
-  return made.value(undefined, undefined);
+  return written((out) => made.value(undefined, undefined, out));
+}
+function written(write: (out: LineOutput) => void): string {
+  let text = "";
+  write({ text: (t) => { text += t; }, octets: (o) => { text += new TextDecoder().decode(o); } });
+  return text;
 }
 
 describe("an access log format", () => {
@@ -43,16 +48,16 @@ describe("an access log format", () => {
     const made = compileFormat<undefined>("text", "<%RESPONSE_CODE% [%ROUTE_NAME%]%PROTOCOL%-%ROUTE_NAME%> %RESPONSE_CODE%%PROTOCOL%", (operator) => ({ variety: operator === "ROUTE_NAME" ? "steady" : operator === "PROTOCOL" ? "seldom" : "always", read: () => now[operator] }));
     assert.ok(made.ok);
     const parts: Remembered[] = [];
-    const lines = [made.value(undefined, { of: () => parts })];
+    const lines = [written((out) => made.value(undefined, { of: () => parts }, out))];
     const say = (change: typeof now, memory: Remembered[] = parts): void => {
       Object.assign(now, change);
-      lines.push(made.value(undefined, { of: () => memory }));
+      lines.push(written((out) => made.value(undefined, { of: () => memory }, out)));
     };
     say({ ROUTE_NAME: "b", RESPONSE_CODE: 404 });
     say({ PROTOCOL: "h2" });
     say({ ROUTE_NAME: "c" });
     say({}, []);
-    lines.push(made.value(undefined, undefined));
+    lines.push(written((out) => made.value(undefined, undefined, out)));
     assert.deepEqual(lines, ["<200 [a]h1-a> 200h1", "<404 [a]h1-a> 404h1", "<404 [b]h2-b> 404h2", "<404 [b]h2-b> 404h2", "<404 [c]h2-c> 404h2", "<404 [c]h2-c> 404h2"]);
   });
 

@@ -8,11 +8,13 @@ export type Variety = "steady" | "seldom" | "always";
 export interface Operator<R> { readonly read: OperatorValue<R>; readonly variety: Variety }
 /** What an operator reads; asked once, when a format is compiled. `argument` is what stands in parentheses. */
 export type Operators<R> = (operator: string, argument: string | undefined) => Operator<R>;
-/** `memory`: of the record's connection; what does not differ from its last line is not put together again. */
-export type LineFormat<R> = (record: R, memory: Memory<R> | undefined) => string;
+/** Where a line goes, part by part; octets are UTF-8. */
+export interface LineOutput { text(text: string): void; octets(octets: Uint8Array): void }
+/** Writes a line, without a newline. `memory`: of the record's connection; what does not differ from its last line is not put together again. */
+export type LineFormat<R> = (record: R, memory: Memory<R> | undefined, out: LineOutput) => void;
 
-/** A part of the last line: its text, and the values in it that may differ. */
-export interface Remembered { text: string | undefined; readonly values: (string | number | undefined)[] }
+/** A part of the last line as it went out, and the values in it that may differ. */
+export interface Remembered { octets: Uint8Array | undefined; readonly values: (string | number | undefined)[] }
 export interface Memory<R> {
   /** By number of the part; empty, where the format or what is steady is not the last record's. */
   of(format: object, record: R): Remembered[];
@@ -92,28 +94,35 @@ function piecesOf<R>(parts: readonly Part<R>[]): { readonly pieces: readonly Pie
 }
 
 function lineOf<R>({ pieces, after }: { readonly pieces: readonly Piece<R>[]; readonly after: string }): LineFormat<R> {
-  return (record, memory) => {
+  return (record, memory, out) => {
     const remembered = memory?.of(pieces, record);
-    let line = "";
     for (let i = 0; i < pieces.length; i++) {
       const piece = pieces[i];
       if (piece === undefined) continue;
-      if (piece.parts.length > 0) line += remembered === undefined ? textOf(piece.parts, record) : recalled(piece, (remembered[i] ??= { text: undefined, values: [] }), record);
-      else line = (piece.before === "" ? line : line + piece.before) + (piece.read(record) ?? "-");
+      if (piece.parts.length > 0) {
+        if (remembered === undefined) out.text(textOf(piece.parts, record));
+        else out.octets(recalled(piece, (remembered[i] ??= { octets: undefined, values: [] }), record));
+      } else {
+        if (piece.before !== "") out.text(piece.before);
+        const value = piece.read(record);
+        out.text(value === undefined ? "-" : typeof value === "number" ? String(value) : value);
+      }
     }
-    return after === "" ? line : line + after;
+    if (after !== "") out.text(after);
   };
 }
 
-function recalled<R>({ parts, seldom }: Piece<R>, last: Remembered, record: R): string {
-  let same = last.text !== undefined;
+const UTF8 = new TextEncoder();
+
+function recalled<R>({ parts, seldom }: Piece<R>, last: Remembered, record: R): Uint8Array {
+  let same = last.octets !== undefined;
   for (let i = 0; i < seldom.length; i++) {
     const value = seldom[i]?.(record);
     if (value === last.values[i]) continue;
     last.values[i] = value;
     same = false;
   }
-  return same && last.text !== undefined ? last.text : (last.text = textOf(parts, record));
+  return same && last.octets !== undefined ? last.octets : (last.octets = UTF8.encode(textOf(parts, record)));
 }
 
 /** What is not understood of a format; undefined: nothing. For whoever tells its author before anybody writes lines by it. */
@@ -136,7 +145,6 @@ function parseFields(format: string): Readonly<Record<string, string>> | string 
   return bad === undefined ? (read as Record<string, string>) : `${bad[0]}: not a text`;
 }
 
-/** Flat, for it may be copied many times. */
 const textOf = <R>(parts: readonly Part<R>[], record: R): string => parts.map((part) => ("literal" in part ? part.literal : (part.read(record) ?? "-"))).join("");
 
 function compileText<R>(text: string, operators: Operators<R>): Result<readonly Part<R>[], string> {

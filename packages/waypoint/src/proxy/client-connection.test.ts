@@ -6,7 +6,7 @@ import type { RequestFacts } from "../facts.ts";
 import type { AttemptOutcome, RequestRecord, UpstreamEndpoint } from "../http/options.ts";
 import { backend, config, connection, request, routed, route } from "../plan/plan.fixture.ts";
 import { WaypointState } from "../state/waypoint-state.ts";
-import { createAccessLog } from "../telemetry/access-log.ts";
+import { createAccessLog, textLines } from "../telemetry/access-log.ts";
 import { RequestMetrics } from "../telemetry/request-metrics.ts";
 import { ClientConnection } from "./client-connection.ts";
 import { Destinations } from "./destinations.ts";
@@ -37,7 +37,7 @@ class Setup {
     this.#ejections = new Ejections({ state, clock: systemClock, log, metrics });
     this.destinations = new Destinations({ state, network: "", clock: systemClock, random: seededRandom(1), seal, hosts: () => new Map(), ejected: (b, uid) => this.#ejections.isEjected(b, uid) });
     this.connection = new ClientConnection({
-      state, destinations: this.destinations, ejections: this.#ejections, metrics: new RequestMetrics(metrics), accessLog: createAccessLog({ write: (line) => this.lines.push(line), onBadFormat: assert.fail, local: "10.0.0.7", hostname: "wp" }),
+      state, destinations: this.destinations, ejections: this.#ejections, metrics: new RequestMetrics(metrics), accessLog: createAccessLog({ out: textLines((line) => this.lines.push(line)), onBadFormat: assert.fail, local: "10.0.0.7", hostname: "wp" }),
       onSpan: (record) => this.spans.push(record), seal, upstreams: { active: () => 0, attempt: assert.fail, retry: assert.fail, forget: assert.fail, drain: assert.fail, shared: undefined } as never,
       satisfy: () => Promise.reject(new Error("nothing is needed")), retryable: () => false, clock: systemClock, random: seededRandom(1), log,
     }, connection(state.view()));

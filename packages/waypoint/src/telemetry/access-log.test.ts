@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { OPERATORS, type RouteOrigin, type TelemetrySettings } from "@ambit/core";
 import type { RequestRecord, UpstreamEndpoint } from "../http/options.ts";
 import { connection, request, world } from "../plan/plan.fixture.ts";
-import { createAccessLog, LineMemory, type ConnectionLine } from "./access-log.ts";
+import { createAccessLog, LineMemory, textLines, type ConnectionLine } from "./access-log.ts";
 
 const facts = { ...request(world(), { target: "/a?b=c", authority: "reviews:9080", fields: ["user-agent", "curl/8", "x-forwarded-for", "10.9.9.9"] }) };
 const endpoint = { key: "k", protocol: "http1", scheme: "http", cluster: "inbound-vip|80|http|reviews", address: { ip: "10.1.0.1", port: 8080 } } as UpstreamEndpoint;
@@ -18,7 +18,7 @@ const line: ConnectionLine = { facts: connection(world()), startedAt: Date.UTC(2
 const bad: string[] = [];
 function lineOf(format: string | undefined, of: RequestRecord | ConnectionLine, encoding: "text" | "json" = "text"): string {
   const out: string[] = [];
-  const log = createAccessLog({ write: (l) => out.push(l), onBadFormat: (why) => bad.push(why), local: "10.0.0.7", hostname: "wp-1" });
+  const log = createAccessLog({ out: textLines((l) => out.push(l)), onBadFormat: (why) => bad.push(why), local: "10.0.0.7", hostname: "wp-1" });
   const settings: TelemetrySettings["accessLog"] = { enabled: true, encoding, format, filter: undefined };
   if ("durationMs" in of && "requestId" in of) log.request(of, settings);
   else log.connection(of as ConnectionLine, settings);
@@ -48,7 +48,7 @@ describe("the access line of a request", () => {
 
   it("what is steady of a connection is put together anew for another endpoint, route or format", () => {
     const out: string[] = [];
-    const log = createAccessLog({ write: (l) => out.push(l), onBadFormat: (why) => bad.push(why), local: "10.0.0.7", hostname: "wp-1" });
+    const log = createAccessLog({ out: textLines((l) => out.push(l)), onBadFormat: (why) => bad.push(why), local: "10.0.0.7", hostname: "wp-1" });
     const memory = new LineMemory();
     const format = (text: string): TelemetrySettings["accessLog"] => ({ enabled: true, encoding: "text", format: text, filter: undefined });
     const [one, two] = [format("%RESPONSE_CODE% %UPSTREAM_HOST% %ROUTE_NAME%"), format("%UPSTREAM_CLUSTER% %RESPONSE_CODE%")];

@@ -1,6 +1,6 @@
 // Owns the access line of a request, and that of a connection that is not HTTP: what each operator of Envoy's format stands for here.
 import {
-  compileFormat, formatIdentity, formatSocketAddress, type LineFormat, type Memory, type Operators, type OperatorValue, type Remembered, type RouteOrigin, type SocketAddress, type TelemetrySettings, type Variety,
+  compileFormat, formatIdentity, formatSocketAddress, type LineFormat, type LineOutput, type Memory, type Operators, type OperatorValue, type Remembered, type RouteOrigin, type SocketAddress, type TelemetrySettings, type Variety,
 } from "@ambit/core";
 import { fieldValue } from "@ambit/http";
 import type { ConnectionFacts } from "../facts.ts";
@@ -10,7 +10,7 @@ import { flagsOf } from "./labels.ts";
 type Settings = TelemetrySettings["accessLog"];
 
 export interface AccessLogOptions {
-  readonly write: (line: string) => void;
+  readonly out: LineOutput & { /** A line ends here, newline included. */ end(): void };
   /** A format that cannot be compiled: once for each. Its lines come in the default format. */
   readonly onBadFormat: (why: string) => void;
   readonly local: string;
@@ -63,10 +63,30 @@ export function createAccessLog(o: AccessLogOptions): AccessLog {
   const requests = new Formats<RequestRecord>((operator, argument) => ({ read: ofRequest(operator, argument ?? "", o), variety: varietyOf(operator, argument) }), o.onBadFormat);
   const connections = new Formats<ConnectionLine>((operator) => ({ read: ofConnection(operator, o), variety: "always" }), () => undefined);
   return {
-    request: (r, s, memory) => { if (s.enabled) o.write(requests.of(s)(r, memory)); },
-    connection: (c, s) => { if (s.enabled) o.write(connections.of(s)(c, undefined)); },
+    request: (r, s, memory) => { if (s.enabled) write(requests.of(s), r, memory, o.out); },
+    connection: (c, s) => { if (s.enabled) write(connections.of(s), c, undefined, o.out); },
   };
 }
+
+function write<R>(format: LineFormat<R>, record: R, memory: Memory<R> | undefined, out: AccessLogOptions["out"]): void {
+  format(record, memory, out);
+  out.text("\n");
+  out.end();
+}
+
+/** Lines as texts, for whoever wants each by itself. */
+export function textLines(take: (line: string) => void): AccessLogOptions["out"] {
+  let line = "";
+  return {
+    text: (text) => { line += text; },
+    octets: (octets) => { line += UTF8.decode(octets); },
+    end: () => {
+      take(line.slice(0, -1));
+      line = "";
+    },
+  };
+}
+const UTF8 = new TextDecoder("utf-8", { ignoreBOM: true });
 
 /** Formats by their text; the settings of a configuration never change, so the last are mostly met again. */
 class Formats<R> {

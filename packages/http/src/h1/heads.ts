@@ -10,8 +10,8 @@ export interface H1RequestHead {
   readonly target: string;
   /** Of the target when it is absolute, else of Host; empty in HTTP/1.0 without. */
   readonly authority: string;
-  /** As sent, Host left out. */
-  readonly fields: readonly string[];
+  /** As sent, Host left out. The receiver's: nothing here keeps the list. */
+  readonly fields: string[];
   readonly minor: 0 | 1;
   /** Octets of the body, or CHUNKED. */
   readonly body: number;
@@ -23,7 +23,8 @@ export interface H1RequestHead {
 
 export interface H1ResponseHead {
   readonly status: number;
-  readonly fields: readonly string[];
+  /** The receiver's, as a request's. */
+  readonly fields: string[];
   readonly minor: 0 | 1;
   /** Octets of the body, CHUNKED, UNTIL_CLOSE or TUNNEL. */
   readonly body: number;

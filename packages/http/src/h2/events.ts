@@ -6,12 +6,12 @@ import type { H2Stream } from "./stream.ts";
 
 /** Events must not throw. They may call every command. After `onReset` nothing more comes for a stream. */
 export interface ConnectionEvents<C> {
-  /** Server: a request, well-formed by RFC 9113; of a CONNECT, `:authority` may be missing; `:protocol` makes it an extended one. `endStream`: it has no body. */
-  onRequest?(stream: H2Stream<C>, fields: Fields, endStream: boolean): void;
+  /** Server: a request, well-formed by RFC 9113; of a CONNECT, `:authority` may be missing; `:protocol` makes it an extended one. `endStream`: it has no body. `fields` are the receiver's: nothing here keeps the list. */
+  onRequest?(stream: H2Stream<C>, fields: string[], endStream: boolean): void;
   /** Client: a response head of 1xx, before the final one. */
   onInformational?(stream: H2Stream<C>, status: number, fields: Fields): void;
-  /** Client: the final response head. */
-  onResponse?(stream: H2Stream<C>, status: number, fields: Fields, endStream: boolean): void;
+  /** Client: the final response head; `fields` as of a request. */
+  onResponse?(stream: H2Stream<C>, status: number, fields: string[], endStream: boolean): void;
   /** Before `onEnd`. Not on a CONNECT. */
   onTrailers?(stream: H2Stream<C>, fields: Fields): void;
   /** The peer gets credit for these octets only by `consumed`. They may be kept. */

@@ -51,7 +51,7 @@ export class H2Downstream {
     this.#shell.destroy(reason);
   }
 
-  #onRequest(h2stream: H2Stream<H2Owner>, fields: Fields, endStream: boolean): void {
+  #onRequest(h2stream: H2Stream<H2Owner>, fields: string[], endStream: boolean): void {
     const stream = new StreamDownstream(this.#shell);
     stream.opened(h2stream);
     h2stream.context = stream;

@@ -10,7 +10,7 @@ const LINGER_MS = 1000;
 /** What one stream means to its side. */
 export interface H2Owner {
   onInformational?(status: number, fields: Fields): void;
-  onResponse?(status: number, fields: Fields, endStream: boolean): void;
+  onResponse?(status: number, fields: string[], endStream: boolean): void;
   onTrailers(fields: Fields): void;
   onData(bytes: Uint8Array): void;
   onEnd(): void;
@@ -21,7 +21,7 @@ export interface H2Owner {
 
 export interface H2ShellEvents {
   /** Server. */
-  onRequest?(stream: H2Stream<H2Owner>, fields: Fields, endStream: boolean): void;
+  onRequest?(stream: H2Stream<H2Owner>, fields: string[], endStream: boolean): void;
   /** A stream ended, the peer's settings changed, or it is `over`. */
   onChange(): void;
   /** Once, last. */

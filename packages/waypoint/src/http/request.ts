@@ -1,5 +1,5 @@
 // Owns making facts of a request, and the refusals that need no policy.
-import type { BodySize, Fields, H1RequestHead } from "@ambit/http";
+import type { BodySize, H1RequestHead } from "@ambit/http";
 import { CHUNKED } from "@ambit/http";
 import { newUuid } from "@ambit/runtime";
 import type { CheckFacts, ConnectionFacts, RequestFacts } from "../facts.ts";
@@ -24,24 +24,21 @@ const TWO_AUTHORITIES: Refusal = { status: 400, body: ":authority and host diffe
 const NO_AUTHORITY: Refusal = { status: 400, body: ":authority is not a host with a port", details: "invalid_authority" };
 const ENDED_UPGRADE: Refusal = { status: 400, body: "an upgrade that ends before it began", details: "upgrade_failed" };
 
-/** The lists of both protocols are their codec's gift: nothing else keeps them. */
-const own = (fields: Fields): string[] => fields as string[];
-
+/** `head.fields` are changed: they become the facts' fields. */
 export function requestOf(head: H1RequestHead, connection: ConnectionFacts, http10: boolean, time: EventTime): IncomingRequest {
   const size: BodySize = head.body === 0 ? "none" : head.body === CHUNKED ? "unknown" : head.body;
   // h2c by upgrade is not for proxies to follow, and a body before the switch would be nobody's: plain requests, both.
   const upgrade = head.upgrade === undefined || head.upgrade === "h2c" || head.upgrade.includes(",") || size !== "none" ? undefined : head.upgrade;
   const refused = head.method === "CONNECT" ? CONNECT_REFUSED : head.minor === 0 && !http10 ? LOW_VERSION : undefined;
-  const list = own(head.fields);
-  const seen = seenFields(list, marksOf(list), upgrade, false, newUuid);
+  const seen = seenFields(head.fields, marksOf(head.fields), upgrade, false, newUuid);
   return {
     facts: factsOf(connection, head.minor === 0 ? "HTTP/1.0" : "HTTP/1.1", head.method, head.authority, head.target, seen, upgrade, time.now),
     seen, size, expectContinue: head.expectContinue, refused,
   };
 }
 
-export function h2RequestOf(all: Fields, endStream: boolean, connection: ConnectionFacts, time: EventTime): IncomingRequest {
-  const list = own(all);
+/** `list` is changed: it becomes the facts' fields. */
+export function h2RequestOf(list: string[], endStream: boolean, connection: ConnectionFacts, time: EventTime): IncomingRequest {
   let method = "";
   let target = "";
   let named: string | undefined;

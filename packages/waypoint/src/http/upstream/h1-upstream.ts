@@ -158,8 +158,7 @@ export class H1Upstream implements ByteStreamHandler, Link {
 
   #onResponse(head: H1ResponseHead): void {
     this.#tunnel = head.body === TUNNEL;
-    // The codec made the list for us and keeps nothing of it.
-    this.#attempt?.answer(head.status, head.fields as string[], this.#tunnel ? "upgraded" : head.body === 0 ? "empty" : "body");
+    this.#attempt?.answer(head.status, head.fields, this.#tunnel ? "upgraded" : head.body === 0 ? "empty" : "body");
   }
 
   #onAnswered(): void {

@@ -112,13 +112,12 @@ class Request extends H2Body implements H2Owner, Link {
     this.#attempt.informational(status, fields.slice(2));
   }
 
-  onResponse(status: number, fields: Fields, endStream: boolean): void {
+  onResponse(status: number, fields: string[], endStream: boolean): void {
     this.stale = false;
     // A 2xx to an extended CONNECT is what 101 is in HTTP/1.
     this.#upgraded = this.#attempt.request.upgrade !== undefined && status >= 200 && status < 300;
-    const own = fields as string[]; // the codec made it for us and keeps nothing of it
-    dropFirst(own, 2); // :status
-    this.#attempt.answer(status, own, this.#upgraded ? "upgraded" : endStream ? "empty" : "body");
+    dropFirst(fields, 2); // :status
+    this.#attempt.answer(status, fields, this.#upgraded ? "upgraded" : endStream ? "empty" : "body");
   }
 
   onTrailers(fields: Fields): void {

@@ -24,30 +24,30 @@ export const sys = {
   poll: libc.func("int poll(void *fds, unsigned long n, int timeout)") as (fds: Buffer, n: number, timeoutMs: number) => number,
   recvmsg: libc.func("long recvmsg(int fd, void *msg, int flags)") as (fd: number, msg: Buffer, flags: number) => number,
   sendmsg: libc.func("long sendmsg(int fd, const void *msg, int flags)") as (fd: number, msg: Buffer, flags: number) => number,
-  // Addresses of functions and the kernel's names of timers are numbers here.
-  signal: libc.func("uint64_t signal(int signum, uint64_t handler)") as (signum: number, handler: bigint) => bigint,
-  timer_create: libc.func("int timer_create(int clock, void *event, void *id)") as (clock: number, event: Buffer, id: Buffer) => number,
-  timer_settime: libc.func("int timer_settime(uint64_t id, int flags, const void *value, void *old)") as (id: bigint, flags: number, value: Buffer, old: null) => number,
-  timer_delete: libc.func("int timer_delete(uint64_t id)") as (id: bigint) => number,
   // Both are ioctl(2), which takes a pointer or a number by request.
   ioctl: libc.func("int ioctl(int fd, unsigned long request, void *arg)") as (fd: number, request: number, arg: Buffer) => number,
   ioctlNumber: libc.func("int ioctl(int fd, unsigned long request, long arg)") as (fd: number, request: number, arg: number) => number,
 };
 
-const dlsym = libc.func("uint64_t dlsym(uint64_t handle, const char *name)") as (handle: number, name: string) => number | bigint;
-const setvbuf = libc.func("int setvbuf(uint64_t stream, void *buf, int mode, size_t size)") as (stream: bigint, buf: null, mode: number, size: number) => number;
-
-/** Where a symbol of libc is. */
-export function symbolOf(name: string): bigint {
-  const at = BigInt(dlsym(0, name));
-  if (at === 0n) throw new Error(`libc has no ${name}`);
-  return at;
+/** Looked for when they are needed: an old glibc keeps some of them in another library. Addresses of functions and names of timers are numbers here. */
+export function timerCalls() {
+  const dlsym = libc.func("uint64_t dlsym(uint64_t handle, const char *name)") as (handle: number, name: string) => number | bigint;
+  const setvbuf = libc.func("int setvbuf(uint64_t stream, void *buf, int mode, size_t size)") as (stream: bigint, buf: null, mode: number, size: number) => number;
+  const symbolOf = (name: string): bigint => {
+    const at = BigInt(dlsym(0, name));
+    if (at === 0n) throw new Error(`libc has no ${name}`);
+    return at;
+  };
+  return {
+    symbolOf,
+    /** What C code says on stdout leaves at the end of each line. */
+    lineBuffered: (): void => { setvbuf(BigInt(koffi.decode(symbolOf("stdout"), "uint64_t") as number | bigint), null, 1, 0); },
+    signal: libc.func("uint64_t signal(int signum, uint64_t handler)") as (signum: number, handler: bigint) => bigint,
+    create: libc.func("int timer_create(int clock, void *event, void *id)") as (clock: number, event: Buffer, id: Buffer) => number,
+    setTime: libc.func("int timer_settime(uint64_t id, int flags, const void *value, void *old)") as (id: bigint, flags: number, value: Buffer, old: null) => number,
+    delete: libc.func("int timer_delete(uint64_t id)") as (id: bigint) => number,
+  };
 }
-
-export const stdio = {
-  /** What C code says on stdout leaves at the end of each line. */
-  lineBuffered: (): void => { setvbuf(BigInt(koffi.decode(symbolOf("stdout"), "uint64_t") as number | bigint), null, 1, 0); },
-};
 
 export const addressOf = (buffer: Buffer): bigint => BigInt(koffi.address(buffer));
 export const errno = (): number => koffi.errno();

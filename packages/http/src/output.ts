@@ -1,5 +1,6 @@
 // Owns the octets of a connection that wait to be sent: small pieces packed together, large payloads referenced, all taken once per turn.
 import { FRAME_HEADER_OCTETS } from "./h2/frame.ts";
+import { memory } from "./memory.ts";
 
 /** What a connection packs into is cut from a slab that all share: an idle connection holds nothing, a busy one allocates rarely. */
 const SLAB_OCTETS = 32 << 10;
@@ -140,7 +141,8 @@ export class Output {
     this.#cut();
     if (octets > CUT_MAX_OCTETS) return this.#own(new Uint8Array(octets), 0, octets);
     if (slabUsed + octets > slab.length) {
-      slab = new Uint8Array(SLAB_OCTETS);
+      const { buffer, byteOffset } = memory(SLAB_OCTETS);
+      slab = new Uint8Array(buffer, byteOffset, SLAB_OCTETS); // a plain array: its parts are cheaper than those of the shell's kind
       slabUsed = 0;
     }
     const from = slabUsed;

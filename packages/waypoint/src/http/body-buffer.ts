@@ -17,7 +17,8 @@ export class KeptOctets {
 
 export class BodyBuffer {
   readonly #all: KeptOctets;
-  #pieces: Uint8Array[] = [];
+  /** Most requests have no body. */
+  #pieces: Uint8Array[] | undefined;
   /** The first piece that the current attempt has not got. */
   #next = 0;
   octets = 0;
@@ -35,12 +36,12 @@ export class BodyBuffer {
   }
 
   get waiting(): boolean {
-    return this.#next < this.#pieces.length;
+    return this.#pieces !== undefined && this.#next < this.#pieces.length;
   }
 
   push(bytes: Uint8Array): void {
     if (this.#keep && (this.octets + bytes.length > RETRY_BODY_MAX_OCTETS || this.#all.now + bytes.length > RETRY_BODIES_MAX_OCTETS)) this.dontKeep();
-    this.#pieces.push(bytes);
+    (this.#pieces ??= []).push(bytes);
     this.octets += bytes.length;
     this.#all.now += bytes.length;
   }
@@ -54,7 +55,7 @@ export class BodyBuffer {
 
   /** The next piece for the current attempt. */
   take(): Uint8Array | undefined {
-    const piece = this.#pieces[this.#next];
+    const piece = this.#pieces?.[this.#next];
     if (piece === undefined) return undefined;
     if (this.#keep) this.#next++;
     else this.#drop(1);
@@ -70,7 +71,7 @@ export class BodyBuffer {
   peek(maxOctets: number): Uint8Array {
     const out = new Uint8Array(Math.min(maxOctets, this.octets));
     let at = 0;
-    for (const piece of this.#pieces) {
+    for (const piece of this.#pieces ?? []) {
       if (at === out.length) break;
       const part = piece.subarray(0, out.length - at);
       out.set(part, at);
@@ -81,12 +82,15 @@ export class BodyBuffer {
 
   clear(): void {
     this.#keep = false;
-    this.#drop(this.#pieces.length);
+    this.#all.now -= this.octets;
+    this.octets = 0;
+    this.#pieces = undefined;
     this.#next = 0;
   }
 
   #drop(count: number): void {
-    if (count === 0 || this.#pieces.length === 0) return;
+    if (count === 0 || this.#pieces === undefined) return;
+    if (count >= this.#pieces.length) return this.clear();
     for (const piece of this.#pieces.splice(0, count)) {
       this.octets -= piece.length;
       this.#all.now -= piece.length;

@@ -16,8 +16,8 @@ export type LineFormat<R> = (record: R, memory: Memory<R> | undefined, out: Line
 /** A part of the last line as it went out, and the values in it that may differ. */
 export interface Remembered { octets: Uint8Array | undefined; readonly values: (string | number | undefined)[] }
 export interface Memory<R> {
-  /** By number of the part; empty, where the format or what is steady is not the last record's. */
-  of(format: object, record: R): Remembered[];
+  /** By number of the part; undefined, where the format or what is steady is not the last record's: what is met once is not worth remembering. */
+  of(format: object, record: R): Remembered[] | undefined;
 }
 
 /** Istio's default, one line of text. */
@@ -100,17 +100,18 @@ function lineOf<R>({ pieces, after }: { readonly pieces: readonly Piece<R>[]; re
       const piece = pieces[i];
       if (piece === undefined) continue;
       if (piece.parts.length > 0) {
-        if (remembered === undefined) out.text(textOf(piece.parts, record));
+        if (remembered === undefined) for (const part of piece.parts) out.text("literal" in part ? part.literal : valueText(part.read(record)));
         else out.octets(recalled(piece, (remembered[i] ??= { octets: undefined, values: [] }), record));
       } else {
         if (piece.before !== "") out.text(piece.before);
-        const value = piece.read(record);
-        out.text(value === undefined ? "-" : typeof value === "number" ? String(value) : value);
+        out.text(valueText(piece.read(record)));
       }
     }
     if (after !== "") out.text(after);
   };
 }
+
+const valueText = (value: string | number | undefined): string => (value === undefined ? "-" : typeof value === "number" ? String(value) : value);
 
 const UTF8 = new TextEncoder();
 
@@ -145,7 +146,7 @@ function parseFields(format: string): Readonly<Record<string, string>> | string 
   return bad === undefined ? (read as Record<string, string>) : `${bad[0]}: not a text`;
 }
 
-const textOf = <R>(parts: readonly Part<R>[], record: R): string => parts.map((part) => ("literal" in part ? part.literal : (part.read(record) ?? "-"))).join("");
+const textOf = <R>(parts: readonly Part<R>[], record: R): string => parts.map((part) => ("literal" in part ? part.literal : valueText(part.read(record)))).join("");
 
 function compileText<R>(text: string, operators: Operators<R>): Result<readonly Part<R>[], string> {
   const parts: Part<R>[] = [];

@@ -3,7 +3,7 @@ import { encodeWaypointConfig, type TelemetrySettings, type WaypointConfig } fro
 import { pod, pushWorld, svc } from "@ambit/proxy/testing";
 import { Metrics, createLogger, LogLevels, seededRandom, systemClock } from "@ambit/runtime";
 import type { RequestFacts } from "../facts.ts";
-import type { AttemptOutcome, RequestRecord, UpstreamEndpoint } from "../http/options.ts";
+import type { AttemptOutcome, RequestRecord, UpstreamEndpoint, UpstreamGoal } from "../http/options.ts";
 import { backend, config, connection, request, routed, route } from "../plan/plan.fixture.ts";
 import { WaypointState } from "../state/waypoint-state.ts";
 import { createAccessLog, textLines } from "../telemetry/access-log.ts";
@@ -16,6 +16,9 @@ import { PlannedEndpoint } from "./planned-endpoint.ts";
 const PROVIDER = { name: "otel", service: "shop/v1", port: 80, protocol: "otlp-grpc" as const };
 const telemetry = (more: Partial<TelemetrySettings> = {}): TelemetrySettings => ({ ...config().telemetry, accessLog: { enabled: true, encoding: "text", format: "%TRACE_ID% %ROUTE_NAME%", filter: undefined }, ...more });
 const traced = telemetry({ tracing: { provider: PROVIDER, samplingPercent: 0, customTags: [] } });
+
+/** The same object for every request, as a configuration's backends are. */
+const GOAL: UpstreamGoal = { kind: "service", backend: { service: "shop/v1", port: 80, subset: undefined } };
 
 /** A connection to shop/web, with what it wrote and told. */
 class Setup {
@@ -65,7 +68,7 @@ class Setup {
   }
 
   endpoint(): UpstreamEndpoint {
-    const choice = this.connection.choose({ kind: "service", backend: { service: "shop/v1", port: 80, subset: undefined } }, this.facts(), [], undefined);
+    const choice = this.connection.choose(GOAL, this.facts(), [], undefined);
     assert.ok(choice.kind === "endpoint", choice.kind === "none" ? choice.reply.details : "");
     return choice.endpoint;
   }

@@ -45,17 +45,17 @@ export class LineMemory implements Memory<RequestRecord> {
   #format: object | undefined = undefined;
   #endpoint: UpstreamEndpoint | undefined = undefined;
   #origin: RouteOrigin | undefined = undefined;
-  #parts: Remembered[] = [];
+  #parts: Remembered[] | undefined = undefined;
 
-  of(format: object, { endpoint, plan }: RequestRecord): Remembered[] {
+  /** From the second line of a kind on: connections that ask once keep nothing, nor do requests that take turns among endpoints. */
+  of(format: object, { endpoint, plan }: RequestRecord): Remembered[] | undefined {
     const origin = plan?.origin;
-    if (this.#format !== format || this.#endpoint !== endpoint || this.#origin !== origin) {
-      this.#format = format;
-      this.#endpoint = endpoint;
-      this.#origin = origin;
-      this.#parts = [];
-    }
-    return this.#parts;
+    if (this.#format === format && this.#endpoint === endpoint && this.#origin === origin) return (this.#parts ??= []);
+    this.#format = format;
+    this.#endpoint = endpoint;
+    this.#origin = origin;
+    this.#parts = undefined;
+    return undefined;
   }
 }
 

@@ -94,6 +94,8 @@ export interface ConnectionPlan {
   readonly source: NonNullable<MatchFacts["source"]>;
 }
 
+/** Plans kept of one service: it has few ports and few client namespaces with routes of their own, but a client may dial whatever port it likes. */
+const PORTS_MAX = 256;
 /** By configuration, then by service; undefined: pod traffic, which meets neither routes nor what is attached to a service. */
 const portPlans = new WeakMap<WaypointConfig, Map<ServiceKey | undefined, PortPlan[]>>();
 
@@ -112,6 +114,7 @@ function portPlanOf(config: WaypointConfig, connection: ConnectionFacts): PortPl
   const port = service === undefined ? undefined : connection.address.port;
   for (const plan of known) if (plan.port === port && plan.routes === found?.routes && plan.level === found?.level) return plan;
   const plan = new PortPlan(config, connection, service, found);
+  if (known.length >= PORTS_MAX) known.length = 0;
   known.push(plan);
   return plan;
 }

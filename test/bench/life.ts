@@ -1,4 +1,5 @@
 // Owns how long the mesh takes to do what it was told: enrol a namespace's pods, refuse by a policy, cut what is open.
+import { setTimeout as wait } from "node:timers/promises";
 import { KINDS, type KubeObject, type Pod } from "@ambit/kube";
 import { documents, samplePod } from "../e2e/client-log.fixture.ts";
 import { isEnrolled } from "../e2e/cluster.fixture.ts";
@@ -13,6 +14,7 @@ const POLICY = { apiVersion: `${POLICIES.group}/${POLICIES.version}`, kind: "Aut
 
 export async function life(rig: Rig, times: number, results: Results): Promise<void> {
   await enrolment(rig, times, results);
+  await capture(rig, times, results);
   await policy(rig, times, results);
 }
 
@@ -32,6 +34,41 @@ async function enrolment({ lab, variant }: Rig, times: number, results: Results)
     await lab.until<Pod>(KINDS.pods, NAMESPACE, (items) => items.every((p) => !isEnrolled(p)));
   }
   both(results, variant, `label to ${PODS} pods enrolled`, took);
+}
+
+/** From the label on a namespace to the first reply that came through a tunnel: new connections are made all the time, and ztunnel's access line says which was the first. */
+async function capture(rig: Rig, times: number, results: Results): Promise<void> {
+  const { lab, variant } = rig;
+  const label = (value: string | null): Promise<unknown> => lab.client.patch(KINDS.namespaces, undefined, "plain", { metadata: { labels: { "istio.io/dataplane-mode": value } } });
+  const probe = await rig.session("plain", "probe", {});
+  const took: number[] = [];
+  try {
+    await probe.next("held", (r) => r["held"] === true);
+    for (let i = 0; i < times; i++) {
+      const begin = Date.now();
+      await label("ambient");
+      for (let first: number | undefined; first === undefined; await wait(LOOK_EVERY_MS)) {
+        first = firstTunnelled(await lab.kubectl("-n", "istio-system", "logs", "-l", "app=ztunnel", "--tail=-1", "--since=20s"), begin);
+        if (first !== undefined) took.push(first - begin);
+        else if (Date.now() - begin > CAPTURE_LIMIT_MS) throw new Error("no connection of the namespace was tunnelled");
+      }
+      await label(null);
+      await lab.until<Pod>(KINDS.pods, "plain", (items) => items.every((p) => !isEnrolled(p)));
+    }
+  } finally {
+    await probe.close();
+  }
+  both(results, variant, "label to first tunnelled reply", took);
+}
+
+const LOOK_EVERY_MS = 200;
+const CAPTURE_LIMIT_MS = 20_000;
+
+/** Milliseconds since the epoch. Ours and the real one's lines begin with the time, and name the client's namespace. */
+function firstTunnelled(lines: string, since: number): number | undefined {
+  const times = lines.split("\n").filter((l) => l.includes("connection complete") && /dst.hbone_addr/.test(l) && /src.namespace"?[=:]"?plain/.test(l))
+    .map((l) => Date.parse(/\d{4}-\d\d-\d\dT[\d:.]+Z/.exec(l)?.[0] ?? "")).filter((t) => t >= since);
+  return times.length === 0 ? undefined : Math.min(...times);
 }
 
 /** From a DENY policy being applied to the first refused connection, and to the end of one that was open. */

@@ -27,12 +27,12 @@ const allow = (percent: number): void => setFlagsFromString(`--heap-growing-perc
 export function prepareHeap(): void {
   setFlagsFromString("--external-memory-accounted-in-global-limit");
   allow(GROWTH_AT_START);
-  const gc = collector();
-  if (gc !== undefined) collectAfterBulk(() => gc({ type: "minor" }));
 }
 
-/** V8's own `gc`, which is there for whoever asks. */
-function collector(): ((options: { readonly type: "minor" | "major"; readonly flavor?: "last-resort" }) => void) | undefined {
+type Collect = (options: { readonly type: "minor" | "major"; readonly flavor?: "last-resort" }) => void;
+
+/** V8's own `gc`, which is there for whoever asks; of the thread that asks. */
+function collector(): Collect | undefined {
   setFlagsFromString("--expose-gc");
   const gc: unknown = runInNewContext("typeof gc === 'function' ? gc : undefined");
   return typeof gc === "function" ? (options) => void gc(options) : undefined;
@@ -45,16 +45,19 @@ const COLLECT_FROM_MB = 48;
  * The octets of the first push and what it was decoded through would stay until the heap has grown by GROWTH_AT_START, which in a calm mesh may be never.
  * Takes a tenth of a second with 50,000 workloads.
  */
-function collectFirstState(): void {
+function collectFirstState(gc: Collect): void {
   if (getHeapStatistics().used_heap_size < COLLECT_FROM_MB << 20) return;
-  const gc = collector();
   // The second takes what the first only loosened, and gives the emptied pages back: 35 MB after 50,000 workloads.
-  if (gc !== undefined) for (let i = 0; i < 2; i++) gc({ type: "major", flavor: "last-resort" });
+  for (let i = 0; i < 2; i++) gc({ type: "major", flavor: "last-resort" });
 }
 
-/** Once the first state is there. Returns what stops it. */
+/** Of the thread that calls, once its first state is there: each has a heap of its own. Returns what stops it. */
 export function adjustHeap(clock: Clock): Timer {
-  collectFirstState();
+  const gc = collector();
+  if (gc !== undefined) {
+    collectFirstState(gc);
+    collectAfterBulk(() => gc({ type: "minor" }));
+  }
   const adjust = (): void => allow(heapGrowth(getHeapStatistics().used_heap_size));
   adjust();
   return clock.every(ADJUST_EVERY_MS, adjust);

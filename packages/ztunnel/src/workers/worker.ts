@@ -86,6 +86,8 @@ const pods = new PodProxies({ config, kernel: hostKernel, ports, traffic, nameSe
   end: () => tally.end(),
 } });
 const running = new Map<string, ServedPod>();
+/** The main thread asks all threads before one of them listens, so what is given to us is of a pod that we know or begin. */
+const starting = new Map<string, Promise<ServedPod>>();
 watchPolicies({ state, connections, clock, log: log.child("policy") });
 adjustHeap(clock);
 
@@ -103,7 +105,7 @@ port.on("message", (m: ToWorker) => {
       bundles.delete(formatIdentity(m.identity));
       return contexts.forget(m.identity);
     case "levels": return void levels.set(m.filter);
-    case "tunnel": return takeTunnel(m);
+    case "tunnel": return void takeTunnel(m);
     case "start": return answer(m.id, () => start(m.ask), post);
     case "live": return answer(m.id, () => ({ connections: connections.list(), wires: wires.list() }), post);
     case "metrics": return answer(m.id, () => metrics.snapshot().filter((f) => !OF_THE_PROCESS.test(f.name)), post);
@@ -121,8 +123,9 @@ function again(fd: number): number | undefined {
   }
 }
 
-function takeTunnel({ uid, fd }: GivenTunnel): void {
-  const pod = running.get(uid);
+/** The other thread may listen in the pod a moment before we do: its tunnel waits for us, as a successor's first connections must not be lost. */
+async function takeTunnel({ uid, fd }: GivenTunnel): Promise<void> {
+  const pod = running.get(uid) ?? await starting.get(uid)?.catch(() => undefined);
   if (pod !== undefined) return pod.takeTunnel(adoptConnection(fd));
   tally.end();
   closeDescriptor(fd);
@@ -132,11 +135,15 @@ async function start({ uid, info, netnsFd, inherited }: Questions["start"]["ask"
   // A descriptor of our own: the main thread closes its when it likes.
   const netns = hostKernel.openNetns(`/proc/self/fd/${netnsFd}`);
   try {
-    const pod = await pods.start(uid, info, netns, inherited);
+    const begun = pods.start(uid, info, netns, inherited);
+    starting.set(uid, begun);
+    const pod = await begun;
     running.set(uid, pod);
     return pod.sockets();
   } catch (error) {
     netns[Symbol.dispose]();
     throw error;
+  } finally {
+    starting.delete(uid);
   }
 }

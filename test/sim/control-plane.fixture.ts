@@ -25,7 +25,7 @@ class Replica {
   /** Its wall clock is off by this much; it may jump. */
   skewMs: number;
 
-  constructor(number: number, api: Api, skewMs: number) {
+  constructor(number: number, api: Api, skewMs: number, random: Random) {
     this.number = number;
     this.skewMs = skewMs;
     const clock = api.clock.skewed(() => this.skewMs);
@@ -38,7 +38,7 @@ class Replica {
       sources: pushed, authenticate: async () => ({ identity: { trustDomain: "cluster.local", namespace: "istio-system", serviceAccount: "ztunnel" } }),
       ready: () => this.ready, fresh: () => this.#sources.fresh(), log: quiet, clock, metrics,
     });
-    this.#sources = watchKubernetes({ client: api.client(number), inbox, meshConfig: { namespace: "istio-system", name: "istio" }, clock, log: quiet });
+    this.#sources = watchKubernetes({ client: api.client(number), inbox, meshConfig: { namespace: "istio-system", name: "istio" }, clock, random, log: quiet });
     void this.#sources.whenSynced().then(() => {
       if (this.dead) return;
       inbox.open();
@@ -120,7 +120,7 @@ export class City {
   }
 
   startReplicas(count: number): void {
-    for (let i = 0; i < count; i++) this.replicas.push(new Replica(this.#nextReplica++, this.api, this.skew()));
+    for (let i = 0; i < count; i++) this.replicas.push(new Replica(this.#nextReplica++, this.api, this.skew(), this.random));
   }
 
   killReplica(which: Replica | undefined): void {

@@ -19,25 +19,36 @@ describe("the control plane under faults", function () {
     await c.build({ pods: o.pods ?? 12, replicas: o.replicas ?? 2, proxies: o.proxies ?? 4 });
     return c;
   };
+  /** Three minutes of changes and faults; how long it took everybody to hold the truth after them, in ms. */
+  const throughFaults = async (seed: number): Promise<number> => {
+    const c = await city(seed);
+    for (const until = c.clock.now() + 180_000; c.clock.now() < until; await c.run(c.random() * 1_500)) {
+      if (c.chance(0.6)) c.edit();
+      if (c.chance(0.15)) c.fault();
+    }
+    c.heal();
+    const took = await c.untilConverged(CONVERGE_MAX_MS);
+    cities.splice(cities.indexOf(c), 1);
+    c.close();
+    return took;
+  };
   afterEach(() => { for (const c of cities.splice(0)) c.close(); });
 
   it(`comes to the truth from any mixture of faults and changes (${RUNS} seeds from ${FIRST_SEED})`, async () => {
     let worst = 0;
     for (let seed = FIRST_SEED; seed < FIRST_SEED + RUNS; seed++) {
       try {
-        const c = await city(seed);
-        for (const until = c.clock.now() + 180_000; c.clock.now() < until; await c.run(c.random() * 1_500)) {
-          if (c.chance(0.6)) c.edit();
-          if (c.chance(0.15)) c.fault();
-        }
-        c.heal();
-        worst = Math.max(worst, await c.untilConverged(CONVERGE_MAX_MS));
-        c.close();
+        worst = Math.max(worst, await throughFaults(seed));
       } catch (error) {
         throw new Error(`seed ${seed}: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
       }
     }
-    assert.ok(worst > 0);
+    assert.ok(worst > 0 || RUNS < 8, "some run ended with somebody behind");
+  });
+
+  // Each took a pod away while a replica whose watches had just come back had not been told yet what it missed.
+  it("keeps what lives when the replica it comes to catches up (seeds that failed)", async () => {
+    for (const seed of [299, 2186, 4112]) await throughFaults(seed);
   });
 
   it("an outage of a day changes nothing, and is over within seconds", async () => {

@@ -105,6 +105,39 @@ describe("Reflector", () => {
     await until(() => seen.length === 4);
     assert.deepEqual(seen, ["add a", "synced", "delete a", "add a"]);
   });
+  it("is current once an open watch has had the time to tell what was missed, and not a moment longer than it is open", async () => {
+    let now = 0;
+    let missed: () => void = () => undefined;
+    let end: () => void = () => undefined;
+    reflector = new Reflector(client, KINDS.pods, { clock: { ...clock, monotonic: () => now }, random: () => 0 });
+    reflector.handle({ onAdd: () => changed() });
+    let held: () => void = () => undefined;
+    const again = new Promise<void>((resolve) => { held = resolve; });
+    let watches = 0;
+    answer = (url, res) => {
+      if (url.searchParams.get("watch") === null) return void list(res, 10, []);
+      // The second one gets no answer.
+      if (watches++ > 0) return held();
+      res.flushHeaders();
+      missed = () => void event(res, "ADDED", pod("missed", 11));
+      end = () => void res.end();
+    };
+    assert.equal(reflector.current, false);
+    reflector.start();
+    await reflector.whenSynced();
+    const added = new Promise<void>((resolve) => { changed = resolve; });
+    while (watches === 0) await new Promise((resolve) => setImmediate(resolve));
+    missed();
+    await added;
+    assert.equal(reflector.current, false, "just opened");
+    now = 999;
+    assert.equal(reflector.current, false);
+    now = 1_000;
+    assert.equal(reflector.current, true);
+    end();
+    await again;
+    assert.equal(reflector.current, false, "ended without an error, and not open again");
+  });
   it("stop ends the watch", async () => {
     let closed: () => void = () => undefined;
     const over = new Promise<void>((resolve) => { closed = resolve; });

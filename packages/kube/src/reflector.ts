@@ -26,6 +26,8 @@ const BACKOFF = { initialMs: 50, maxMs: 10_000 };
 /** The server ends the watch before this; without a word for longer the connection is dead. */
 const WATCH_TIMEOUT_S = 300;
 const WATCH_IDLE_MS = 360_000;
+/** What a watch missed while it was cut comes as soon as it is open again, and takes its time. */
+const CAUGHT_UP_MS = 1_000;
 /** One object larger than this is not stored by any API server (etcd's limit is 1.5 MiB). */
 const LINE_MAX_CHARS = 16 * 1024 * 1024;
 
@@ -41,7 +43,8 @@ export class Reflector<T extends KubeObject = KubeObject> {
   readonly #stop = new AbortController();
   readonly #clock: Clock;
   #synced = false;
-  #watching = false;
+  /** On the monotonic clock; undefined: no watch is open. */
+  #openSince: number | undefined;
   #resourceVersion = "";
   #running: Promise<void> | undefined;
   #waiters: (() => void)[] = [];
@@ -55,8 +58,11 @@ export class Reflector<T extends KubeObject = KubeObject> {
 
   get kind(): Kind { return this.#kind; }
   get synced(): boolean { return this.#synced; }
-  /** A watch is open: what is here is what the API server has, but for what is on its way. */
-  get current(): boolean { return this.#watching; }
+  /**
+   * What is here is what the API server had a moment ago: a watch is open, and has been for long enough to have told what was missed
+   * before it, or that it cannot (410).
+   */
+  get current(): boolean { return this.#openSince !== undefined && this.#clock.monotonic() - this.#openSince >= CAUGHT_UP_MS; }
   get size(): number { return this.#store.size; }
   items(): T[] { return [...this.#store.values()]; }
   /** Key: `namespace/name`, or `name` of a cluster-scoped object. */
@@ -92,7 +98,6 @@ export class Reflector<T extends KubeObject = KubeObject> {
         await this.#watch();
         attempt = 0;
       } catch (error) {
-        this.#watching = false;
         if (signal.aborted) return;
         const gone = error instanceof KubeError && (error.status === 410 || error.reason === "Expired" || error.reason === "Gone");
         if (gone) this.#resourceVersion = "";
@@ -142,10 +147,18 @@ export class Reflector<T extends KubeObject = KubeObject> {
       try { parsed = JSON.parse(body); } catch { /* the text itself is the message */ }
       throw statusError(response.statusCode ?? 0, parsed, "GET", path);
     }
-    this.#watching = true;
+    this.#openSince = this.#clock.monotonic();
+    try {
+      await this.#follow(response);
+    } finally {
+      this.#openSince = undefined;
+    }
+  }
+
+  async #follow(response: AsyncIterable<Buffer>): Promise<void> {
     const decoder = new StringDecoder("utf8");
     let rest = "";
-    for await (const chunk of response as AsyncIterable<Buffer>) {
+    for await (const chunk of response) {
       const lines = (rest + decoder.write(chunk)).split("\n");
       rest = lines.pop() ?? "";
       if (rest.length > LINE_MAX_CHARS) throw new Error(`a watch event exceeds ${LINE_MAX_CHARS} characters`);

@@ -1,6 +1,6 @@
 // Owns the control plane's life in a cluster: lists and watches, TokenReview, the authority's Secret, conditions written by a leader.
 import { KubeClient, LeaderElection, type ClientConfig } from "@ambit/kube";
-import { newUuid, type Clock, type Logger } from "@ambit/runtime";
+import { newUuid, systemRandom, type Clock, type Logger } from "@ambit/runtime";
 import { keepWebhooks } from "../admission/webhook-writer.ts";
 import { decodeTokenReview, tokenReviewOf } from "../ca/token-review.ts";
 import { meshConfigName, ownsRevision } from "../collections/scope.ts";
@@ -28,7 +28,7 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
   return {
     authority: secrets,
     reviewToken: () => async (token, audience) => decodeTokenReview(await client.request("POST", TOKEN_REVIEWS, { body: tokenReviewOf(token, audience) }), audience),
-    watch: (inbox) => watchKubernetes({ client, inbox, meshConfig: { namespace: config.namespace, name: meshConfigName(config.revision) }, clock, log: log.child("sources") }),
+    watch: (inbox) => watchKubernetes({ client, inbox, meshConfig: { namespace: config.namespace, name: meshConfigName(config.revision) }, clock, random: systemRandom, log: log.child("sources") }),
     writers: (mesh, authority) => {
       const rootsPem = (): string => authority.current().rootsPem;
       const status = createStatusWriter({ client, desired: mesh.statuses, objects: mesh.sources, clock, log: log.child("status") });

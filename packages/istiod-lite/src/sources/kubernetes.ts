@@ -1,6 +1,6 @@
 // Owns what is watched at the API server: built-in kinds from the start, custom kinds as soon as their definitions exist.
 import { KINDS, objectKey, Reflector, type Kind, type KubeClient, type KubeObject } from "@ambit/kube";
-import type { Clock, Logger } from "@ambit/runtime";
+import type { Clock, Logger, Random } from "@ambit/runtime";
 import type { SourceName } from "../collections/admit.ts";
 import { SOURCE_KINDS } from "../collections/kinds.ts";
 import { isCaBundle } from "../collections/waypoint/ca-bundle.ts";
@@ -31,11 +31,12 @@ export interface KubernetesSourcesOptions {
   /** Where the one ConfigMap with mesh-wide settings is. */
   readonly meshConfig: { readonly namespace: string; readonly name: string };
   readonly clock: Clock;
+  readonly random: Random;
   readonly log: Logger;
 }
 
 export function watchKubernetes(o: KubernetesSourcesOptions): KubernetesSources {
-  const options = { clock: o.clock, log: o.log, keep: keepNeeded };
+  const options = { clock: o.clock, random: o.random, log: o.log, keep: keepNeeded };
   const running = new Map<SourceName, Reflector>();
   let bundles: Reflector | undefined;
   const stopping = new Set<Promise<void>>();

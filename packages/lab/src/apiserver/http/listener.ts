@@ -2,7 +2,6 @@
 import { createSecureServer, type Http2SecureServer, type Http2Session } from "node:http2";
 import type { IncomingMessage } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
-import type { Duplex } from "node:stream";
 import { unlinkSync } from "node:fs";
 import type { ApiRequest } from "./body.ts";
 import type { ApiResponse } from "./exchange.ts";
@@ -25,7 +24,7 @@ interface ListenerOptions {
   readonly cert: string;
   readonly clientCa: string;
   readonly onRequest: (request: ApiRequest, response: ApiResponse) => void;
-  readonly onUpgrade: (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
+  readonly onUpgrade: (request: IncomingMessage, socket: Socket, head: Buffer) => void;
 }
 
 export type Address = { readonly host: string; readonly port: number } | { readonly path: string };
@@ -86,7 +85,7 @@ function createServer(options: ListenerOptions): Http2SecureServer {
     },
   } as Parameters<typeof createSecureServer>[0]); // http1Options' types lag behind Node
   server.on("request", (request, response) => options.onRequest(request, response as unknown as ApiResponse)); // same methods, see ApiResponse
-  server.on("upgrade", options.onUpgrade);
+  server.on("upgrade", (request, socket, head) => options.onUpgrade(request, socket as Socket, head)); // a server that listens has no other streams
   server.on("clientError", (_error: Error, socket: Socket) => {
     if (socket.writable) socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
     else socket.destroy();

@@ -1,6 +1,6 @@
 // Owns exec, attach and port-forward: the client's upgrade is authorized, then spliced byte for byte to the kubelet.
 import { STATUS_CODES, ServerResponse, type IncomingMessage } from "node:http";
-import type { Duplex } from "node:stream";
+import type { Socket } from "node:net";
 import type { Api } from "../context.ts";
 import { ANONYMOUS } from "../auth/user.ts";
 import { admitUser, asApiError, findRow } from "../http/dispatch.ts";
@@ -9,13 +9,14 @@ import { readTarget, splitUrl, type ResourceRequest } from "../http/route.ts";
 import type { JsonObject } from "../json.ts";
 import { badRequest, methodNotAllowed, type ApiError } from "../status.ts";
 import { requireEntry } from "../verbs/read.ts";
+import { join } from "./join.ts";
 import { chooseContainer, kubeletOf } from "./kubelet.ts";
 
 /** Headers that describe this hop or our caller and must not reach the kubelet. */
 const DROPPED = /^(?:authorization|host|impersonate-.*|x-remote-.*|content-length|transfer-encoding)$/i;
 const UPGRADED = ["exec", "attach", "portforward"];
 
-export async function handleUpgrade(api: Api, request: IncomingMessage, client: Duplex, head: Buffer): Promise<void> {
+export async function handleUpgrade(api: Api, request: IncomingMessage, client: Socket, head: Buffer): Promise<void> {
   client.on("error", () => client.destroy());
   let exchange = new Exchange(request, new ServerResponse(request), { kind: "path", verb: "get", path: "" }, new URLSearchParams(), ANONYMOUS);
   try {
@@ -31,7 +32,7 @@ export async function handleUpgrade(api: Api, request: IncomingMessage, client: 
   }
 }
 
-async function splice(api: Api, exchange: Exchange, target: ResourceRequest, client: Duplex, head: Buffer): Promise<void> {
+async function splice(api: Api, exchange: Exchange, target: ResourceRequest, client: Socket, head: Buffer): Promise<void> {
   const row = findRow(api, target);
   if (row.bucket !== "/pods" || target.name === "") throw badRequest(`${target.path} cannot be upgraded`);
   if (target.verb !== "create" && target.verb !== "get") throw methodNotAllowed();
@@ -51,20 +52,13 @@ async function splice(api: Api, exchange: Exchange, target: ResourceRequest, cli
   }
   kubelet.write(`${lines.join("\r\n")}\r\n\r\n`);
   if (head.length > 0) kubelet.write(head);
+  join(client, kubelet);
   const end = () => {
     client.destroy();
     kubelet.destroy();
   };
   api.closing.addEventListener("abort", end);
-  const forget = () => api.closing.removeEventListener("abort", end);
-  // Either side gone ends the other; a clean end of one direction passes on as such.
-  client.on("close", () => kubelet.destroy());
-  kubelet.on("close", () => {
-    forget();
-    client.destroy();
-  });
-  client.pipe(kubelet);
-  kubelet.pipe(client);
+  client.on("close", () => api.closing.removeEventListener("abort", end));
 }
 
 function kubeletPath(exchange: Exchange, target: ResourceRequest, pod: JsonObject): string {
@@ -86,7 +80,7 @@ function kubeletPath(exchange: Exchange, target: ResourceRequest, pod: JsonObjec
 }
 
 /** A plain HTTP answer on the socket of a refused upgrade. */
-function refuse(client: Duplex, error: ApiError): void {
+function refuse(client: Socket, error: ApiError): void {
   if (client.destroyed) return;
   const body = JSON.stringify(error.toStatus());
   const head = [

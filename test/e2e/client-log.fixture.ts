@@ -1,10 +1,10 @@
 // Owns reading what the sample's clients say: every request and held connection of a pod, from its log.
 import type { TestCluster } from "./cluster.fixture.ts";
 
-export interface Said { readonly t: number; readonly kind: "request" | "hold"; readonly ok?: boolean; readonly error?: string; readonly client?: string; readonly event?: string; readonly status?: number }
+export interface Said { readonly t: number; readonly kind: "request" | "hold"; readonly n?: number; readonly ms?: number; readonly ok?: boolean; readonly error?: string; readonly client?: string; readonly event?: string; readonly status?: number }
 
-export async function saidBy(lab: TestCluster, namespace: string, pod: string): Promise<Said[]> {
-  const text = await lab.kubectl("-n", namespace, "logs", pod);
+export async function saidBy(lab: TestCluster, namespace: string, pod: string, sinceMs?: number): Promise<Said[]> {
+  const text = await lab.kubectl("-n", namespace, "logs", pod, ...(sinceMs === undefined ? [] : [`--since-time=${new Date(sinceMs).toISOString()}`]));
   return text.split("\n").flatMap((line) => {
     if (!line.startsWith("{")) return [];
     const record = JSON.parse(line) as Said;

@@ -24,6 +24,8 @@ const { values, positionals } = parseArgs({
 });
 const REQUEST_TIMEOUT_MS = 5_000;
 const HOLD_REOPEN_MS = 200;
+/** A client that was stopped for longer does not make up for all of it. */
+const BEHIND_MAX_MS = 1_000;
 /** Characters of an answer that are said. */
 const ANSWER_SHOWN = 500;
 const say = (record: Record<string, unknown>) => void process.stdout.write(`${JSON.stringify({ t: Date.now(), ...record })}\n`);
@@ -63,22 +65,35 @@ function serve(): void {
   process.on("SIGTERM", () => { server.close(); echo.close(); server.closeAllConnections(); process.exit(0); });
 }
 
+/** Requests at a rate of their own, however late a timer comes and however slowly they are answered; each is numbered, so that a reader of the log knows that it has them all. */
 function client(): void {
   const { url, hold: held } = values;
-  if (url !== undefined) setInterval(() => {
-    const start = performance.now();
-    const ms = () => Math.round((performance.now() - start) * 10) / 10;
-    get(url).then(
-      (r) => {
-        let client: unknown;
-        try { client = (JSON.parse(r.body) as { client?: unknown }).client; } catch { /* not one of ours */ }
-        say({ kind: "request", ok: r.status === 200, status: r.status, client, ms: ms() });
-      },
-      (e: unknown) => say({ kind: "request", ok: false, error: codeOf(e), ms: ms() }),
-    );
-  }, Number(values.every));
+  const every = Number(values.every);
+  if (url !== undefined) {
+    let due = performance.now();
+    let n = 0;
+    setInterval(() => {
+      const now = performance.now();
+      due = Math.max(due, now - BEHIND_MAX_MS);
+      for (; due <= now; due += every) again(url, n++);
+    }, every);
+  }
   if (held !== undefined) hold(held);
   process.on("SIGTERM", () => process.exit(0));
+}
+
+/** One request on a connection of its own, and what became of it. */
+function again(url: string, n: number): void {
+  const start = performance.now();
+  const ms = () => Math.round((performance.now() - start) * 10) / 10;
+  get(url).then(
+    (r) => {
+      let client: unknown;
+      try { client = (JSON.parse(r.body) as { client?: unknown }).client; } catch { /* not one of ours */ }
+      say({ kind: "request", n, ok: r.status === 200, status: r.status, client, ms: ms() });
+    },
+    (e: unknown) => say({ kind: "request", n, ok: false, error: codeOf(e), ms: ms() }),
+  );
 }
 
 /** One connection, used every tick; opened again when it ends, and every end is said. */

@@ -1,13 +1,15 @@
 // Owns enrolment: brings each pod of the node from what it is to what its labels say, one step chain per pod, retried.
-import { isNotFound, KINDS, type Pod } from "@ambit/kube";
+import type { Pod } from "@ambit/kube";
 import { SyscallError, type Netns } from "@ambit/linux";
-import { backoffDelay, errorText, type Counter, type Timer } from "@ambit/runtime";
+import { backoffDelay, errorText, type Timer } from "@ambit/runtime";
 import type { AgentOptions, Zds } from "./agent-options.ts";
+import type { Entry } from "./entry.ts";
 import { selectPod } from "./plan/select.ts";
 import { factsOf, isTerminal, nameOf, podIps, switchesOf } from "./pods/facts.ts";
 import { enrolmentOf, REDIRECTION, type Enrolment, type Report } from "./pods/report.ts";
-import type { PodRules } from "./rules/inpod.ts";
 import { CUT_SETTLE_MS, LEAVE_POLL_MS, takeBack } from "./take-back.ts";
+import { Turns } from "./turns.ts";
+import { Upkeep } from "./upkeep.ts";
 import type { EnrolledPod } from "./ztunnel/server.ts";
 
 /** Retries never end while the pod should be enrolled: giving up would leave it outside in silence. */
@@ -19,44 +21,16 @@ export const PEERS_LEARN_MS = 2_000;
 /** Without any ztunnel for this long (a restart takes less), pods are not enrolled any more and say so. */
 const ABSENCE_MS = 10_000;
 
-/**
- * joining: on its way in. enrolled: all done and announced. leaving: announced as gone, nothing new is redirected, what was
- * redirected may end.
- */
-type Phase = "joining" | "enrolled" | "leaving";
-
-interface Entry extends EnrolledPod {
-  readonly ips: readonly string[];
-  readonly rules: PodRules;
-  phase: Phase;
-  /** The redirection as read back from the namespace; undefined: none is there, or not as it should be. */
-  standing: string | undefined;
-  /** Rules of ours may be in the namespace, whole or in part: leaving has something to take away. */
-  touched: boolean;
-  /** A ztunnel has acknowledged it: its listeners are bound. */
-  accepted: boolean;
-  /** The node's probe rule names its addresses (or is about to). */
-  probed: boolean;
-  /** The watch has shown this pod, so that its absence means that it is gone. */
-  listed: boolean;
-  annotated: boolean;
-  reported: Enrolment | undefined;
-  leavingSince: number;
-  /** ztunnel let go of a leaving pod at this time. */
-  cutSince: number | undefined;
-}
-
 interface Retry { attempt: number; readonly since: number; readonly timer: Timer; warned: boolean }
 
 export class Agent {
   readonly #o: AgentOptions;
   readonly #entries = new Map<string, Entry>();
-  readonly #turns = new Map<string, Promise<void>>();
+  readonly #turns: Turns;
+  readonly #upkeep: Upkeep;
   readonly #retries = new Map<string, Retry>();
-  readonly #drift: { with(labels: Readonly<Record<string, string>>): Counter };
   #zds: Zds | undefined;
   #absence: Timer | undefined;
-  #verifying = false;
   #closed = false;
 
   constructor(options: AgentOptions) {
@@ -64,8 +38,11 @@ export class Agent {
     const { metrics } = options;
     const enrolled = metrics.gauge("istio_cni_enrolled_pods", "pods whose traffic is captured on this node").with({});
     metrics.onCollect(() => enrolled.set([...this.#entries.values()].filter((e) => e.phase === "enrolled").length));
-    this.#drift = metrics.counter("ambit_cni_rules_drift_total", "times that rules were found changed by somebody else, and put back");
-    for (const where of ["pod", "node"]) this.#drift.with({ where });
+    this.#turns = new Turns(options.log);
+    this.#upkeep = new Upkeep({
+      ...options, entries: this.#entries, turns: this.#turns,
+      state: (entry) => this.#state(entry), gone: (entry) => this.#release(entry, "the pod is gone"),
+    });
   }
 
   /** Everything a connecting ztunnel must take. */
@@ -84,7 +61,7 @@ export class Agent {
       this.#absence ??= this.#o.clock.after(ABSENCE_MS, () => {
         for (const [uid, entry] of this.#entries) {
           entry.accepted = false;
-          if (entry.phase === "enrolled") void this.#inTurn(uid, () => this.#state(entry));
+          if (entry.phase === "enrolled") void this.#turns.take(uid, () => this.#state(entry));
         }
       });
       return;
@@ -100,7 +77,7 @@ export class Agent {
     const entry = this.#entries.get(pod.uid);
     if (entry !== pod) return;
     entry.accepted = error === undefined;
-    if (entry.phase === "enrolled") void this.#inTurn(pod.uid, () => this.#state(entry, error));
+    if (entry.phase === "enrolled") void this.#turns.take(pod.uid, () => this.#state(entry, error));
   }
 
   /** The watch says that the pod was deleted. */
@@ -112,7 +89,7 @@ export class Agent {
 
   /** Brings one pod in line. Never rejects; failures are logged and tried again. */
   sync(uid: string): Promise<void> {
-    return this.#inTurn(uid, async () => {
+    return this.#turns.take(uid, async () => {
       this.#retries.get(uid)?.timer.cancel();
       try {
         await this.#reconcile(uid);
@@ -130,7 +107,7 @@ export class Agent {
   async enrolNew(pod: Pod, netns: Netns, ips: readonly string[], abandoned: () => boolean = () => false): Promise<void> {
     const uid = pod.metadata.uid ?? "";
     let failure: unknown;
-    await this.#inTurn(uid, async () => {
+    await this.#turns.take(uid, async () => {
       let entry: Entry | undefined;
       try {
         entry = this.#adopt(pod, netns, ips);
@@ -158,15 +135,8 @@ export class Agent {
   }
 
   /** Compares what stands in every namespace and on the node with what should, and puts it right. One round at a time. */
-  async verify(): Promise<void> {
-    if (this.#verifying || this.#closed) return;
-    this.#verifying = true;
-    try {
-      await this.#verifyNode();
-      for (const [uid, entry] of this.#entries) await this.#inTurn(uid, () => this.#verifyPod(entry));
-    } finally {
-      this.#verifying = false;
-    }
+  verify(): Promise<void> {
+    return this.#upkeep.round();
   }
 
   /** The mesh goes from this node: every pod gets its network back as it was, within seconds; its captured connections are cut. */
@@ -183,9 +153,10 @@ export class Agent {
 
   async #settle(): Promise<void> {
     this.#closed = true;
+    this.#upkeep.close();
     this.#absence?.cancel();
     for (const { timer } of this.#retries.values()) timer.cancel();
-    await Promise.allSettled(this.#turns.values());
+    await this.#turns.settled();
   }
 
   async #reconcile(uid: string): Promise<void> {
@@ -382,60 +353,6 @@ export class Agent {
 
   async #setProbes(): Promise<void> {
     await this.#o.probes.set([...this.#entries.values()].filter((e) => e.probed).flatMap((e) => e.ips));
-  }
-
-  async #verifyNode(): Promise<void> {
-    try {
-      if (!(await this.#o.probes.verify())) return;
-      this.#drift.with({ where: "node" }).inc();
-      this.#o.log.warn("the node's probe rule was changed by somebody else and is put back");
-    } catch (error) {
-      this.#o.log.warn("cannot verify the node's probe rule", { error: errorText(error) });
-    }
-  }
-
-  async #verifyPod(entry: Entry): Promise<void> {
-    if (this.#closed || this.#entries.get(entry.uid) !== entry) return;
-    try {
-      if (!entry.listed && await this.#isGone(entry)) return await this.#release(entry, "the pod is gone");
-      if (entry.phase !== "enrolled" || entry.standing === undefined) return;
-      const pod = this.#o.pods.byUid(entry.uid);
-      if (pod !== undefined) {
-        // Somebody may have taken our word away.
-        entry.annotated = pod.metadata.annotations?.[REDIRECTION] === "enabled";
-        entry.reported = enrolmentOf(pod);
-        await this.#state(entry);
-      }
-      const { redirection } = this.#o;
-      // A missing table is a failure of the inspection; so is a namespace that cannot be entered, and then the repair says so.
-      const found = await redirection.inspect(entry.netns, entry.rules).catch(() => undefined);
-      if (found === entry.standing) return;
-      this.#o.log.warn("the redirection of a pod was changed by somebody else and is put back", { pod: nameOf(entry) });
-      entry.standing = await redirection.apply(entry.netns, entry.rules);
-      // Whoever sees the count finds the rules there.
-      this.#drift.with({ where: "pod" }).inc();
-    } catch (error) {
-      this.#o.log.warn("cannot verify the redirection of a pod", { pod: nameOf(entry), error: errorText(error) });
-    }
-  }
-
-  /** The plugin brought it and the watch never showed it: the API server knows. */
-  async #isGone(entry: Entry): Promise<boolean> {
-    try {
-      return (await this.#o.client.get(KINDS.pods, entry.namespace, entry.name)).metadata.uid !== entry.uid;
-    } catch (error) {
-      if (isNotFound(error)) return true;
-      throw error;
-    }
-  }
-
-  #inTurn(uid: string, step: () => Promise<void>): Promise<void> {
-    const turn = (this.#turns.get(uid) ?? Promise.resolve()).then(step).catch((error: unknown) => {
-      this.#o.log.warn("a step for a pod failed", { pod: uid, error: errorText(error) });
-    });
-    this.#turns.set(uid, turn);
-    void turn.finally(() => { if (this.#turns.get(uid) === turn) this.#turns.delete(uid); });
-    return turn;
   }
 
   async #retryLater(uid: string, error: unknown): Promise<void> {

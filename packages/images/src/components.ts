@@ -29,7 +29,7 @@ const SEQPACKET = { "seqpacket-worker": "packages/linux/src/seqpacket-worker.ts"
 
 export const COMPONENTS: readonly Component<Part>[] = [
   { name: "istiod-lite", description: "Ambit's control plane", bundles: { main: "packages/istiod-lite/src/main.ts" }, user: NOBODY, native: false, programs: [], modules: [] },
-  { name: "waypoint", description: "Ambit's L7 proxy", bundles: { main: "packages/waypoint/src/main.ts" }, user: NOBODY, native: false, programs: [], modules: [] },
+  { name: "waypoint", description: "Ambit's L7 proxy", bundles: { main: "packages/waypoint/src/main.ts" }, user: NOBODY, native: true, programs: [], modules: [] },
   {
     name: "ztunnel", description: "Ambit's L4 proxy of a node", bundles: { main: "packages/ztunnel/src/main.ts", worker: "packages/ztunnel/src/workers/worker.ts", ...SEQPACKET },
     user: ROOT, native: true, programs: [], modules: [],

@@ -7,5 +7,4 @@ export { SyscallError } from "./ffi.ts";
 export { connectSeqpacket, listenSeqpacket, type Channel, type ChannelHandler, type ChannelServer } from "./seqpacket.ts";
 export { closeDescriptor, connectUnix, duplicateDescriptor, listenUnix, type UnixCaller } from "./unix-stream.ts";
 export type { Packet } from "./message.ts";
-export { guardLoop, HELD_EXIT_CODE } from "./loop-guard.ts";
 export { openPty, type Pty } from "./pty.ts";

@@ -2,8 +2,8 @@
 import { formatIdentity, UNSPECIFIED_V4, type Ip } from "@ambit/core";
 import { createCaClient, createCertStore, createTlsContexts, type CertStore } from "@ambit/proxy/identity";
 import {
-  commonRoutes, createLogger, LogLevels, Metrics, Readiness, serveHttp as serveAdmin, systemClock, systemRandom, lineOutput,
-  type Bound, type BoundServer, type Clock, type Logger, type Random, type Routes,
+  commonRoutes, createLogger, LogLevels, LoopWatch, Metrics, Readiness, serveHttp as serveAdmin, systemClock, systemRandom, lineOutput,
+  type Bound, type BoundServer, type Clock, type Logger, type LoopGuard, type Random, type Routes,
 } from "@ambit/runtime";
 import { createControlPlane } from "@ambit/xds";
 import { adminRoutes } from "./admin/routes.ts";
@@ -32,6 +32,8 @@ export interface Ports {
   readonly certificates: Pick<CertStore, "fetch" | "prefetch" | "list" | "close">;
   readonly log: Logger;
   readonly lookup: Lookup;
+  /** Of this thread's event loop. */
+  readonly guard: LoopGuard | undefined;
   /** Takes access lines; default: stdout. */
   readonly accessLine: (line: string) => void;
   /** The way to endpoints. */
@@ -58,6 +60,8 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
   const log = ports.log ?? createLogger("waypoint", { levels });
   const metrics = new Metrics(clock.now);
   const requests = new RequestMetrics(metrics);
+  const loop = new LoopWatch(clock, ports.guard);
+  const looking = loop.start(metrics, log.child("loop"));
   const readiness = new Readiness();
   const startup = readiness.waitFor("start");
   const configured = readiness.waitFor("configuration");
@@ -108,7 +112,7 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
       at: { ip: ANY_ADDRESS, port: config.tunnelPort }, identity: config.identity, network: config.network, contexts, state, clock, log: log.child("proxy"),
       serve: (facts, request, traceparent) => serving.serve(facts, request, traceparent),
     });
-    const control = followControlPlane({ config, plane: xdsPlane, state, clock, random, log: log.child("xds") });
+    const control = followControlPlane({ config, plane: xdsPlane, state, clock, random, loop, log: log.child("xds") });
     void control.whenReady().then(configured);
     const asking = new AbortController();
     void firstCertificate(certificates, config, clock, asking.signal).then((has) => { if (has) certified(); });
@@ -137,10 +141,12 @@ export async function build(config: Config, ports: Partial<Ports> = {}): Promise
         xdsPlane.close();
         caPlane.close();
         await Promise.all(servers.map((s) => s.close()));
+        looking.cancel();
         log.info("drained");
       },
     };
   } catch (error) {
+    looking.cancel();
     await Promise.all(servers.map((s) => s.close()));
     throw error;
   }

@@ -1,7 +1,7 @@
 // Owns what comes from the control plane: addresses of the mesh, and the configuration of this waypoint.
 import type { Problem } from "@ambit/core";
 import { prepareAddresses } from "@ambit/proxy/state";
-import type { Clock, Logger, Random } from "@ambit/runtime";
+import type { Clock, Logger, LoopWatch, Random } from "@ambit/runtime";
 import { ADDRESS_TYPE, createXdsClient, proxyNode, WAYPOINT_TYPE, type ControlPlane, type Delivery } from "@ambit/xds";
 import type { Config } from "./config.ts";
 import type { WaypointState } from "./state/waypoint-state.ts";
@@ -15,6 +15,7 @@ export interface ControlOptions {
   readonly state: WaypointState;
   readonly clock: Clock;
   readonly random: Random;
+  readonly loop: LoopWatch;
   readonly log: Logger;
 }
 
@@ -31,7 +32,7 @@ export function followControlPlane(o: ControlOptions): Following {
     connect: o.plane,
     node: proxyNode({ role: "waypoint", ip: config.instanceIp, podName: config.podName, podNamespace: config.podNamespace, nodeName: config.nodeName }),
     types: [{ typeUrl: ADDRESS_TYPE, onDemand: false }, { typeUrl: WAYPOINT_TYPE, onDemand: true }],
-    handler: (typeUrl, delivery) => (typeUrl === ADDRESS_TYPE ? applyAddresses(state, delivery) : applyConfig(state, delivery)),
+    handler: (typeUrl, delivery) => o.loop.during(`a push of ${delivery.upserts.length + delivery.removed.length} resources`, () => (typeUrl === ADDRESS_TYPE ? applyAddresses(state, delivery) : applyConfig(state, delivery))),
     clock: o.clock, random: o.random, log,
   });
   /** A name that was answered "missing" is asked for again: the Gateway may be younger than its pod. */

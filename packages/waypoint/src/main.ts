@@ -1,8 +1,13 @@
 // Owns the process: environment → configuration → app.
+import { guardedLoop } from "@ambit/proxy/loop-guard";
 import { createLogger, runMain } from "@ambit/runtime";
 import { build } from "./app.ts";
 import { readConfig } from "./config.ts";
 import { prepareHeap } from "./heap.ts";
 
 prepareHeap();
-await runMain(createLogger("waypoint"), () => build(readConfig(process.env)));
+const log = createLogger("waypoint");
+await runMain(log, () => {
+  const config = readConfig(process.env);
+  return build(config, { guard: guardedLoop(config.watchdogMs, "main", log) });
+});

@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { parseSocketAddress, type Ip, type SocketAddress } from "@ambit/core";
+import { checkWatchdog, WATCHDOG } from "@ambit/proxy/loop-guard";
 import type { PodInfo } from "@ambit/proxy/state";
 import { env, LOG_FORMATS, parseDuration, readEnv, type LogFormat } from "@ambit/runtime";
 
@@ -42,7 +43,7 @@ export const SCHEMA = {
   tunnelsOnLoopback: env.boolean("LOCALHOST_APP_TUNNEL", true, "application tunnels (PROXY) are dialled on loopback, not on the pod's address"),
   responseBaggage: env.boolean("ENABLE_RESPONSE_BAGGAGE", true, "tell the client about the destination"),
   workerThreads: env.string("ZTUNNEL_WORKER_THREADS", "1", "threads that carry traffic: a number, 0 for one per processor, or a percentage of the processors; 1: the main thread itself"),
-  watchdogMs: env.duration("AMBIT_WATCHDOG", 10_000, "processor time that a thread may use without coming back to its event loop: then the process ends (exit code 61); 0s: for ever"),
+  watchdogMs: WATCHDOG,
   logFilter: env.string("RUST_LOG", "info", "log level, or scope=level pairs"),
   logFormat: env.string("LOG_FORMAT", "", "json or plain as Istio writes them; unset: JSON whose message is `msg`"),
   trialsAtInfo: env.boolean("AUTHZ_POLICY_INFO_LOGGING", false, "say at info, not at debug, what policies on trial would have done"),
@@ -138,9 +139,6 @@ export interface ControlPlaneConfig {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-/** A large push, a large dump and a collection of the whole heap may hold a loop that long, on a slow processor. */
-const WATCHDOG_MIN_MS = 1_000;
-
 type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Throws one error that names every bad variable. */
@@ -150,7 +148,7 @@ export function readConfig(source: Environment): Config {
   const e = readEnv(SCHEMA, source);
   if (e.onDemand && e.dnsCapture === "true") throw new Error("bad configuration:\n  XDS_ON_DEMAND=true: names cannot be answered when only addresses are asked for; set ISTIO_META_DNS_CAPTURE=false");
   if ((e.mode !== "shared" || e.localPath !== "" || e.localText !== "") && workerThreads(e.workerThreads, e.portReuse) > 1) throw new Error("bad configuration:\n  ZTUNNEL_WORKER_THREADS: one workload, or a local file, is served by one thread");
-  if (e.watchdogMs > 0 && e.watchdogMs < WATCHDOG_MIN_MS) throw new Error(`bad configuration:\n  AMBIT_WATCHDOG: less than ${WATCHDOG_MIN_MS / 1000} s ends processes that only have much to do; 0s is for ever`);
+  checkWatchdog(e.watchdogMs);
   const inCluster = (source["KUBERNETES_SERVICE_HOST"] ?? "") !== "";
   const fallback = inCluster ? "https://istiod.istio-system.svc:15012" : "https://localhost:15012";
   const xdsAddress = e.xdsAddress || fallback;

@@ -1,4 +1,4 @@
-// A thread of a real ztunnel that hangs: loaded before it in every thread, as ….ts?thread=main&file=PATH; from when the file exists those threads' loops are held.
+// A thread of a process that hangs: loaded before it in every thread, as ….ts?thread=main&file=PATH; from when the file exists those threads' loops are held.
 import { existsSync } from "node:fs";
 import { isMainThread } from "node:worker_threads";
 

@@ -1,18 +1,13 @@
 // Ten thousand lives of objects through the whole way from source to served resource leave nothing behind (R17 of the parity table).
 import assert from "node:assert/strict";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { addressSource, authorizationSource, buildMesh, createTicker, DEFAULT_SETTINGS } from "@ambit/istiod-lite/testing";
+import { heldOctets } from "@ambit/testkit";
 import { ServerSubscription, ResourceTable } from "@ambit/xds/testing";
 import { SimClock } from "./clock.fixture.ts";
 
 const CYCLES = 10_000;
 /** What a young heap settles by itself; a leak of 100 bytes a cycle would be 800 KB. */
 const GROWTH_MAX_BYTES = 800_000;
-
-setFlagsFromString("--expose-gc");
-const collect = runInNewContext("gc") as () => void;
-const heap = (): number => { collect(); collect(); return process.memoryUsage().heapUsed; };
 
 describe("churn", () => {
   it(`leaves the heap flat over ${CYCLES} lives of pods, services, entries and policies`, async () => {
@@ -51,9 +46,9 @@ describe("churn", () => {
           client.request({ node: undefined, typeUrl: table.source.typeUrl, subscribe: [], unsubscribe: [], initialVersions: new Map(), nonce: chunk.nonce, error: undefined }, table);
     };
     for (let i = 0; i < CYCLES / 5; i++) await live(i);
-    const before = heap();
+    const before = heldOctets();
     for (let i = CYCLES / 5; i < CYCLES; i++) await live(i);
-    const grown = heap() - before;
+    const grown = heldOctets() - before;
     assert.deepEqual([mesh.addresses.size, mesh.authorizations.size, ...tables.map((t) => t.table.size)], [0, 0, 0, 0]);
     assert.ok(grown < GROWTH_MAX_BYTES, `the heap has grown by ${Math.round(grown / 1024)} KiB`);
   }).timeout(120_000);

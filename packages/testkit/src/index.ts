@@ -7,4 +7,5 @@ export { hangingLoopCompliance, type HangingLoop } from "./compliance/hanging-lo
 export { podSecurityViolations, type PodSpecLike } from "./pod-security.ts";
 export { realZdsConversation, type ZdsTurn } from "./zds.ts";
 export { Recorder, sendAll, turns } from "./compliance/recorder.ts";
+export { heldOctets } from "./heap.ts";
 export { checkGolden, goldenCases, type GoldenInput } from "./golden.ts";

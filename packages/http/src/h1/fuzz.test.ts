@@ -20,6 +20,9 @@ function seededRandom(seed: number): Random {
 
 const pick = <T>(random: Random, from: readonly T[]): T => from[Math.floor(random() * from.length)] as T;
 
+/** A request of node:http's is read, answered and over in a handful of turns of the loop. */
+const TURNS_MAX = 100;
+
 /** Bits that smuggling is made of. */
 const PIECES = ["GET", "POST", "HEAD", " ", "/", "/a?b", "http://h/", "*", " HTTP/1.1", " HTTP/1.0", "\r\n", "\r\n\r\n", "\n", "\r", "Host: h", "host:h2", "Content-Length: 3", "content-length:0",
   "Content-Length: 3, 3", "Transfer-Encoding: chunked", "transfer-encoding:identity", "Transfer-Encoding:\tchunked", "Connection: close", "Connection: keep-alive", "Connection: upgrade",
@@ -58,9 +61,9 @@ async function nodeReads(text: string): Promise<Seen[]> {
   theirs.on("error", () => {});
   ours.resume();
   server.emit("connection", theirs);
-  const closed = new Promise((resolve) => theirs.on("close", resolve));
   ours.end(Buffer.from(text, "latin1"));
-  await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, 200))]);
+  // Nothing here waits for a timer or the network: what has not happened by then never does.
+  for (let turn = 0; turn < TURNS_MAX && !theirs.destroyed; turn++) await new Promise(setImmediate);
   theirs.destroy();
   ours.destroy();
   return seen;

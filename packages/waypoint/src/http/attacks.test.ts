@@ -3,10 +3,9 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import http from "node:http";
 import type net from "node:net";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { HpackEncoder } from "@ambit/http";
 import { ManualClock } from "@ambit/proxy/testing";
+import { heldOctets } from "@ambit/testkit";
 import { HEAD_MS, IDLE_MS } from "./h1-downstream.ts";
 import { endpointAt, met, received, Rig, type RigOptions } from "./rig.fixture.ts";
 
@@ -16,14 +15,6 @@ const SMUGGLED = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
 const H = "Host: a\r\n";
 const post = (fields: string, body: string): string => `POST / HTTP/1.1\r\n${H}${fields}\r\n${body}`;
 
-setFlagsFromString("--expose-gc");
-const collect = runInNewContext("gc") as () => void;
-/** Octets that are really held. */
-function held(): number {
-  collect();
-  const { heapUsed, arrayBuffers } = process.memoryUsage();
-  return heapUsed + arrayBuffers;
-}
 const MIB = 1 << 20;
 
 // ---- HTTP/2 by hand -----------------------------------------------------------------------------------------------------------------------------
@@ -176,7 +167,7 @@ describe("attacks on HTTP", () => {
   it("S14 rapid reset: 100,000 requests taken back at once end their connection, reach nobody, and nobody else waits", async () => {
     await make({ protocol: "http2" });
     const other = new RawClient(rig.socket());
-    const before = held();
+    const before = heldOctets();
     const client = new RawClient(rig.socket());
     for (let i = 0; i < 100_000 && !client.ended; i++) {
       client.socket.write(Buffer.concat([client.headers(2 * i + 1, REQUEST), frame(RST_STREAM, 0, 2 * i + 1, u32(8))]));
@@ -188,14 +179,14 @@ describe("attacks on HTTP", () => {
     client.socket.destroy();
     await met(() => other.frames.filter((f) => f.type === DATA).length > 0 && rig.records.every((r) => r.flags.length > 0 || r.status === 200));
     assert.ok(rig.records.length < 5_000, `${rig.records.length} requests were looked at`);
-    assert.ok(held() - before < 20 * MIB, `${Math.round((held() - before) / MIB)} MiB held`);
+    assert.ok(heldOctets() - before < 20 * MIB, `${Math.round((heldOctets() - before) / MIB)} MiB held`);
     assert.equal(other.frames.some((f) => f.type === GOAWAY || f.type === RST_STREAM), false);
   }).timeout(20_000);
 
   for (const [name, pieces] of [["without octets", new Uint8Array(0)], ["with octets", new Uint8Array(64)]] as const)
     it(`S15 CONTINUATION without end, ${name}: closed at the bound, nothing is kept`, async () => {
       await make({ protocol: "http2" });
-      const before = held();
+      const before = heldOctets();
       const client = new RawClient(rig.socket());
       client.socket.write(client.headers(1, REQUEST, 1));
       for (let i = 0; i < 20_000 && !client.ended; i++) {
@@ -204,30 +195,30 @@ describe("attacks on HTTP", () => {
       }
       await met(() => client.frames.some((f) => f.type === GOAWAY && f.code === ENHANCE_YOUR_CALM));
       assert.equal(rig.records.length, 0);
-      assert.ok(held() - before < 8 * MIB);
+      assert.ok(heldOctets() - before < 8 * MIB);
     }).timeout(20_000);
 
   it("S16 a small block that would decode to a large head is refused by its decoded size, cookies included", async () => {
     await make({ protocol: "http2" });
     const client = new RawClient(rig.socket());
-    const before = held();
+    const before = heldOctets();
     // One entry of 3,000 octets, named 5,000 times in one octet each.
     client.socket.write(frame(HEADERS, 5, 1, Buffer.concat([Uint8Array.from(client.hpack.encode(REQUEST)), Buffer.from([0x40, 1, 0x61, 0x7f, 0xb9, 0x16]), Buffer.alloc(3_000, "x"), Buffer.alloc(5_000, 0xbe)])));
     client.socket.write(client.headers(3, [...REQUEST, ...Array.from({ length: 5_000 }, () => ["cookie", "a=b"]).flat()]));
     await met(() => [1, 3].every((id) => client.ended || client.frames.some((f) => f.id === id && (f.type === RST_STREAM || f.type === HEADERS)) || client.frames.some((f) => f.type === GOAWAY)));
     assert.deepEqual(seen, []);
     assert.ok(rig.records.every((r) => r.status === 431), "refused");
-    assert.ok(held() - before < 8 * MIB);
+    assert.ok(heldOctets() - before < 8 * MIB);
   });
 
   it("S18 connections that overflow their window are freed", async () => {
     await make({ protocol: "http2" });
     await Promise.all(Array.from({ length: 100 }, async () => { const c = new RawClient(rig.socket()); c.socket.write(frame(WINDOW_UPDATE, 0, 0, u32(0x7fffffff))); await once(c.socket, "end"); c.socket.destroy(); }));
-    const before = held();
+    const before = heldOctets();
     for (let round = 0; round < 20; round++)
       await Promise.all(Array.from({ length: 100 }, async () => { const c = new RawClient(rig.socket()); c.socket.write(frame(WINDOW_UPDATE, 0, 0, u32(0x7fffffff))); await once(c.socket, "end"); c.socket.destroy(); }));
     await rig.until((r) => r.sessions.size === 0);
-    assert.ok(held() - before < 6 * MIB, `${Math.round((held() - before) / 1024)} KiB after 2,000 of them`);
+    assert.ok(heldOctets() - before < 6 * MIB, `${Math.round((heldOctets() - before) / 1024)} KiB after 2,000 of them`);
   }).timeout(20_000);
 
   it("S23 an HTTP/2 server that allows no streams, or goes away at once, costs its own request only", async () => {
@@ -255,12 +246,11 @@ describe("attacks on HTTP", () => {
     const [slow, beginning, silent] = [rig.socket(), rig.socket(), rig.socket()];
     let answers = "";
     for (const socket of [slow, beginning]) socket.on("data", (b: Buffer) => { answers += b.toString(); });
-    slow.write(`GET / HTTP/1.1\r\n${H}X: `);
+    const begun = `GET / HTTP/1.1\r\n${H}X: `;
+    slow.write(begun);
     beginning.write("G");
     silent.resume();
-    // One timer each: the octets have come where there are two of a minute.
-    await met(() => rig.sessions.size === 3 && clock.pending === 3);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await met(() => rig.sessions.size === 3 && clock.pending === 3 && rig.octetsRead === begun.length + 1);
     await clock.advance(5 * HEAD_MS);
     await met(() => answers.match(/HTTP\/1.1 408 /g)?.length === 2);
     assert.deepEqual(rig.records.map((r) => [r.status, r.flags]), [[408, ["SI"]], [408, ["SI"]]]);
@@ -273,12 +263,12 @@ describe("attacks on HTTP", () => {
 
   it("S24 heads that never end hold no more than their bound", async () => {
     await make();
-    const before = held();
+    const before = heldOctets();
     const clients = Array.from({ length: 300 }, () => rig.socket());
-    for (const c of clients) c.write(`GET / HTTP/1.1\r\n${H}X: ${"x".repeat(55_000)}`);
-    await met(() => rig.sessions.size === 300);
-    await new Promise((resolve) => setTimeout(resolve, 200));
-    const each = (held() - before) / clients.length;
+    const head = `GET / HTTP/1.1\r\n${H}X: ${"x".repeat(55_000)}`;
+    for (const c of clients) c.write(head);
+    await met(() => rig.octetsRead === clients.length * head.length);
+    const each = (heldOctets() - before) / clients.length;
     assert.ok(each < 160 << 10, `${Math.round(each / 1024)} KiB for each of 55 KiB`);
     assert.equal(rig.opened, 0);
   });
@@ -295,12 +285,12 @@ describe("attacks on HTTP", () => {
         socket.on("drain", more);
         more();
       }));
-      const before = held();
+      const before = heldOctets();
       for (let i = 0; i < CLIENTS; i++) ask(rig.socket());
       await met(() => sent.length === CLIENTS);
       // Still means that nothing moves any more.
       for (let last = -1, now = 0, calm = 0; calm < 5; last = now) { await new Promise((resolve) => setTimeout(resolve, 50)); now = sent.reduce((a, b) => a + b, 0); calm = now === last ? calm + 1 : 0; }
-      const each = (held() - before) / CLIENTS;
+      const each = (heldOctets() - before) / CLIENTS;
       assert.ok(each < 2 * MIB, `${Math.round(each / 1024)} KiB for each`);
       assert.ok(Math.max(...sent) < 50 * MIB, `a server could send ${Math.round(Math.max(...sent) / MIB)} MiB to a client that reads nothing`);
     }).timeout(20_000);

@@ -56,6 +56,8 @@ export class Rig {
   port = 0;
   readonly #protocol: PortProtocol;
   readonly #sockets = new Set<net.Socket>();
+  readonly #serving = new Set<net.Socket>();
+  #octetsRead = 0;
   readonly #listeners: net.Server[] = [];
   #waits: { readonly met: () => boolean; readonly resolve: () => void }[] = [];
 
@@ -71,6 +73,8 @@ export class Rig {
 
   async start(): Promise<this> {
     this.port = await this.listen((socket) => {
+      this.#serving.add(socket);
+      socket.on("close", () => { this.#serving.delete(socket); this.#octetsRead += socket.bytesRead; });
       const session = serveHttp(fromSocket(socket), connectionFacts, this.#protocol, this.options);
       this.sessions.add(session);
       void session.done.then((served) => {
@@ -105,6 +109,9 @@ export class Rig {
     this.#track(socket);
     return socket;
   }
+
+  /** What clients sent and we have read. */
+  get octetsRead(): number { return [...this.#serving].reduce((sum, socket) => sum + socket.bytesRead, this.#octetsRead); }
 
   until(met: (rig: this) => boolean): Promise<void> {
     return new Promise((resolve) => {

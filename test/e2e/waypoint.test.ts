@@ -146,15 +146,17 @@ describe("Istio's objects at a waypoint", function () {
     assert.deepEqual([condition?.status, condition?.message?.includes(`${NS}/waypoint`)], ["True", true]);
   }));
 
+  const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
+  const jwks = JSON.stringify({ keys: [{ ...publicKey.export({ format: "jwk" }), kid: "k1", alg: "RS256", use: "sig" }] });
+  const token = (claims: object): string => {
+    const text = [{ alg: "RS256", kid: "k1" }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".");
+    return `${text}.${sign("sha256", Buffer.from(text), privateKey).toString("base64url")}`;
+  };
+  const bearer = (claims: object) => ({ Authorization: `Bearer ${token({ iss: "https://issuer.example", exp: Math.floor(Date.now() / 1000) + 3600, ...claims })}` });
+  const authenticationBy = (keys: object): object => ({ apiVersion: "security.istio.io/v1", kind: "RequestAuthentication", metadata: { name: "jwt", namespace: NS }, spec: { targetRefs: [{ group: "", kind: "Service", name: "reviews" }], jwtRules: [{ issuer: "https://issuer.example", ...keys }] } });
+
   it("tokens: none passes without a policy, a bad one is 401, a policy asks for the right one", () => {
-    const { publicKey, privateKey } = generateKeyPairSync("rsa", { modulusLength: 2048 });
-    const jwks = JSON.stringify({ keys: [{ ...publicKey.export({ format: "jwk" }), kid: "k1", alg: "RS256", use: "sig" }] });
-    const token = (claims: object): string => {
-      const text = [{ alg: "RS256", kid: "k1" }, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".");
-      return `${text}.${sign("sha256", Buffer.from(text), privateKey).toString("base64url")}`;
-    };
-    const bearer = (claims: object) => ({ Authorization: `Bearer ${token({ iss: "https://issuer.example", exp: Math.floor(Date.now() / 1000) + 3600, ...claims })}` });
-    const authentication = { apiVersion: "security.istio.io/v1", kind: "RequestAuthentication", metadata: { name: "jwt", namespace: NS }, spec: { targetRefs: [{ group: "", kind: "Service", name: "reviews" }], jwtRules: [{ issuer: "https://issuer.example", jwks }] } };
+    const authentication = authenticationBy({ jwks });
     const require_ = policy("needs-token", { action: "ALLOW", rules: [{ from: [{ source: { requestPrincipals: ["https://issuer.example/ann"] } }], when: [{ key: "request.auth.claims[groups]", values: ["staff"] }] }] });
     return bed.with([authentication], async () => {
       await answered(401, { headers: { Authorization: "Bearer nonsense" } });
@@ -168,6 +170,26 @@ describe("Istio's objects at a waypoint", function () {
       });
     });
   });
+
+  it("tokens are good while their issuer is away and the control plane starts anew", () => bed.with([
+    { apiVersion: "v1", kind: "Service", metadata: { name: "issuer", namespace: NS, labels: { "istio.io/use-waypoint": "none" } }, spec: { selector: { app: "issuer" }, ports: [{ name: "http", port: 8000 }] } },
+    { apiVersion: "v1", kind: "Pod", metadata: { name: "issuer", namespace: NS, labels: { app: "issuer" } }, spec: { serviceAccountName: "reviews-v1", terminationGracePeriodSeconds: 0, containers: [{
+      name: "issuer", image: "ambit/sample:lab", command: [bed.lab.nodePath, "-e", `require("http").createServer((_, res) => res.end(${JSON.stringify(jwks)})).listen(8000)`] }] } },
+  ], () => bed.with([authenticationBy({ jwksUri: `http://issuer.${NS}.svc.cluster.local:8000/keys` })], async () => {
+    const good = { headers: bearer({ sub: "ann" }) };
+    await answered(200, good);
+    await answered(401, { headers: { Authorization: "Bearer nonsense" } });
+    await bed.eventually(async () => assert.match(await bed.lab.kubectl("-n", "istio-system", "get", "configmap", "ambit-jwks", "-o", "yaml"), /issuer\.book\.svc/));
+    await bed.lab.kubectl("-n", NS, "delete", "pod", "issuer");
+    await bed.lab.kubectl("-n", "istio-system", "rollout", "restart", "deployment/istiod");
+    await bed.lab.kubectl("-n", "istio-system", "rollout", "status", "deployment/istiod", "--timeout=60s");
+    // The waypoint follows the new one: it enforces what only that one has told.
+    await bed.with([policy("no-delete", { action: "DENY", rules: [{ to: [{ operation: { methods: ["DELETE"] } }] }] })], async () => {
+      await answered(403, { method: "DELETE" });
+      for (let i = 0; i < 3; i++) assert.deepEqual(statuses(await ask(good)), [200]);
+      await answered(401, { headers: { Authorization: "Bearer nonsense" } });
+    });
+  })));
 
   const greeting = (pod = CLIENT.pod): Promise<string> => bed.lab.kubectl("-n", NS, "exec", pod, "--", bed.lab.nodePath, "-e",
     "const s=require('net').connect(9090,'reviews');s.setTimeout(4000,()=>s.destroy());s.once('data',d=>{process.stdout.write(String(d));s.destroy()});s.on('error',e=>process.stdout.write(e.code));s.on('close',()=>process.stdout.write('.'))");

@@ -134,9 +134,9 @@ export async function build(o: AppOptions): Promise<App> {
         for (const [what, why] of [...(after?.broken ?? []), ...(after?.problems ?? []).map((x) => [x.path, x.message] as const)]) log.warn("mesh settings for waypoints not used", { what, why });
     });
     const guard = addressGuard(config.jwksBlocked, config.jwksAllowed);
-    const keys = keepKeys({ wanted: mesh.keys.wantedKeys, fetched: mesh.keys.fetchedKeys, fetch: (uri, signal) => fetchDocument(uri, { guard, signal }), clock, random: systemRandom, log: log.child("jwks") });
+    const keys = keepKeys({ wanted: mesh.keys.wantedKeys, fetched: mesh.keys.fetchedKeys, fetch: (uri, signal) => fetchDocument(uri, { guard, signal }), record: () => platform.keys.load(), clock, random: systemRandom, log: log.child("jwks") });
     ending.push(() => keys.stop());
-    const writers = platform.writers(mesh, keeper);
+    const writers = platform.writers(mesh, keeper, keys);
     keeper.onChange(() => {
       void certificate.renew().catch(() => undefined);
       writers.rootsChanged();
@@ -149,6 +149,9 @@ export async function build(o: AppOptions): Promise<App> {
     ending.push(() => waiting.cancel());
     void sources.whenSynced().then(async () => {
       waiting.cancel();
+      if (over.signal.aborted) return;
+      // Before any object is known: what waypoints were told must not become less because we have started.
+      await keys.recall();
       if (over.signal.aborted) return;
       inbox.open();
       ticker.flush();

@@ -4,7 +4,7 @@ import { createLogger, LogLevels, type Clock, type Timer } from "@ambit/runtime"
 import type { FetchedKeys, WantedKeys } from "../collections/waypoint/request-authentication.ts";
 import { keepKeys } from "./keeper.ts";
 
-const KEYS = (kid: string): string => JSON.stringify({ keys: [{ kid }] });
+const KEYS = (kid: string): string => JSON.stringify({ keys: [{ kty: "RSA", kid }] });
 const wanted = (over: Partial<WantedKeys> = {}): WantedKeys => ({ key: "jwks https://a/keys", uri: "https://a/keys", discovery: false, timeoutMs: 5_000, ...over });
 const log = createLogger("test", { levels: new LogLevels("error"), write: () => undefined });
 
@@ -31,14 +31,14 @@ const settle = async (): Promise<void> => { for (let i = 0; i < 20; i++) await P
 
 describe("keys of issuers", () => {
   const DAY = 24 * 3_600_000;
-  function rig() {
+  function rig(record: () => Promise<string> = () => Promise.resolve("")) {
     const g = new Graph();
     const source = g.source<WantedKeys>("wanted", { key: (w) => w.key });
     const fetched = g.source<FetchedKeys>("fetched", { key: (k) => k.key });
     const clock = new ManualClock();
     const asked: string[] = [];
     let answer: (uri: string, signal: AbortSignal) => Promise<string> = () => Promise.resolve(KEYS("one"));
-    const keeper = keepKeys({ wanted: source, fetched, clock, random: () => 0.5, log, fetch: (uri, signal) => { asked.push(uri); return answer(uri, signal); } });
+    const keeper = keepKeys({ wanted: source, fetched, clock, random: () => 0.5, log, fetch: (uri, signal) => { asked.push(uri); return answer(uri, signal); }, record });
     return { source, fetched, clock, asked, keeper, answers: (a: typeof answer) => { answer = a; }, jwks: () => fetched.get(wanted().key)?.jwks };
   }
 
@@ -118,6 +118,57 @@ describe("keys of issuers", () => {
     r.clock.advance(5_000);
     await settle();
     assert.equal(settled, 2);
+  });
+  it("outlive the control plane while their issuer is away, for as long as they would have without", async () => {
+    const good = (goodAt: number) => JSON.stringify([{ key: wanted().key, jwks: KEYS("old"), goodAt }]);
+    const r = rig(() => Promise.resolve(good(-6 * DAY)));
+    r.answers(() => Promise.reject(new Error("away")));
+    await r.keeper.recall();
+    r.source.set(wanted());
+    assert.equal(r.jwks(), KEYS("old"), "at once");
+    await settle();
+    assert.deepEqual([r.jwks(), r.keeper.good()], [KEYS("old"), [{ key: wanted().key, jwks: KEYS("old"), goodAt: -6 * DAY }]]);
+    for (let i = 0; i < 26; i++) { r.clock.advance(3_600_000); await settle(); }
+    assert.deepEqual(r.fetched.get(wanted().key), { key: wanted().key, jwks: undefined, error: "away" });
+    await r.keeper.stop();
+  });
+  it("of an earlier life give way to those that the issuer has now", async () => {
+    const r = rig(() => Promise.resolve(JSON.stringify([{ key: wanted().key, jwks: KEYS("old"), goodAt: 0 }])));
+    await r.keeper.recall();
+    r.source.set(wanted());
+    let settled = false;
+    void r.keeper.settled().then(() => { settled = true; });
+    assert.deepEqual([r.jwks(), settled], [KEYS("old"), false], "waypoints may have newer ones: the issuer is waited for");
+    await settle();
+    assert.deepEqual([r.jwks(), settled], [KEYS("one"), true]);
+    await r.keeper.stop();
+  });
+  it("that another replica got are taken over when our own fetch fails", async () => {
+    let record = "";
+    const r = rig(() => Promise.resolve(record));
+    r.answers(() => Promise.reject(new Error("away")));
+    r.source.set(wanted());
+    await settle();
+    assert.equal(r.jwks(), undefined);
+    record = JSON.stringify([{ key: wanted().key, jwks: KEYS("theirs"), goodAt: 5_000 }]);
+    for (let i = 0; i < 30; i++) { r.clock.advance(1_000); await settle(); }
+    assert.equal(r.jwks(), KEYS("theirs"));
+    await r.keeper.stop();
+  });
+  it("are told to whoever writes them down: new, confirmed, not wanted any more; a record that cannot be read is none", async () => {
+    const r = rig(() => Promise.reject(new Error("no rights")));
+    let told = 0;
+    const end = r.keeper.onGood(() => told++);
+    await r.keeper.recall();
+    r.source.set(wanted());
+    await settle();
+    r.clock.advance(20 * 60_000);
+    await settle();
+    assert.deepEqual([told, r.keeper.good().map((k) => k.goodAt), [...r.keeper.wanted()]], [2, [20 * 60_000], [wanted().key]]);
+    r.source.delete(wanted().key);
+    assert.deepEqual([told, r.keeper.good(), r.keeper.wanted().size], [3, [], 0]);
+    end();
+    await r.keeper.stop();
   });
   it("are fetched eight at a time", async () => {
     const r = rig();

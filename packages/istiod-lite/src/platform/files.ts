@@ -3,6 +3,8 @@ import { stat } from "node:fs/promises";
 import type { Clock, Logger } from "@ambit/runtime";
 import type { Mesh } from "../collections/graph.ts";
 import type { Config } from "../config.ts";
+import { recordKeys } from "../jwks/recorder.ts";
+import { keysInFolder } from "../jwks/stores.ts";
 import { allocateAddresses } from "../plan/allocate-entries.ts";
 import { watchFiles } from "../sources/files.ts";
 import { authorityOfFolder } from "./authority-folder.ts";
@@ -11,7 +13,9 @@ import { reviewByFile } from "./static-tokens.ts";
 
 export function onFiles(o: { config: Config; clock: Clock; log: Logger }): Platform {
   const { config, clock, log } = o;
+  const store = keysInFolder(config.rootCaDir);
   return {
+    keys: store,
     authority: authorityOfFolder({ folder: config.rootCaDir, trustDomain: config.trustDomain, clock, log, check: async () => {
       // Said before anything is made: a name mistyped must not make a new root.
       if (!(await stat(config.configDir)).isDirectory()) throw new Error(`AMBIT_CONFIG_DIR: ${config.configDir} is not a folder`);
@@ -21,7 +25,21 @@ export function onFiles(o: { config: Config; clock: Clock; log: Logger }): Platf
       const files = watchFiles({ folder: config.configDir, inbox, complete: allocateAddresses, clock, log: log.child("sources") });
       return { whenSynced: files.whenSynced, pending: files.problems, stop: files.stop };
     },
-    writers: (mesh) => logConditions(mesh, log.child("status")),
+    writers: (mesh, _authority, keys) => {
+      const conditions = logConditions(mesh, log.child("status"));
+      const recorder = recordKeys({ keys, store, clock, log: log.child("jwks") });
+      return {
+        ...conditions,
+        start: () => {
+          conditions.start();
+          recorder.lead(true);
+        },
+        stop: async () => {
+          await recorder.stop();
+          await conditions.stop();
+        },
+      };
+    },
     close: () => undefined,
   };
 }

@@ -7,6 +7,8 @@ import { meshConfigName, ownsRevision } from "../collections/scope.ts";
 import type { Config } from "../config.ts";
 import { runWaypoints } from "../gateways/controller.ts";
 import { createRoller } from "../ca/roller.ts";
+import { recordKeys } from "../jwks/recorder.ts";
+import { keysInConfigMap } from "../jwks/stores.ts";
 import { AuthoritySecrets } from "../root-secret.ts";
 import { watchKubernetes } from "../sources/kubernetes.ts";
 import { createAllocator } from "../status/allocator.ts";
@@ -25,11 +27,13 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
   const { config, clock, log } = o;
   const client = new KubeClient(o.cluster);
   const secrets = new AuthoritySecrets({ client, namespace: config.namespace, trustDomain: config.trustDomain, clock, log, signal: o.signal });
+  const store = keysInConfigMap({ client, namespace: config.namespace, revision: config.revision });
   return {
     authority: secrets,
+    keys: store,
     reviewToken: () => async (token, audience) => decodeTokenReview(await client.request("POST", TOKEN_REVIEWS, { body: tokenReviewOf(token, audience) }), audience),
     watch: (inbox) => watchKubernetes({ client, inbox, meshConfig: { namespace: config.namespace, name: meshConfigName(config.revision) }, clock, random: systemRandom, log: log.child("sources") }),
-    writers: (mesh, authority) => {
+    writers: (mesh, authority, keys) => {
       const rootsPem = (): string => authority.current().rootsPem;
       const status = createStatusWriter({ client, desired: mesh.statuses, objects: mesh.sources, clock, log: log.child("status") });
       const allocator = createAllocator({ client, entries: mesh.serviceEntries, objects: mesh.sources.serviceEntries, clock, log: log.child("status") });
@@ -46,12 +50,14 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
         },
       });
       const roller = createRoller({ root: secrets, keeper: authority, trustDomain: config.trustDomain, clock, log: log.child("ca") });
+      const recorder = recordKeys({ keys, store, clock, log: log.child("jwks") });
       const election = new LeaderElection({
         client, namespace: config.namespace, name: leaseOf(config.revision), identity: `${config.podName}_${newUuid()}`, clock, log: log.child("leader"),
         onChange: (leading) => {
           anchor.lead(leading);
           roller.lead(leading);
           waypoints.lead(leading);
+          recorder.lead(leading);
           webhooks?.lead(leading);
           for (const writer of [status, allocator, classes, ...taints])
             if (leading) writer.resume(writer.keys());
@@ -72,6 +78,7 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
           for (const t of taints) await t.stop();
           await anchor.stop();
           await waypoints.stop();
+          await recorder.stop();
           await webhooks?.stop();
           await election.stop();
         },

@@ -2,6 +2,8 @@
 import type { AuthorityKeeper, AuthoritySource } from "../ca/keeper.ts";
 import type { ReviewToken } from "../ca/token-review.ts";
 import type { Mesh } from "../collections/graph.ts";
+import type { KeyKeeper } from "../jwks/keeper.ts";
+import type { KeyStore } from "../jwks/stores.ts";
 import type { Inbox } from "../sources/inbox.ts";
 
 export interface RunningSources {
@@ -26,8 +28,10 @@ export interface Writers {
 export interface Platform {
   /** Where the authority comes from, now and later. */
   readonly authority: AuthoritySource;
+  /** Where issuers' keys outlive us. */
+  readonly keys: KeyStore;
   reviewToken(mesh: Mesh): ReviewToken;
   watch(inbox: Inbox): RunningSources;
-  writers(mesh: Mesh, authority: AuthorityKeeper): Writers;
+  writers(mesh: Mesh, authority: AuthorityKeeper, keys: KeyKeeper): Writers;
   close(): void;
 }

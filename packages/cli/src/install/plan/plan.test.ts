@@ -50,7 +50,7 @@ describe("taking away", () => {
     const steps = removalSteps([id("Namespace", "m"), id("ServiceAccount", "a"), id("Role", "r"), id("Deployment", "istiod"), id("ValidatingWebhookConfiguration", "w"), id("DaemonSet", "istio-cni-node"), id("DaemonSet", "ztunnel")]);
     assert.deepEqual(steps.map((s) => [s.objects.map((o) => o.name).join(), s.until]), [["w", undefined], ["istio-cni-node", "k8s-app=istio-cni-node"], ["ztunnel", "app=ztunnel"], ["istiod", "app=istiod"], ["r,a", undefined]]);
   });
-  it("a second control plane leaves the keys to the first", () => assert.deepEqual([keptByControlPlane("m", "canary"), keptByControlPlane("m", "default")].map((l) => l.map((o) => o.name)), [["istio-status-leader-canary"], ["istio-status-leader", "istio-ca-secret", "ambit-ca-roots"]]));
+  it("a second control plane leaves the keys to the first", () => assert.deepEqual([keptByControlPlane("m", "canary"), keptByControlPlane("m", "default")].map((l) => l.map((o) => o.name)), [["istio-status-leader-canary", "ambit-jwks-canary"], ["istio-status-leader", "ambit-jwks", "istio-ca-secret", "ambit-ca-roots"]]));
   it("classes of others stay", () => {
     const c = (name: string, controllerName: string): KubeObject => ({ metadata: { name }, spec: { controllerName } });
     assert.deepEqual([c("istio-waypoint", "istio.io/mesh-controller"), c("istio", "istio.io/gateway-controller"), c("istio-waypoint", "somebody.else/x"), c("mine", "istio.io/mesh-controller")].map(isOurClass), [true, false, false, false]);

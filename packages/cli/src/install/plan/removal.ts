@@ -39,7 +39,8 @@ export const WAYPOINT_PARTS = "gateway.istio.io/managed=istio.io-mesh-controller
 export function keptByControlPlane(namespace: string, revision: string): ObjectId[] {
   const lease = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", namespace, name: revision === DEFAULT_REVISION ? "istio-status-leader" : `istio-status-leader-${revision}` };
   const secret = (name: string): ObjectId => ({ apiVersion: "v1", kind: "Secret", namespace, name });
-  return revision === DEFAULT_REVISION ? [lease, secret("istio-ca-secret"), secret("ambit-ca-roots")] : [lease];
+  const keys = { apiVersion: "v1", kind: "ConfigMap", namespace, name: revision === DEFAULT_REVISION ? "ambit-jwks" : `ambit-jwks-${revision}` };
+  return revision === DEFAULT_REVISION ? [lease, keys, secret("istio-ca-secret"), secret("ambit-ca-roots")] : [lease, keys];
 }
 
 /** Trust anchors that istiod wrote into every namespace. */

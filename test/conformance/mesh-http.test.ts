@@ -1,5 +1,6 @@
 // The mesh cases of the Gateway API's conformance suite for HTTPRoute, under their own names (v1.6 and HEAD), as our own tests.
 import assert from "node:assert/strict";
+import { routeFilterCases } from "./route-filters.fixture.ts";
 import { backend, CONSUMER, httpRoute, IN_A_ROW, MESH, MeshBed, podOf, serverOf, toService, type Answer, type Ask } from "./bed.fixture.ts";
 
 interface Expected { readonly name?: string; readonly url?: string; readonly ask?: Ask; readonly server?: string; readonly status?: number; readonly path?: string; readonly headers?: Readonly<Record<string, string | undefined>>; readonly answer?: Readonly<Record<string, string | undefined>>; readonly location?: Readonly<Partial<Record<"protocol" | "hostname" | "port" | "pathname", string>>> }
@@ -182,6 +183,8 @@ describe("Gateway API conformance: mesh, HTTPRoute", function () {
     { url: `http://echo-v1.${MESH}/`, ask: { from: { namespace: CONSUMER, pod: podOf("echo-v1") } }, server: "echo-v1", answer: { "x-header-set": "set" } },
     { url: "http://echo-v1/", ask: { from: { namespace: MESH, pod: podOf("echo-v2") } }, server: "echo-v1", answer: { "x-header-set": undefined } },
   ])));
+
+  routeFilterCases(() => bed);
 });
 
 function check(got: Answer, want: Expected): void {

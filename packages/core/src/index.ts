@@ -21,7 +21,8 @@ export type {
   RouteAction, RouteOrigin, ServiceRoutes, SessionPersistence, TcpRoute, Timeouts, WeightedBackend,
 } from "./route/route.ts";
 export type { Balancer, ConnectionPool, HashKey, LocalityBalancing, OutlierDetection, RetryBudget, Subset, TrafficPolicy, TrafficSettings, UpstreamTls } from "./route/traffic-policy.ts";
-export type { AuthorizationProvider, PathNormalization, TelemetrySettings, TracingProvider, WaypointConfig } from "./route/waypoint-config.ts";
+export type { AuthorizationProvider } from "./route/authorization-provider.ts";
+export type { PathNormalization, TelemetrySettings, TracingProvider, WaypointConfig } from "./route/waypoint-config.ts";
 export { decodeWaypointConfig, encodeWaypointConfig } from "./route/waypoint-wire.ts";
 export type {
   ConditionKey, Either, JwtRule, PathPattern, PolicyCondition, PolicyOperation, PolicySource, PolicyTarget, RequestAuthentication, RequestPolicy, RequestRule,

@@ -239,9 +239,11 @@ const HTTP_FILTERS = [
   ["URLRewrite", "urlRewrite"],
   ["ExtensionRef", "extensionRef"],
   ["CORS", "cors"],
+  // Of the experimental channel; the source has its fields, not its name.
+  ["ExternalAuth", "externalAuth"],
 ];
-const GRPC_FILTERS = HTTP_FILTERS.filter(([type]) => !["RequestRedirect", "URLRewrite", "CORS"].includes(type));
-const HTTP_ONCE = ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS"];
+const GRPC_FILTERS = HTTP_FILTERS.filter(([type]) => !["RequestRedirect", "URLRewrite", "CORS", "ExternalAuth"].includes(type));
+const HTTP_ONCE = ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestRedirect", "URLRewrite", "CORS", "ExternalAuth"];
 const GRPC_ONCE = ["RequestHeaderModifier", "ResponseHeaderModifier"];
 
 function httpFilters(path) {
@@ -260,7 +262,25 @@ function httpFilters(path) {
       rule("has(self.replacePrefixMatch) ? self.type == 'ReplacePrefixMatch' : true", "type must be 'ReplacePrefixMatch' when replacePrefixMatch is set"),
     ),
   ]);
-  return { ...overlays, [`${path}.*.requestRedirect.statusCode`]: isDefault(302), ...Object.fromEntries(rewrites) };
+  const check = `${path}.*.externalAuth`;
+  const protocols = ["GRPC", "HTTP"].flatMap((protocol) => {
+    const member = protocol.toLowerCase();
+    return [
+      rule(`self.protocol == '${protocol}' ? has(self.${member}) : true`, `${member} must be specified when protocol is set to '${protocol}'`),
+      rule(`has(self.${member}) ? self.protocol == '${protocol}' : true`, `protocol must be '${protocol}' when ${member} is set`),
+    ];
+  });
+  return {
+    ...overlays,
+    [`${path}.*.type`]: { enum: HTTP_FILTERS.map(([type]) => type) },
+    [`${path}.*.requestRedirect.statusCode`]: isDefault(302),
+    [check]: rules(...protocols),
+    [`${check}.backendRef`]: NEEDS_PORT,
+    [`${check}.backendRef.group`]: isDefault(""),
+    [`${check}.backendRef.kind`]: isDefault("Service"),
+    [`${check}.forwardBody.maxSize`]: { format: "int32", minimum: 0 },
+    ...Object.fromEntries(rewrites),
+  };
 }
 
 const absolute = "(self.type in ['Exact', 'PathPrefix'])";

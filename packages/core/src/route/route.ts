@@ -1,5 +1,6 @@
 // Owns the shape of routing for one service: sorted rules, what each does to a request and its answer, and where it sends it.
 import type { ServiceKey } from "../workload/workload.ts";
+import type { AuthorizationProvider } from "./authorization-provider.ts";
 import type { RequestMatch, TextMatch } from "./match.ts";
 
 /** Which object, rule and match a route was made of: named in logs, denials and `ambit why`. */
@@ -103,7 +104,8 @@ export interface SessionPersistence {
 /** One service port as a destination. `subset` is of the destination's DestinationRule. */
 export interface Backend { readonly service: ServiceKey; readonly port: number; readonly subset: string | undefined }
 
-export type WeightedBackend = { readonly weight: number; readonly filters: Filters } & (
+/** `redirectTo`: its share of requests is answered with it, and sent nowhere. */
+export type WeightedBackend = { readonly weight: number; readonly filters: Filters; readonly redirectTo?: Redirect | undefined } & (
   | { readonly kind: "service"; readonly backend: Backend }
   /** Cannot be resolved: its share of requests gets 500. */
   | { readonly kind: "invalid"; readonly why: string }
@@ -127,6 +129,8 @@ export interface HttpRoute {
   readonly retry: RetryPolicy | undefined;
   readonly fault: Fault | undefined;
   readonly session: SessionPersistence | undefined;
+  /** Must allow the request before anything is done for it (filter ExternalAuth). */
+  readonly externalAuth?: AuthorizationProvider | undefined;
 }
 
 /** TLSRoute (by SNI) and TCPRoute (no names); also VirtualService tls and tcp. */

@@ -2,30 +2,12 @@
 import type { Identity } from "../identity/spiffe.ts";
 import type { RequestAuthentication, RequestPolicy } from "../policy/request-policy.ts";
 import type { ServiceKey, WorkloadUid } from "../workload/workload.ts";
+import type { AuthorizationProvider } from "./authorization-provider.ts";
 import type { RetryPolicy, ServiceRoutes } from "./route.ts";
 import type { TrafficPolicy } from "./traffic-policy.ts";
 
 /** `none` < `base` (Istio's default) < `merge-slashes` < `decode-and-merge-slashes`. */
 export type PathNormalization = "none" | "base" | "merge-slashes" | "decode-and-merge-slashes";
-
-/** An ext_authz provider of MeshConfig. */
-export interface AuthorizationProvider {
-  readonly name: string;
-  readonly protocol: "http" | "grpc";
-  readonly service: ServiceKey;
-  readonly port: number;
-  readonly timeoutMs: number;
-  readonly failOpen: boolean;
-  readonly statusOnError: number;
-  /** HTTP only. */
-  readonly pathPrefix: string;
-  readonly includeRequestHeaders: readonly string[];
-  readonly includeAdditionalHeaders: readonly (readonly [string, string])[];
-  readonly includeRequestBody: { readonly maxBytes: number; readonly allowPartial: boolean; readonly packAsBytes: boolean } | undefined;
-  readonly headersToUpstreamOnAllow: readonly string[];
-  readonly headersToDownstreamOnDeny: readonly string[];
-  readonly headersToDownstreamOnAllow: readonly string[];
-}
 
 /** Where traces go. */
 export interface TracingProvider { readonly name: string; readonly service: ServiceKey; readonly port: number; readonly protocol: "otlp-grpc" | "otlp-http" }

@@ -29,13 +29,21 @@ describe("the configuration of a waypoint on the wire", () => {
     assert.equal(encodeWaypointConfig(odd as never), text);
   });
 
+  it("is for older readers, too, unless they would pass over a check or a redirect", () => {
+    const [origin, match] = [{ kind: "HTTPRoute", namespace: "shop", name: 'quoted "externalAuth":{ and "redirectTo":{', rule: 0, ruleName: undefined, match: 0, createdAt: 0 }, {}];
+    const route = { origin, match, action: { kind: "redirect", redirect: { status: 302 } }, filters: {}, timeouts: {} };
+    const version = (r: object) => /^\{"version":([0-9]+)/.exec(encodeWaypointConfig(config({ services: new Map([["shop/b", { producer: new Map([[80, { kind: "http", routes: [r], fallThrough: false }]]), consumers: new Map() } as never]]) })))?.[1];
+    assert.deepEqual([version(route), version({ ...route, externalAuth: { name: "x" } }), version({ ...route, action: { kind: "forward", backends: [{ kind: "service", weight: 1, redirectTo: { status: 302 } }] } })], ["1", "2", "2"]);
+  });
+
   it("is the same text for the same value in another order", () => {
     const reversed = config({ services: new Map([...config().services].reverse()) });
     assert.equal(encodeWaypointConfig(reversed), encodeWaypointConfig(config()));
   });
 
   for (const [text, why] of [
-    ["{", /not JSON/], ["{}", /neither version nor config/], ["null", /neither/], [`{"version":2,"config":{}}`, /version 2/],
+    ["{", /not JSON/], ["{}", /neither version nor config/], ["null", /neither/], [`{"version":3,"config":{}}`, /version 3/],
+    [`{"version":2,"config":{}}`, /config.services is not a map/],
     [`{"version":1,"config":{}}`, /config.services is not a map/],
   ] as const)
     it(`refuses ${text}`, () => {

@@ -3,11 +3,20 @@ import { err, ok, type Result } from "../result.ts";
 import type { WaypointConfig } from "./waypoint-config.ts";
 
 /** Raised whenever an older reader could misread a newer text: it then refuses the whole of it. */
-const VERSION = 1;
+const VERSION = 2;
+const OLDEST = 1;
+/**
+ * What readers of version 1 do not know and would pass over, as it stands in a text (in a quoted value there would be a backslash before each quote):
+ * checks and redirects. What has none of it is for them, too: a control plane is upgraded before its waypoints.
+ */
+const SINCE_2 = ['"externalAuth":{', '"redirectTo":{'] as const;
 const MAP = "$map";
 
 /** Equal values give equal text. */
-export const encodeWaypointConfig = (config: WaypointConfig): string => `{"version":${VERSION},"config":${canonical(config)}}`;
+export function encodeWaypointConfig(config: WaypointConfig): string {
+  const text = canonical(config);
+  return `{"version":${SINCE_2.some((s) => text.includes(s)) ? VERSION : OLDEST},"config":${text}}`;
+}
 
 /** Whole or not at all: a text of another version, or that is not one of ours, is refused with the reason. */
 export function decodeWaypointConfig(text: string): Result<WaypointConfig, string> {
@@ -18,7 +27,7 @@ export function decodeWaypointConfig(text: string): Result<WaypointConfig, strin
     return err(`not JSON: ${error instanceof Error ? error.message : String(error)}`);
   }
   if (typeof read !== "object" || read === null || !("version" in read) || !("config" in read)) return err("neither version nor config");
-  if (read.version !== VERSION) return err(`version ${String(read.version)}, this waypoint understands ${VERSION}`);
+  if (read.version !== VERSION && read.version !== OLDEST) return err(`version ${String(read.version)}, this waypoint understands ${VERSION}`);
   const config = read.config as WaypointConfig;
   for (const field of ["services", "traffic", "authorizationProviders", "serviceTelemetry", "workloadLabels"] as const)
     if (!(config[field] instanceof Map)) return err(`config.${field} is not a map`);

@@ -44,7 +44,9 @@ export async function checkExternally(provider: AuthorizationProvider, subject: 
     const target = normal.ok ? targetOf(normal.value.path, normal.value.query) : subject.facts.target;
     const fields = peeked === undefined ? subject.fields : withField(subject.fields, "x-envoy-auth-partial-body", String(!peeked.complete));
     const asked = { ...subject, fields, target, body };
-    const answer = await ports.send(provider, provider.protocol === "grpc" ? grpcMessage(provider, encodeCheck({ connection: subject.facts.connection, now: subject.facts.now, policy: subject.policy, http: asked }), fields) : httpMessage(provider, asked), deadline.signal);
+    const { onlyRequestHeaders: only } = provider;
+    const told = only === undefined ? asked : { ...asked, fields: withoutFields(fields, (name) => !only.includes(name) && name !== "x-envoy-auth-partial-body") };
+    const answer = await ports.send(provider, provider.protocol === "grpc" ? grpcMessage(provider, encodeCheck({ connection: subject.facts.connection, now: subject.facts.now, policy: subject.policy, http: told }), fields) : httpMessage(provider, asked), deadline.signal);
     return { provider: provider.name, verdict: provider.protocol === "grpc" ? readGrpc(answer) : readHttp(provider, answer) };
   } catch (error) {
     return failed(provider, reasonOf(error, deadline.signal, provider), false);
@@ -87,7 +89,7 @@ function readHttp(provider: AuthorizationProvider, { status, fields, body }: Che
   const pairs = fields.flatMap((name, i) => (i % 2 === 0 ? [[name, fields[i + 1] ?? ""] as const] : []));
   if (status === 200) {
     return {
-      kind: "allow", append: [], remove: [], set: pairs.filter(([name]) => listed(provider.headersToUpstreamOnAllow, name)),
+      kind: "allow", append: [], remove: [], set: pairs.filter(([name]) => (provider.headersToUpstreamOnAllow.includes("*") ? !OF_THE_ANSWER.has(name) : listed(provider.headersToUpstreamOnAllow, name))),
       toDownstream: pairs.filter(([name]) => listed(provider.headersToDownstreamOnAllow, name)),
     };
   }
@@ -97,6 +99,8 @@ function readHttp(provider: AuthorizationProvider, { status, fields, body }: Che
   return { kind: "deny", status, headers, body: new TextDecoder().decode(body) };
 }
 const ALWAYS_ON_DENY = new Set(["www-authenticate", "location", "content-type"]);
+/** About the provider's answer, not about the request: how it is framed, who gave it when, what its body is. */
+const OF_THE_ANSWER = new Set(["host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "upgrade", "te", "trailer", "date", "server", "content-type", "content-encoding"]);
 /** Our answer is framed by us. */
 const FRAMING = new Set(["content-length", "transfer-encoding", "connection", "keep-alive", "date", "server"]);
 

@@ -16,7 +16,7 @@ export async function satisfyNeed(config: WaypointConfig, need: RequestNeed, fac
   const { rules }: TokenRules = tokenRulesFor(config, facts.connection, matchFactsOf(config, facts, target, facts.fields));
   if (need.kind === "token") return { ...facts, token: verifyTokens(rules, facts, target.query, keySets) };
 
-  const provider = config.authorizationProviders.get(need.provider);
+  const provider = need.of ?? config.authorizationProviders.get(need.provider);
   if (provider === undefined) return facts;
   // The provider sees what the application will, and the token besides: it may want to judge that itself.
   const { fields } = tokenFields(rules.map((r) => ({ ...r, forwardOriginalToken: true })), facts.token, incomingFields(facts.fields), target.query);

@@ -1,5 +1,5 @@
-// Owns what comes of external checks (CUSTOM): which provider is to be asked, and what its answers do to the request.
-import { changeFields, decodeForm, type RequestCheck, type WaypointConfig } from "@ambit/core";
+// Owns what comes of external checks (CUSTOM policies, filter ExternalAuth): which provider is to be asked, and what its answers do to the request.
+import { changeFields, decodeForm, type AuthorizationProvider, type RequestCheck, type WaypointConfig } from "@ambit/core";
 import type { CheckFacts, QueryChange } from "../facts.ts";
 import { policyId } from "./authorization.ts";
 import { checkDenied, denied } from "./reply.ts";
@@ -14,19 +14,28 @@ const UNCHECKED: Checked = { kind: "allow", change: (fields) => fields, query: (
 
 /** Every provider that a matching policy names must allow, one after the other; one that nobody configured denies what the policy matches. */
 export function decideChecks(config: WaypointConfig, checks: readonly RequestCheck[], answers: ReadonlyMap<string, CheckFacts>): Checked {
+  return decide(checks.map(({ provider, by }) => ({ name: provider, provider: config.authorizationProviders.get(provider), by: policyId(by.policy, by.rule) })), answers);
+}
+
+/** A route's own provider. Its name is nobody else's: it has a space. */
+export function decideRouteCheck(provider: AuthorizationProvider, answers: ReadonlyMap<string, CheckFacts>): Checked {
+  return decide([{ name: provider.name, provider, by: provider.name, of: provider }], answers);
+}
+
+interface Asked { readonly name: string; readonly provider: AuthorizationProvider | undefined; readonly by: string; readonly of?: AuthorizationProvider }
+
+function decide(checks: readonly Asked[], answers: ReadonlyMap<string, CheckFacts>): Checked {
   if (checks.length === 0) return UNCHECKED;
   let change = (fields: readonly string[]): readonly string[] => fields;
   let query = (text: string | undefined): string | undefined => text;
   const toDownstream: (readonly [string, string])[] = [];
   const asked = new Set<string>();
-  for (const { provider: name, by } of checks) {
+  for (const { name, provider, by: policy, of } of checks) {
     if (asked.has(name)) continue;
     asked.add(name);
-    const policy = policyId(by.policy, by.rule);
-    const provider = config.authorizationProviders.get(name);
     if (provider === undefined) return { kind: "deny", policy, reply: denied(`${policy}-deny-due-to-bad-CUSTOM-action`) };
     const answer = answers.get(name);
-    if (answer === undefined) return { kind: "need", need: { kind: "check", provider: name, policy } };
+    if (answer === undefined) return { kind: "need", need: { kind: "check", provider: name, policy, ...(of === undefined ? {} : { of }) } };
     const { verdict } = answer;
     if (verdict.kind === "failed" && provider.failOpen && !verdict.bodyTooLarge) continue;
     if (verdict.kind !== "allow") return { kind: "deny", policy, reply: checkDenied(verdict, provider.statusOnError) };

@@ -42,7 +42,7 @@ export function explainRequest(question: RequestQuestion): RequestExplanation {
   const { policy, passedOver } = circumstances(question, facts);
   const answer = (outcome: RequestExplanation["outcome"], summary: string, steps: readonly Because[], effects: readonly string[] = []): RequestExplanation => ({ outcome, summary, steps, passedOver, policy, effects });
   switch (plan.kind) {
-    case "need": return answer("unknown", plan.need.kind === "token" ? "depends on a token whose signature is not verified here" : `depends on what the provider ${plan.need.provider} says (${plan.need.policy})`, []);
+    case "need": return answer("unknown", plan.need.kind === "token" ? "depends on a token whose signature is not verified here" : `depends on what ${plan.need.of === undefined ? `the provider ${plan.need.provider}` : `${plan.need.of.service} port ${plan.need.of.port}`} says (${plan.need.policy})`, []);
     case "reply": return answer(isDenial(plan) ? "denied" : "answered", `is answered by the waypoint: ${plan.reply.status} (${plan.reply.flag} ${plan.reply.details})${plan.delayMs > 0 ? ` after ${plan.delayMs} ms` : ""}`, plan.because);
     case "forward": {
       const upstream = endpointOf(question, plan);

@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { changeFields, fieldValue, type Cors, type HeaderChange, type HttpRoute, type WaypointConfig } from "@ambit/core";
 import { createSessionSeal } from "../auth/session-seal.ts";
-import type { RequestFacts } from "../facts.ts";
-import { backend, config, noChance, request, route, routed, world } from "./plan.fixture.ts";
+import type { CheckFacts, RequestFacts } from "../facts.ts";
+import { backend, config, noChance, policy, request, route, routed, world } from "./plan.fixture.ts";
 import type { RequestPlan } from "./request-plan.ts";
 import { planRequest } from "./request.ts";
 import { effectiveTimeouts, grpcTimeoutMs } from "./timeouts.ts";
@@ -39,6 +39,47 @@ describe("planRequest: answers of a rule", () => {
       const r = reply(one({ action }), { target: "/a?b" }).reply;
       assert.deepEqual([r.status, fieldValue(r.fields, "location"), r.body, r.details], [status, location, body, "direct_response"]);
     });
+});
+
+describe("planRequest: a redirect of a backend (HTTPRouteBackendRequestRedirect)", () => {
+  const redirectTo = { scheme: undefined, hostname: undefined, port: undefined, path: { kind: "prefix" as const, value: "/redirected-prefix" }, status: 302 };
+  const moved = { ...backend("v2", 1, { response: change({ set: [["x-why", "moved"]] }) }), redirectTo };
+  const c = routed([route({ path: { kind: "path-prefix", value: "/prefix", ignoreCase: false } }, { action: { kind: "forward", backends: [backend("v1", 1), moved] } })]);
+  it("is the answer to its share of requests", () => {
+    const r = reply(c, { target: "/prefix/original?q" }, () => 0.9).reply;
+    assert.deepEqual([r.status, fieldValue(r.fields, "location"), fieldValue(r.fields, "x-why")], [302, "http://web/redirected-prefix/original?q", "moved"]);
+  });
+  it("and of nobody else", () => assert.equal(forward(c, { target: "/prefix/original" }, () => 0.1).head.target, "/prefix/original"));
+});
+
+describe("planRequest: ExternalAuth of a rule", () => {
+  const externalAuth: NonNullable<HttpRoute["externalAuth"]> = {
+    name: "ExternalAuth of HTTPRoute shop/r rule 0", protocol: "http", service: "security/auth", port: 8000, timeoutMs: 10_000, failOpen: false, statusOnError: 403, pathPrefix: "", includeRequestHeaders: [],
+    includeAdditionalHeaders: [], includeRequestBody: undefined, headersToUpstreamOnAllow: ["*"], headersToDownstreamOnDeny: [], headersToDownstreamOnAllow: [],
+  };
+  const says = (verdict: CheckFacts["verdict"], more: Partial<RequestFacts> = {}): Partial<RequestFacts> => ({ ...more, checks: new Map([[externalAuth.name, { provider: externalAuth.name, verdict }]]) });
+  const allow: CheckFacts["verdict"] = { kind: "allow", set: [["x-user", "ann"]], append: [], remove: ["cookie"], toDownstream: [["x-quota", "1"]], query: { set: [["q", "2"]], remove: [] } };
+  const c = one({ externalAuth, filters: { request: change({ add: [["x-user", "rule"]] }) } });
+  it("is asked before anything is done, by the route's own word", () => {
+    for (const asked of [c, one({ externalAuth, action: { kind: "redirect", redirect: { scheme: undefined, hostname: "x", port: undefined, path: undefined, status: 302 } } })])
+      assert.deepEqual(plan(asked), { kind: "need", need: { kind: "check", provider: externalAuth.name, policy: externalAuth.name, of: externalAuth } });
+    assert.equal(plan(routed([route({}), route({}, { externalAuth })])).kind, "forward", "not for another rule");
+  });
+  it("changes what it allows, before the rule's filters do", () => {
+    const p = forward(c, says(allow, { target: "/a?q=1", fields: ["cookie", "secret", "x-user", "forged"] }));
+    assert.deepEqual([p.head.target, fieldValue(p.head.fields, "x-user"), fieldValue(p.head.fields, "cookie"), p.answer[0]?.set], ["/a?q=2", "ann,rule", undefined, [["x-quota", "1"]]]);
+    assert.ok(p.because.some((b) => b.step === "external authorization" && b.saw === externalAuth.name && b.chose === "allow"));
+  });
+  for (const [name, verdict, status, details] of [
+    ["answers in its words when it denies", { kind: "deny", status: 401, headers: [["www-authenticate", "Basic"]], body: "no" }, 401, "ext_authz_denied"],
+    ["that fails lets nothing pass", { kind: "failed", why: "away", bodyTooLarge: false }, 403, "ext_authz_error{away}"], ["that cannot be told the body lets nothing pass", { kind: "failed", why: "long", bodyTooLarge: true }, 413, "request_payload_too_large"],
+  ] as const satisfies readonly (readonly [string, CheckFacts["verdict"], number, string])[])
+    it(name, () => { const r = reply(c, says(verdict)); assert.deepEqual([r.reply.status, r.reply.flag, r.reply.details, r.origin?.name], [status, "UAEX", details, "routes"]); });
+  it("comes after policies: what they deny is not asked about; a preflight that CORS answers is neither", () => {
+    const cors: Cors = { origins: [{ kind: "present" }], methods: ["PUT"], headers: [], exposeHeaders: [], maxAgeS: undefined, credentials: false, unmatchedPreflight: "answer" };
+    assert.equal(reply(one({ externalAuth, filters: { cors } }), { method: "OPTIONS", fields: ["origin", "https://a.com", "access-control-request-method", "PUT"] }).reply.details, "cors_preflight");
+    assert.match(reply({ ...c, policies: [policy({ rules: [] })] }).reply.details, /rbac_access_denied/);
+  });
 });
 
 describe("planRequest: faults (l7-traffic 2)", () => {

@@ -1,6 +1,6 @@
 // Owns the shape of what is to be done with one request.
 import type { TraceContext } from "../telemetry/trace-context.ts";
-import type { Backend, Cors, HeaderChange, RetryPolicy, RouteOrigin, SessionPersistence } from "@ambit/core";
+import type { AuthorizationProvider, Backend, Cors, HeaderChange, RetryPolicy, RouteOrigin, SessionPersistence } from "@ambit/core";
 
 /** One step of a decision, for `ambit why` and the trace log. */
 export interface Because { readonly step: string; readonly saw: string; readonly chose: string }
@@ -38,8 +38,8 @@ export interface Remark { readonly kind: "audit" | "dry-run-allow" | "dry-run-de
 export type RequestNeed =
   /** Verify the tokens of the request by the rules that apply (`plan/tokens.ts` lists them). */
   | { readonly kind: "token" }
-  /** Ask this provider. */
-  | { readonly kind: "check"; readonly provider: string; readonly policy: string };
+  /** Ask this provider; `of`: itself, where no configuration knows it by name (a route's own). */
+  | { readonly kind: "check"; readonly provider: string; readonly policy: string; readonly of?: AuthorizationProvider };
 
 export type RequestPlan =
   | { readonly kind: "need"; readonly need: RequestNeed }

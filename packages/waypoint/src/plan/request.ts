@@ -2,12 +2,12 @@
 // Order as in Istio's waypoint: normalisation, tokens, external checks, policies, faults, CORS, route (docs/reference of each is in its file).
 import {
   authorizeRequest, changeFields, drawShare, chooseBackend, fieldValue, locationOf, normalizeTarget, originAllowed, preflightFields, preflightOf, splitAuthority, targetOf,
-  type Cors, type Filters, type HeaderChange, type HttpAuthzFacts, type MatchFacts, type RequestAuthzFacts, type RequestTarget, type RouteOrigin, type WaypointConfig, type WeightedBackend, type Backend, type Fault, type HttpRoute,
+  type Cors, type Filters, type HeaderChange, type HttpAuthzFacts, type MatchFacts, type RequestAuthzFacts, type RequestTarget, type RouteOrigin, type WaypointConfig, type WeightedBackend, type Backend, type Fault, type HttpRoute, type Redirect,
 } from "@ambit/core";
 import type { StateView } from "@ambit/proxy/state";
 import type { RequestFacts } from "../facts.ts";
 import { denialReply, explainVerdictShortly, remarksOf, remoteIp } from "./authorization.ts";
-import { decideChecks } from "./checks.ts";
+import { decideChecks, decideRouteCheck } from "./checks.ts";
 import { planConnection, type BackendPlan, type ConnectionPlan, type Goal, type RoutePlan } from "./connection-plan.ts";
 import { applyFilters, incomingFields, repeatedField, SAW, surveyFields, withClient, withUpgrade } from "./head.ts";
 import { matchFactsOf } from "./match-facts.ts";
@@ -189,19 +189,35 @@ class Planner {
     const preflight = cors === undefined ? undefined : this.#preflight(cors);
     if (preflight !== undefined) return this.#reply(preflight, delayMs);
 
+    const { externalAuth } = route;
+    if (externalAuth !== undefined) {
+      const checked = decideRouteCheck(externalAuth, this.#facts.checks);
+      if (checked.kind === "need") return { kind: "need", need: checked.need };
+      this.#because?.push({ step: "external authorization", saw: externalAuth.name, chose: checked.kind === "deny" ? `deny: ${checked.reply.details}` : "allow" });
+      if (checked.kind === "deny") return this.#reply(checked.reply, delayMs);
+      this.#toDownstream = [...this.#toDownstream, ...checked.toDownstream];
+      const query = checked.query(target.query);
+      return this.#act(taken, route, { ...head, fields: checked.change(head.fields), target: query === target.query ? head.target : targetOf(target.path, query) }, { ...target, query }, delayMs);
+    }
+    return this.#act(taken, route, head, target, delayMs);
+  }
+
+  #act(taken: RoutePlan, route: HttpRoute, head: OutgoingHead, target: RequestTarget, delayMs: number): RequestPlan {
     const { action } = route;
     switch (action.kind) {
       case "fail": return this.#reply(ruleFails(action.why), delayMs);
       case "respond": return this.#reply(localReply(action.status, action.body, "-", "direct_response"), delayMs, [route.filters]);
-      case "redirect": {
-        const { authority, scheme, connection } = this.#facts;
-        const location = locationOf(action.redirect, route.match.path, { scheme, authority, port: connection.address.port, ...target }, route.origin.kind === "VirtualService" ? "virtual-service" : "gateway");
-        if (!location.ok) return this.#reply(ruleFails(location.error), delayMs);
-        this.#because?.push({ step: "redirect", saw: route.origin.name, chose: location.value });
-        return this.#reply(localReply(action.redirect.status, "", "-", "direct_response", { fields: ["location", location.value] }), delayMs, [route.filters]);
-      }
+      case "redirect": return this.#redirect(action.redirect, route, [route.filters], target, delayMs);
       case "forward": return this.#toBackend(taken, route, action.backends, head, target, delayMs);
     }
+  }
+
+  #redirect(redirect: Redirect, route: HttpRoute, filters: readonly Filters[], target: RequestTarget, delayMs: number): RequestPlan {
+    const { authority, scheme, connection } = this.#facts;
+    const location = locationOf(redirect, route.match.path, { scheme, authority, port: connection.address.port, ...target }, route.origin.kind === "VirtualService" ? "virtual-service" : "gateway");
+    if (!location.ok) return this.#reply(ruleFails(location.error), delayMs);
+    this.#because?.push({ step: "redirect", saw: route.origin.name, chose: location.value });
+    return this.#reply(localReply(redirect.status, "", "-", "direct_response", { fields: ["location", location.value] }), delayMs, filters);
   }
 
   #delay({ delay }: Fault): number {
@@ -228,6 +244,7 @@ class Planner {
     if (this.#view.service(backend.service) === undefined) return this.#reply(backendUnknown(`${backend.service} is not known`), delayMs);
     const preflight = filters.cors === undefined ? undefined : this.#preflight(filters.cors);
     if (preflight !== undefined) return this.#reply(preflight, delayMs);
+    if (chosen.redirectTo !== undefined) return this.#redirect(chosen.redirectTo, route, [route.filters, filters], target, delayMs);
     const to = taken.backends[backends.length === 1 ? 0 : backends.indexOf(chosen)];
     if (to?.goal === undefined) throw new Error("defect: a backend that its route does not have");
     if (!to.changesHead) return this.#forward(to.goal, head, taken, to, delayMs);

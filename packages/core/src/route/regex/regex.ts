@@ -41,6 +41,11 @@ export class Regex {
     return text.length <= TEXT_MAX && Array.isArray(this.#machine.run(text, { from: 0, whole: true, fuel: { left: FUEL } }));
   }
 
+  /** Somewhere in the text. A text that is too long never matches. */
+  finds(text: string): boolean {
+    return text.length <= TEXT_MAX && Array.isArray(this.#machine.run(text, { from: 0, whole: false, fuel: { left: FUEL } }));
+  }
+
   /** Every match replaced; `\0` to `\9` in `template` are the whole and the groups, `\\` a backslash. An error: too long or too much work. */
   replaceAll(text: string, template: string): Result<string, string> {
     if (text.length > TEXT_MAX) return err(`longer than ${TEXT_MAX} characters`);

@@ -1,9 +1,10 @@
 // Owns how Gateway API filters become what is done to a request and its answer (gateway-conformance.md §7).
 import type { Context } from "@ambit/collections";
 import { problem, type Problem } from "@ambit/core";
-import type { Cors, Filters, Fraction, HeaderChange, Mirror, PathRewrite, Redirect, Rewrite, TextMatch } from "@ambit/core";
+import type { AuthorizationProvider, Cors, Filters, Fraction, HeaderChange, Mirror, PathRewrite, Redirect, Rewrite, TextMatch } from "@ambit/core";
 import type { Fields, Reader } from "../decode.ts";
 import { BACKEND_REF_FIELDS, readBackendRef, resolveBackend, type BackendInputs, type RefProblem } from "./backends.ts";
+import { externalAuthOf } from "./external-auth.ts";
 import { ALWAYS, flag, headerName, integer, percentage } from "./read.ts";
 
 export const NO_FILTERS: Filters = { request: undefined, response: undefined, rewrite: undefined, mirrors: [], cors: undefined };
@@ -11,6 +12,8 @@ export const NO_FILTERS: Filters = { request: undefined, response: undefined, re
 export interface DecodedFilters {
   readonly filters: Filters;
   readonly redirect: Redirect | undefined;
+  /** `unresolved`: its backend cannot be found (in `refs`): the rule lets nothing pass. */
+  readonly externalAuth: AuthorizationProvider | "unresolved" | undefined;
   /** Filters that exclude each other: the route is not accepted (`IncompatibleFilters`). */
   readonly incompatible: Problem | undefined;
   readonly refs: readonly RefProblem[];
@@ -25,21 +28,29 @@ const TYPE_NAMES = Object.keys(TYPES) as readonly FilterType[];
 
 /** What each kind and level has. What is not listed is refused with its name: it is never skipped. */
 export const RULE_FILTERS = {
-  HTTPRoute: ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite", "CORS"],
+  HTTPRoute: ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite", "CORS", "ExternalAuth"],
   GRPCRoute: ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror"],
 } as const satisfies Record<string, readonly FilterType[]>;
 export const BACKEND_FILTERS = {
-  HTTPRoute: ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "URLRewrite", "CORS"],
+  HTTPRoute: ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror", "RequestRedirect", "URLRewrite", "CORS"],
   GRPCRoute: ["RequestHeaderModifier", "ResponseHeaderModifier", "RequestMirror"],
 } as const satisfies Record<string, readonly FilterType[]>;
 /** Of Gateway API's CRDs. */
 const FILTERS_MAX = 16;
 
-interface FilterContext { readonly ctx: Context; readonly inputs: BackendInputs; readonly namespace: string; readonly allowed: readonly FilterType[] }
+interface FilterContext {
+  readonly ctx: Context;
+  readonly inputs: BackendInputs;
+  readonly namespace: string;
+  readonly allowed: readonly FilterType[];
+  /** Whose filters they are, for the log of who was asked. */
+  readonly owner: string;
+}
 
 export function decodeFilters(reader: Reader, value: unknown, path: string, o: FilterContext): DecodedFilters {
   let { request, response, rewrite, cors }: Filters = NO_FILTERS;
   let redirect: Redirect | undefined;
+  let externalAuth: DecodedFilters["externalAuth"];
   const mirrors: Mirror[] = [];
   const refs: RefProblem[] = [];
   const list = reader.list(value, path) ?? [];
@@ -69,11 +80,17 @@ export function decodeFilters(reader: Reader, value: unknown, path: string, o: F
         else mirrors.push(mirror);
         break;
       }
-      case "ExtensionRef": case "ExternalAuth": break;
+      case "ExternalAuth": {
+        const auth = externalAuthOf(reader, body, `${at}.${name}`, o);
+        externalAuth = auth !== undefined && "reason" in auth ? "unresolved" : auth;
+        if (auth !== undefined && "reason" in auth) refs.push(auth);
+        break;
+      }
+      case "ExtensionRef": break;
     }
   }
   const incompatible = redirect !== undefined && rewrite !== undefined ? problem(path, "a redirect and a rewrite exclude each other") : undefined;
-  return { filters: { request, response, rewrite, mirrors, cors }, redirect, incompatible, refs };
+  return { filters: { request, response, rewrite, mirrors, cors }, redirect, externalAuth, incompatible, refs };
 }
 
 const extension = (reader: Reader, value: unknown): string => {

@@ -76,6 +76,7 @@ function destinationsOf(own: ServiceKey, { producer, consumers }: ServiceRoutes)
         if (!("action" in r)) { backends(r.backends); continue; }
         if (r.action.kind === "forward") backends(r.action.backends);
         for (const m of r.filters.mirrors) out.add(m.backend.service);
+        if (r.externalAuth !== undefined) out.add(r.externalAuth.service);
       }
   return out;
 }

@@ -1,6 +1,6 @@
 // Owns how one Gateway API route becomes sorted-to-be rules, its parents, and what is to be said of it (gateway-conformance.md §4–§8).
 import type { Context } from "@ambit/collections";
-import { describeProblems, type HttpRoute, type Problem, type RequestMatch, type RouteAction, type RouteOrigin, type TcpRoute, type WeightedBackend } from "@ambit/core";
+import { describeProblems, problem as problemAt, type HttpRoute, type Problem, type RequestMatch, type RouteAction, type RouteOrigin, type TcpRoute, type WeightedBackend } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
 import { Reader, type Fields } from "../decode.ts";
 import { BACKEND_REF_FIELDS, readBackendRef, resolveBackend, type BackendInputs, type RefProblem } from "./backends.ts";
@@ -102,22 +102,25 @@ function httpRule(ctx: Context, inputs: BackendInputs, about: RouteOrigin, value
   const origin: RouteOrigin = { ...about, ruleName: ruleName(reader, fields, path) };
   const matches: readonly RequestMatch[] = (kind === "GRPCRoute" ? grpcMatches : httpMatches)(matching, fields["matches"], `${path}.matches`);
   if (matching.problems.length > 0) return { http: [], tcp: [], refs: [], problem: failure(matching) };
-  const { filters, redirect, incompatible, refs } = decodeFilters(reader, fields["filters"], `${path}.filters`, { ctx, inputs, namespace: origin.namespace, allowed: RULE_FILTERS[kind] });
+  const { filters, redirect, externalAuth, incompatible: ofRule, refs } = decodeFilters(reader, fields["filters"], `${path}.filters`, { ctx, inputs, namespace: origin.namespace, allowed: RULE_FILTERS[kind], owner: ownerOf(origin) });
   const backends = backendsOf(ctx, inputs, reader, fields["backendRefs"], `${path}.backendRefs`, origin);
   if (redirect !== undefined && backends.list.length > 0) reader.refuse(`${path}.backendRefs`, "a rule that redirects has no backends");
-  const prefixed = redirect?.path?.kind === "prefix" || filters.rewrite?.path?.kind === "prefix" || backends.list.some((b) => b.filters.rewrite?.path?.kind === "prefix");
+  const prefixed = redirect?.path?.kind === "prefix" || filters.rewrite?.path?.kind === "prefix" || backends.list.some((b) => b.filters.rewrite?.path?.kind === "prefix" || b.redirectTo?.path?.kind === "prefix");
   if (prefixed && !matches.every((m) => m.path?.kind === "path-prefix")) reader.refuse(`${path}.filters`, "replacePrefixMatch needs matches by PathPrefix");
   const timeouts = timeoutsOf(reader, fields["timeouts"], `${path}.timeouts`);
   const retry = retryOf(reader, fields["retry"], `${path}.retry`);
   const session = sessionOf(reader, fields["sessionPersistence"], `${path}.sessionPersistence`, origin);
+  const both = filters.rewrite !== undefined && backends.list.some((b) => b.redirectTo !== undefined) ? problemAt(`${path}.backendRefs`, "the rule's rewrite and a backend's redirect exclude each other") : undefined;
+  const incompatible = ofRule ?? backends.incompatible ?? both;
   const problem: Failure | undefined = incompatible !== undefined ? { reason: "IncompatibleFilters", message: describeProblems([incompatible]), problems: [incompatible] } : failure(reader);
   const action: RouteAction = problem !== undefined ? { kind: "fail", status: 500, why: problem.message }
+    : externalAuth === "unresolved" ? { kind: "fail", status: 500, why: refs.map((r) => r.message).join("; ") }
     : redirect !== undefined ? { kind: "redirect", redirect }
     : backends.list.length === 0 ? { kind: "fail", status: 500, why: `${path} has no backendRefs` }
     : { kind: "forward", backends: backends.list };
   return {
     tcp: [], problem, refs: [...refs, ...backends.refs],
-    http: matches.map((match, i): HttpRoute => ({ origin: { ...origin, match: i }, match, action, filters, timeouts, retry, fault: undefined, session })),
+    http: matches.map((match, i): HttpRoute => ({ origin: { ...origin, match: i }, match, action, filters, timeouts, retry, fault: undefined, session, ...(externalAuth === undefined || externalAuth === "unresolved" || action.kind === "fail" ? {} : { externalAuth }) })),
   };
 }
 
@@ -137,6 +140,8 @@ function l4Rule(ctx: Context, inputs: BackendInputs, about: RouteOrigin, hosts: 
   };
 }
 
+const ownerOf = ({ kind, namespace, name, rule, ruleName }: RouteOrigin): string => `${kind} ${namespace}/${name} rule ${ruleName ?? rule}`;
+
 const failure = (reader: Reader): Failure | undefined =>
   (reader.problems.length === 0 ? undefined : { reason: "UnsupportedValue", message: describeProblems(reader.problems), problems: reader.problems });
 
@@ -145,22 +150,25 @@ function ruleName(reader: Reader, fields: Fields, path: string): string | undefi
   return name === "" ? undefined : name;
 }
 
-function backendsOf(ctx: Context, inputs: BackendInputs, reader: Reader, value: unknown, path: string, origin: RouteOrigin): { list: WeightedBackend[]; refs: RefProblem[] } {
+function backendsOf(ctx: Context, inputs: BackendInputs, reader: Reader, value: unknown, path: string, origin: RouteOrigin): { list: WeightedBackend[]; refs: RefProblem[]; incompatible: Problem | undefined } {
   const kind = origin.kind === "GRPCRoute" ? "GRPCRoute" : "HTTPRoute";
   const http = origin.kind === "HTTPRoute" || origin.kind === "GRPCRoute";
   const refs: RefProblem[] = [];
+  let incompatible: Problem | undefined;
   const list = (reader.list(value, path) ?? []).map((b, i): WeightedBackend => {
     const at = `${path}[${i}]`;
     const fields = reader.object(b, at, [...BACKEND_REF_FIELDS, "weight", ...(http ? ["filters"] : [])]) ?? {};
     const weight = integer(reader, fields["weight"], `${at}.weight`, 0, WEIGHT_MAX) ?? 1;
-    const own = decodeFilters(reader, fields["filters"], `${at}.filters`, { ctx, inputs, namespace: origin.namespace, allowed: BACKEND_FILTERS[kind] });
+    const own = decodeFilters(reader, fields["filters"], `${at}.filters`, { ctx, inputs, namespace: origin.namespace, allowed: BACKEND_FILTERS[kind], owner: ownerOf(origin) });
     refs.push(...own.refs);
+    incompatible ??= own.incompatible;
+    const settings = { weight, filters: own.filters, ...(own.redirect === undefined ? {} : { redirectTo: own.redirect }) };
     const resolved = resolveBackend(ctx, inputs, readBackendRef(reader, fields, at), origin.namespace);
-    if (resolved.ok) return { kind: "service", backend: resolved.backend, weight, filters: own.filters };
+    if (resolved.ok) return { kind: "service", backend: resolved.backend, ...settings };
     refs.push({ reason: resolved.problem.reason, message: `${at}: ${resolved.problem.message}` });
-    return { kind: "invalid", why: resolved.problem.message, weight, filters: own.filters };
+    return { kind: "invalid", why: resolved.problem.message, ...settings };
   });
-  return { list, refs };
+  return { list, refs, incompatible };
 }
 
 /** Exact, or `*.suffix`. Lower case. */

@@ -1,5 +1,6 @@
 // Owns Envoy's access log format: command operators in text or JSON, compiled once to what reads their values off a record.
 import { err, ok, type Result } from "../result.ts";
+import { compileTime } from "./time-format.ts";
 
 /** Reads one value off a record; undefined: `-`. */
 export type OperatorValue<R> = (record: R) => string | number | undefined;
@@ -164,7 +165,8 @@ function compileText<R>(text: string, operators: Operators<R>): Result<readonly 
   return ok(parts);
 }
 
-const OPERATOR = /%([A-Z_]+)(?:\(([^()%]*)\))?(?::(\d{1,5}))?%/y;
+/** A time's format has its own per cent signs. */
+const OPERATOR = /%([A-Z_]+)(?:\(((?<=%START_TIME\()[^()]*|[^()%]*)\))?(?::(\d{1,5}))?%/y;
 
 function operatorAt<R>(text: string, at: number, operators: Operators<R>): Result<{ part: Part<R>; end: number }, string> {
   OPERATOR.lastIndex = at;
@@ -172,7 +174,9 @@ function operatorAt<R>(text: string, at: number, operators: Operators<R>): Resul
   if (m === null) return err(`at ${at}: ${JSON.stringify(text.slice(at, at + 30))} is not %OPERATOR%, %OPERATOR(X)% or %OPERATOR(X):N%`);
   const [whole, name = "", argument, limit] = m;
   if (!OPERATORS.has(name)) return err(`%${name}% is not known`);
-  if (WITH_ARGUMENT.has(name) !== (argument !== undefined)) return err(`%${name}% ${argument === undefined ? "needs the name of a header" : "takes no argument"}`);
+  const time = name === "START_TIME" && argument !== undefined ? compileTime(argument) : undefined;
+  if (time?.ok === false) return err(`%START_TIME%: ${time.error}`);
+  if (time === undefined && WITH_ARGUMENT.has(name) !== (argument !== undefined)) return err(`%${name}% ${argument === undefined ? "needs the name of a header" : "takes no argument"}`);
   const { read, variety } = WITH_ARGUMENT.has(name) ? firstOf(name, argument ?? "", operators) : operators(name, argument);
   if (limit === undefined) return ok({ part: { read, variety }, end: at + whole.length });
   const max = Number(limit);

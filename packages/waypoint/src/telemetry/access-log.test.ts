@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
-import { OPERATORS, type RouteOrigin, type TelemetrySettings } from "@ambit/core";
+import { ATTRIBUTES, OPERATORS, type RouteOrigin, type TelemetrySettings } from "@ambit/core";
 import type { RequestRecord, UpstreamEndpoint } from "../http/options.ts";
 import { connection, request, world } from "../plan/plan.fixture.ts";
 import { createAccessLog, LineMemory, textLines, type ConnectionLine } from "./access-log.ts";
+import { CONNECTION_ATTRIBUTES, REQUEST_ATTRIBUTES } from "./log-filter.ts";
 
 const facts = { ...request(world(), { target: "/a?b=c", authority: "reviews:9080", fields: ["user-agent", "curl/8", "x-forwarded-for", "10.9.9.9"] }) };
 const endpoint = { key: "k", protocol: "http1", scheme: "http", cluster: "inbound-vip|80|http|reviews", address: { ip: "10.1.0.1", port: 8080 } } as UpstreamEndpoint;
@@ -25,11 +26,39 @@ function lineOf(format: string | undefined, of: RequestRecord | ConnectionLine, 
   return out.join("\n");
 }
 
+describe("which requests get an access line (Telemetry accessLogging.filter)", () => {
+  const written = (filter: string, of: RequestRecord | ConnectionLine): boolean => {
+    const out: string[] = [];
+    const log = createAccessLog({ out: textLines((l) => out.push(l)), onBadFormat: (why) => bad.push(why), local: "10.0.0.7", hostname: "wp-1" });
+    const settings: TelemetrySettings["accessLog"] = { enabled: true, encoding: "text", format: "x", filter };
+    if ("requestId" in of) log.request(of, settings);
+    else log.connection(of, settings);
+    return out.length === 1;
+  };
+  for (const [filter, ofRequest, ofConnection] of [
+    ["response.code >= 400", true, false], ["response.code < 400", false, false], ["response.grpc_status == 14 && response.code_details == 'via_upstream'", true, false],
+    ["request.url_path == '/a' && request.query == 'b=c' && request.path == '/a?b=c'", true, false], ["request.host.startsWith('reviews') && request.method == 'GET' && request.scheme == 'http' && request.protocol == 'HTTP/1.1'", true, false],
+    ["request.useragent == 'curl/8' && 'x-forwarded-for' in request.headers && request.id == 'id-1'", true, false], ["has(request.referer)", false, false], ["response.headers['x-envoy-upstream-service-time'] == '8' && response.trailers['grpc-message'] == 'no'", true, false],
+    ["request.duration > duration('10ms')", true, false], ["connection.mtls && connection.uri_san_peer_certificate.endsWith('/ns/team/sa/client')", true, true], ["source.address == '10.0.0.9:40000' && source.port == 40000 && destination.port == 80", true, true],
+    ["upstream.address == '10.1.0.1:8080' && upstream.port == 8080", true, false], ["upstream.address == '10.1.0.1:90'", false, true], ["xds.route_name == 'shop.reviews.canary' && xds.cluster_name == 'inbound-vip|80|http|reviews'", true, false],
+    ["connection.requested_server_name == 'a.example'", false, true], ["request.size == 5 && response.size == 7", true, false],
+  ] as const) it(filter, () => assert.deepEqual([written(filter, record), written(filter, line)], [ofRequest, ofConnection]));
+  it("every attribute that is known has a value here, of a request or of a connection", () =>
+    assert.deepEqual([...ATTRIBUTES].filter((name) => REQUEST_ATTRIBUTES.value(name) === undefined && CONNECTION_ATTRIBUTES.value(name) === undefined), []));
+  it("what never got an answer has no code", () => assert.equal(written("response.code >= 0", { ...record, status: 0 }), false));
+  it("one that is not understood hides nothing, and is said", () => {
+    bad.length = 0;
+    assert.equal(written("nonsense(", record), true);
+    assert.match(bad.join(), /filter: at 9/);
+    bad.length = 0;
+  });
+});
+
 describe("the access line of a request", () => {
   const source = `${facts.connection.source.ip}:${facts.connection.source.port}`;
   const local = `${facts.connection.address.ip}:${facts.connection.address.port}`;
   const values: Readonly<Record<string, string>> = {
-    START_TIME: "2026-01-02T00:00:00.000Z", "REQ(:METHOD)": "GET", "REQ(USER-AGENT)": "curl/8", "REQ(:PATH)": "/a?b=c", "REQ_WITHOUT_QUERY(:PATH)": "/a", "RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)": "8", "TRAILER(GRPC-MESSAGE)": "no",
+    START_TIME: "2026-01-02T00:00:00.000Z", "START_TIME(%Y/%m/%d %s.%3f)": "2026/01/02 1767312000.000", "REQ(:METHOD)": "GET", "REQ(USER-AGENT)": "curl/8", "REQ(:PATH)": "/a?b=c", "REQ_WITHOUT_QUERY(:PATH)": "/a", "RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)": "8", "TRAILER(GRPC-MESSAGE)": "no",
     PROTOCOL: "HTTP/1.1", RESPONSE_CODE: "503", RESPONSE_FLAGS: "UF,URX", RESPONSE_CODE_DETAILS: "via_upstream", CONNECTION_TERMINATION_DETAILS: "-", UPSTREAM_TRANSPORT_FAILURE_REASON: "one two", BYTES_RECEIVED: "5", BYTES_SENT: "7",
     DURATION: "12", REQUEST_DURATION: "1", RESPONSE_DURATION: "10", RESPONSE_TX_DURATION: "2", UPSTREAM_HOST: "10.1.0.1:8080", UPSTREAM_REMOTE_ADDRESS: "10.1.0.1:8080", UPSTREAM_REMOTE_ADDRESS_WITHOUT_PORT: "10.1.0.1",
     UPSTREAM_CLUSTER: "inbound-vip|80|http|reviews", UPSTREAM_CLUSTER_RAW: "inbound-vip|80|http|reviews", UPSTREAM_LOCAL_ADDRESS: "10.0.0.7", UPSTREAM_REQUEST_ATTEMPT_COUNT: "3", DOWNSTREAM_LOCAL_ADDRESS: local,

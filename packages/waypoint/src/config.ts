@@ -1,5 +1,6 @@
 // Owns the environment of a waypoint: Istio's names where Istio has them, read once, refused whole when something is wrong.
 import { parseIp, type Identity, type Ip } from "@ambit/core";
+import { COMPLIANCE } from "@ambit/proxy/identity";
 import { checkWatchdog, WATCHDOG } from "@ambit/proxy/loop-guard";
 import { env, parseDuration, readEnv } from "@ambit/runtime";
 
@@ -21,6 +22,7 @@ export const SCHEMA = {
   altCaHostname: env.string("ALT_CA_HOSTNAME", "", "name to verify instead of the address's host"),
   authToken: env.string("AUTH_TOKEN", "/var/run/secrets/tokens/istio-token", "path or token"),
   secretTtlMs: env.duration("SECRET_TTL", 24 * 3_600_000, "requested life of the certificate"),
+  compliance: COMPLIANCE,
   watchdogMs: WATCHDOG,
   logFilter: env.string("AMBIT_LOG", "info", "log level, or scope=level pairs"),
   drain: env.string("TERMINATION_DRAIN_DURATION", "5s", "how long open requests may go on when the process ends"),
@@ -52,6 +54,7 @@ export interface Config {
   readonly xds: ControlPlaneConfig;
   readonly ca: ControlPlaneConfig;
   readonly secretTtlMs: number;
+  readonly compliance: string;
   /** 0: the event loop is not guarded. */
   readonly watchdogMs: number;
   readonly logFilter: string;
@@ -78,7 +81,7 @@ export function readConfig(source: Readonly<Record<string, string | undefined>>)
     clusterId: e.clusterId, network: e.network,
     xds: { address: xdsAddress, roots: e.xdsRootCa, token: e.authToken, altHostname: e.altXdsHostname || undefined, headers: {} },
     ca: { address: e.caAddress || xdsAddress, roots: e.caRootCa, token: e.authToken, altHostname: e.altCaHostname || undefined, headers: {} },
-    secretTtlMs: e.secretTtlMs, watchdogMs: e.watchdogMs, logFilter: e.logFilter, drainMs: parseDuration(e.drain), minDrainMs: Math.min(parseDuration(e.minDrain), parseDuration(e.drain) / 2),
+    secretTtlMs: e.secretTtlMs, compliance: e.compliance, watchdogMs: e.watchdogMs, logFilter: e.logFilter, drainMs: parseDuration(e.drain), minDrainMs: Math.min(parseDuration(e.minDrain), parseDuration(e.drain) / 2),
     tunnelPort: e.tunnelPort, adminPort: e.adminPort, statsPort: e.statsPort, readinessPort: e.readinessPort,
   });
 }

@@ -1,4 +1,5 @@
 // Owns the process: environment → configuration → app.
+import { comply } from "@ambit/proxy/identity";
 import { guardedLoop } from "@ambit/proxy/loop-guard";
 import { createLogger, runMain } from "@ambit/runtime";
 import { build } from "./app.ts";
@@ -9,5 +10,6 @@ prepareHeap();
 const log = createLogger("waypoint");
 await runMain(log, () => {
   const config = readConfig(process.env);
+  comply(config.compliance);
   return build(config, { guard: guardedLoop(config.watchdogMs, "main", log) });
 });

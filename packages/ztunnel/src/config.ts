@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { parseSocketAddress, type Ip, type SocketAddress } from "@ambit/core";
+import { COMPLIANCE } from "@ambit/proxy/identity";
 import { checkWatchdog, WATCHDOG } from "@ambit/proxy/loop-guard";
 import type { PodInfo } from "@ambit/proxy/state";
 import { env, LOG_FORMATS, parseDuration, readEnv, type LogFormat } from "@ambit/runtime";
@@ -43,6 +44,7 @@ export const SCHEMA = {
   tunnelsOnLoopback: env.boolean("LOCALHOST_APP_TUNNEL", true, "application tunnels (PROXY) are dialled on loopback, not on the pod's address"),
   responseBaggage: env.boolean("ENABLE_RESPONSE_BAGGAGE", true, "tell the client about the destination"),
   workerThreads: env.string("ZTUNNEL_WORKER_THREADS", "1", "threads that carry traffic: a number, 0 for one per processor, or a percentage of the processors; 1: the main thread itself"),
+  compliance: COMPLIANCE,
   watchdogMs: WATCHDOG,
   logFilter: env.string("RUST_LOG", "info", "log level, or scope=level pairs"),
   logFormat: env.string("LOG_FORMAT", "", "json or plain as Istio writes them; unset: JSON whose message is `msg`"),
@@ -62,7 +64,7 @@ export const SCHEMA = {
 /** Switches of the real ztunnel that we do not have: a value other than these is refused, never ignored. */
 export const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
   ENABLE_PROXY: ["true"], FAKE_CA: ["false"], 
-  TLS12_ENABLED: ["false"], COMPLIANCE_POLICY: [], UNSTABLE_ENABLE_SOCKS5: ["false"],
+  TLS12_ENABLED: ["false"], UNSTABLE_ENABLE_SOCKS5: ["false"],
   USER_TIMEOUT_ENABLED: ["false"], PROXY_CONFIG: [],
 };
 
@@ -109,6 +111,7 @@ export interface Config {
   readonly responseBaggage: boolean;
   /** Threads that carry traffic; 1: the main thread does, and there are no others. */
   readonly workerThreads: number;
+  readonly compliance: string;
   /** 0: event loops are not guarded. */
   readonly watchdogMs: number;
   readonly logFilter: string;
@@ -162,7 +165,7 @@ export function readConfig(source: Environment): Config {
     ca: { address: e.caAddress || xdsAddress, roots: e.caRootCa, token: e.authToken, altHostname: e.altCaHostname || undefined, headers: headers(source, "CA_HEADER_") },
     onDemand: e.onDemand, secretTtlMs: e.secretTtlMs, crlPath: e.crlPath || undefined, maxStreams: e.maxStreams, poolReleaseMs: e.poolReleaseMs,
     streamWindow: e.streamWindow, connectionWindow: e.connectionWindow, frameSize: e.frameSize,
-    originalSource: e.originalSource, tunnelsOnLoopback: e.tunnelsOnLoopback, responseBaggage: e.responseBaggage, workerThreads: workerThreads(e.workerThreads, e.portReuse), watchdogMs: e.watchdogMs, logFilter: e.logFilter,
+    originalSource: e.originalSource, tunnelsOnLoopback: e.tunnelsOnLoopback, responseBaggage: e.responseBaggage, workerThreads: workerThreads(e.workerThreads, e.portReuse), compliance: e.compliance, watchdogMs: e.watchdogMs, logFilter: e.logFilter,
     logFormat: logFormat(e.logFormat), trialsAtInfo: e.trialsAtInfo, logOpen: e.logOpen,
     drainMs: drainDeadline(e.terminationDeadline, e.terminationGraceS), nodeMetadata: metadata(source),
     dns: e.dnsCapture === "true" ? { listen: dnsListeners(e.dnsAddress, e.ipv6), domain: e.clusterDomain, preferredNamespace: e.preferredNamespace || undefined } : undefined,

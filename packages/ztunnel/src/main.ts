@@ -1,5 +1,6 @@
 // Owns the process: environment → configuration → app.
 import { flushCompileCache } from "node:module";
+import { comply } from "@ambit/proxy/identity";
 import { guardedLoop } from "@ambit/proxy/loop-guard";
 import { createLogger, runMain, systemClock } from "@ambit/runtime";
 import { build } from "./app.ts";
@@ -14,6 +15,7 @@ const FLUSH_AFTER_MS = 3_000;
 const log = createLogger("ztunnel");
 await runMain(log, () => {
   const config = readConfig(process.env);
+  comply(config.compliance);
   return build(config, { guard: guardedLoop(config.watchdogMs, "main", log, config.logFormat) });
 });
 // Where NODE_COMPILE_CACHE names a directory, the next start needs half the processor time and 25 MB less; not only after an orderly end.

@@ -66,7 +66,7 @@ export async function startWaypoint(setup: ProxySetup, ports: Parameters<typeof 
   const certificate = { identity: OWN, chainPem: setup.own.chain, keyPem: setup.own.key, rootsPem: setup.own.roots, notBefore: 0, notAfter: Number.MAX_SAFE_INTEGER, serial: "1", fingerprint: "" };
   const bound = await build({
     gateway: "shop/waypoint", podName: "waypoint", podNamespace: "shop", instanceIp: undefined, nodeName: "n1", identity: OWN, clusterId: "Kubernetes", network: "", xds: nowhere, ca: nowhere,
-    secretTtlMs: 86_400_000, watchdogMs: 0, logFilter: "error", drainMs: 0, minDrainMs: 0, tunnelPort: 0, adminPort: 0, statsPort: 0, readinessPort: 0,
+    secretTtlMs: 86_400_000, compliance: "", watchdogMs: 0, logFilter: "error", drainMs: 0, minDrainMs: 0, tunnelPort: 0, adminPort: 0, statsPort: 0, readinessPort: 0,
   }, { certificates: { fetch: () => Promise.resolve(certificate), prefetch: () => undefined, list: () => [], close: () => undefined }, ...ports, log: createLogger("waypoint", { levels: new LogLevels("error") }) });
   const port = (appProtocol: workload.AppProtocol) => ({ ports: [{ servicePort: AT.port, targetPort: AT.port, appProtocol }] });
   const serving = (host: string, targetPort: number) => ({ [`shop/${host}`]: { ports: [{ servicePort: AT.port, targetPort }] } });

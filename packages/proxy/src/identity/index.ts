@@ -4,4 +4,5 @@ export { createCertStore, type CertStatus, type CertStore, type WorkloadCertific
 export { openCrlFile, type CrlFile } from "./crl-file.ts";
 export { createPeerTrust, type PeerToTrust, type PeerTrust } from "./peer-trust.ts";
 export { identityOfLeaf, verifyExpected, verifyTrustDomain } from "./peer-identity.ts";
+export { comply, COMPLIANCE } from "./compliance.ts";
 export { createTlsContexts, type CertBundle, type TlsContexts, type TlsMaterial } from "./tls-contexts.ts";

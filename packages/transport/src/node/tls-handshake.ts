@@ -5,6 +5,7 @@ import { MeshError, type Result } from "@ambit/core";
 import { systemClock, type Clock, type StopSignal } from "@ambit/runtime";
 import type { ByteStream } from "../byte-stream.ts";
 import { connectFault } from "../fault.ts";
+import { tunnelGroups } from "./key-exchange.ts";
 import { fromSocket } from "./socket-stream.ts";
 import { validityText } from "./validity-text.ts";
 import { verifyError } from "./verify-error.ts";
@@ -13,8 +14,6 @@ import { verifyError } from "./verify-error.ts";
 export const TLS_HANDSHAKE_MS = 10_000;
 /** AES-128 first: the fastest on hardware that has AES, and strong enough; AES-256 for peers that insist. */
 const SUITES = "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384";
-/** Post-quantum first, then what every peer has. */
-const GROUPS = "X25519MLKEM768:X25519:P-256";
 /** SSL_OP_NO_TICKET: a session that outlives its trust bundle must not be resumed. */
 const NO_TICKET = 0x4000;
 
@@ -27,7 +26,7 @@ export interface TlsCredentials {
 export function createTlsCredentials(pem: { readonly chain: string; readonly key: string; readonly roots: string }): TlsCredentials {
   try {
     return { context: tls.createSecureContext({ cert: pem.chain, key: pem.key, ca: pem.roots, minVersion: "TLSv1.3", maxVersion: "TLSv1.3", ciphers: SUITES,
-      ecdhCurve: GROUPS, secureOptions: NO_TICKET, honorCipherOrder: true }) };
+      ecdhCurve: tunnelGroups(), secureOptions: NO_TICKET, honorCipherOrder: true }) };
   } catch (cause) {
     throw new MeshError("tls-handshake", `unusable certificate, key or roots: ${cause instanceof Error ? cause.message : String(cause)}`, { cause });
   }

@@ -2,7 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { formatIdentity, type Identity } from "@ambit/core";
 import { closeDescriptor, duplicateDescriptor, hostKernel } from "@ambit/linux";
-import { createPeerTrust, createTlsContexts, openCrlFile, type CertBundle } from "@ambit/proxy/identity";
+import { comply, createPeerTrust, createTlsContexts, openCrlFile, type CertBundle } from "@ambit/proxy/identity";
 import { guardedLoop } from "@ambit/proxy/loop-guard";
 import { ProxyState } from "@ambit/proxy/state";
 import { createLogger, LogLevels, LoopWatch, Metrics, systemClock, systemRandom } from "@ambit/runtime";
@@ -31,6 +31,7 @@ const OF_THE_PROCESS = /^(?:istio_build$|workload_manager_|istio_xds_|istio_dns_
 const port = parentPort;
 if (port === null) throw new Error("this file runs only as a worker thread");
 const { config, index, guarded, tally: tallied } = workerData as WorkerStart;
+comply(config.compliance);
 const clock = systemClock;
 const levels = new LogLevels(config.logFilter);
 const log = createLogger("ztunnel", { levels, format: config.logFormat });

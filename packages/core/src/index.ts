@@ -43,6 +43,6 @@ export { checkTemplate } from "./policy/match-values.ts";
 export { DEFAULT_TRAFFIC, trafficSettings } from "./route/traffic-defaults.ts";
 export { sameScope, type Place } from "./balance/rank-locality.ts";
 export { explainRequestVerdict } from "./policy/explain-request.ts";
-export { ATTRIBUTES, compilePredicate, predicateProblem, type Attribute, type Attributes, type Predicate } from "./telemetry/expression.ts";
+export { ATTRIBUTES, compilePredicate, compileText, expressionProblem, type Attribute, type Attributes, type Predicate, type TextOf } from "./telemetry/expression.ts";
 export { compileTime } from "./telemetry/time-format.ts";
 export { compileFormat, formatProblem, OPERATORS, type LineFormat, type LineOutput, type Memory, type Operators, type OperatorValue, type Remembered, type Variety } from "./telemetry/access-format.ts";

@@ -24,7 +24,9 @@ export interface TelemetrySettings {
   readonly metrics: {
     readonly enabled: boolean;
     /** Per Istio metric name, or `ALL_METRICS`. */
-    readonly overrides: readonly { readonly metric: string; readonly disabled: boolean; readonly removeTags: readonly string[]; readonly setTags: readonly (readonly [string, string])[] }[];
+    readonly overrides: readonly { readonly metric: string; readonly disabled: boolean; readonly removeTags: readonly string[]; readonly setTags: readonly (readonly [string, string])[];
+      /** Tag and expression. */
+      readonly expressionTags?: readonly (readonly [string, string])[] }[];
   };
 }
 

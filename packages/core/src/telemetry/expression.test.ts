@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { ATTRIBUTES, compilePredicate, predicateProblem, type Attribute, type Attributes } from "./expression.ts";
+import { ATTRIBUTES, compilePredicate, compileText, expressionProblem, type Attribute, type Attributes } from "./expression.ts";
 
 interface Record_ { readonly values: Readonly<Record<string, Attribute>>; readonly headers: Readonly<Record<string, string>> }
 const attributes: Attributes<Record_> = { value: (name) => (r) => r.values[name], map: (name) => (r, key) => (name === "request.headers" ? r.headers[key] : undefined) };
@@ -38,9 +38,12 @@ describe("an expression over a request (CEL)", () => {
     ["[1,2].all(x, x > 0)", /all\(\) needs one argument/], ["duration('soon') > duration('1s')", /duration\(\) needs/], ["1 * 2 == 2", /"\*" is not understood/], ["{'a': 1}", /"\{" is not understood/], ["'a", /"'" is not understood/],
     ["0x10 == 16", /was not expected|is not understood/], ["'\\x41' == 'A'", /escape \\x/], [`${"(".repeat(40)}1${")".repeat(40)}`, /more than 32 deep/], [`${"!".repeat(40)}true`, /more than 32 deep/], ["a".repeat(5_000), /at most 4096/], ["has(1)", /has\(\) asks for an attribute/],
     ["a.b == 1; drop", /is not understood|was not expected/], ["response.code >= 400 &&& true", /is not understood/],
-  ] as const) it(`refused: ${text.slice(0, 40)}`, () => assert.match(predicateProblem(text) ?? "understood", why));
+  ] as const) it(`refused: ${text.slice(0, 40)}`, () => assert.match(expressionProblem(text) ?? "understood", why));
 
-  it("knows every attribute by its name", () => { for (const name of ATTRIBUTES) assert.equal(predicateProblem(`${name} == ${name}`), undefined, name); });
+  for (const [text, value] of [["request.host", "shop"], ["response.code", "503"], ["connection.mtls", "true"], ["request.headers['x-b']", undefined], ["[1]", undefined], ["null", undefined], ["request.duration", undefined], ["request.headers['x-a'] == '1' ? 'a' : 'b'", "a"]] as const)
+    it(`as a text: ${text}`, () => { const made = compileText(text, attributes); assert.deepEqual(made.ok && made.value(record), value); });
+
+  it("knows every attribute by its name", () => { for (const name of ATTRIBUTES) assert.equal(expressionProblem(`${name} == ${name}`), undefined, name); });
 
   it("is read or refused, and never thrown at, whatever it is", () => {
     const pieces = fc.constantFrom("response.code", "request.headers", "['x']", ".startsWith(", "(", ")", "!", "&&", "||", " in ", "==", "<", "+", "-", "1", "'a'", "?", ":", "[", "]", ",", "has(", "duration('1s')", "true", " ", "\\", "\"", "r'x'", "..");

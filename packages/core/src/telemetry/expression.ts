@@ -29,23 +29,41 @@ export const ATTRIBUTES: ReadonlySet<string> = new Set([
 const MAPS: ReadonlySet<string> = new Set(["request.headers", "response.headers", "response.trailers"]);
 const DURATIONS: ReadonlySet<string> = new Set(["request.duration"]);
 
+/** A text of the value, be it a number or a truth; undefined: there is none, or it is of another kind. */
+export type TextOf<R> = (record: R) => string | undefined;
 /** True only where the expression is true: what fails, or is no truth, is not (as in Envoy's filter). */
 export type Predicate<R> = (record: R) => boolean;
 
 /** Errors say what is not understood, and where. */
 export function compilePredicate<R>(text: string, attributes: Attributes<R>): Result<Predicate<R>, string> {
+  const made = compile(text, attributes);
+  if (!made.ok) return made;
+  const evaluate = made.value;
+  return ok((record) => evaluate(record) === true);
+}
+
+export function compileText<R>(text: string, attributes: Attributes<R>): Result<TextOf<R>, string> {
+  const made = compile(text, attributes);
+  if (!made.ok) return made;
+  const evaluate = made.value;
+  return ok((record) => {
+    const value = evaluate(record);
+    return value === FAULT || value === null || typeof value === "object" ? undefined : String(value);
+  });
+}
+
+/** What is not understood; undefined: nothing. For whoever tells its author. */
+export function expressionProblem(text: string): string | undefined {
+  const made = compile<undefined>(text, { value: () => () => undefined, map: () => () => undefined });
+  return made.ok ? undefined : made.error;
+}
+
+function compile<R>(text: string, attributes: Attributes<R>): Result<Eval<R>, string> {
   const parsed = parseExpression(text);
   if (!parsed.ok) return parsed;
   const compiler = new Compiler(attributes);
   const evaluate = compiler.compile(parsed.value);
-  if (compiler.problem !== undefined) return err(compiler.problem);
-  return ok((record) => evaluate(record) === true);
-}
-
-/** What is not understood; undefined: nothing. For whoever tells its author. */
-export function predicateProblem(text: string): string | undefined {
-  const made = compilePredicate<undefined>(text, { value: () => () => undefined, map: () => () => undefined });
-  return made.ok ? undefined : made.error;
+  return compiler.problem === undefined ? ok(evaluate) : err(compiler.problem);
 }
 
 class Compiler<R> {

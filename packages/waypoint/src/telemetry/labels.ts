@@ -4,6 +4,9 @@ import type { Labels } from "@ambit/runtime";
 import type { ConnectionFacts } from "../facts.ts";
 import type { RequestRecord } from "../http/options.ts";
 
+/** Values of tags that are read off a request or a connection, by their expression. */
+export type TagValues = ReadonlyMap<string, string>;
+
 const UNKNOWN = "unknown";
 const or = (value: string | undefined, otherwise = UNKNOWN): string => (value === undefined || value === "" ? otherwise : value);
 const uri = (id: Identity | undefined): string => (id === undefined ? UNKNOWN : formatIdentity(id));
@@ -37,8 +40,8 @@ export function requestLabels(r: RequestRecord): Labels {
 
 export const flagsOf = (r: RequestRecord): string => (r.flags.length === 0 ? "-" : r.flags.join(","));
 
-/** Telemetry API overrides; undefined: the metric is switched off. */
-export function overridden(settings: TelemetrySettings["metrics"], metric: string, labels: Labels): Labels | undefined {
+/** Telemetry API overrides; undefined: the metric is switched off. `values`: by expression. */
+export function overridden(settings: TelemetrySettings["metrics"], metric: string, labels: Labels, values?: TagValues): Labels | undefined {
   if (!settings.enabled) return undefined;
   const applicable = settings.overrides.filter((o) => o.metric === metric || o.metric === "ALL_METRICS");
   if (applicable.length === 0) return labels;
@@ -47,6 +50,7 @@ export function overridden(settings: TelemetrySettings["metrics"], metric: strin
   for (const o of applicable) {
     for (const tag of o.removeTags) delete out[tag];
     for (const [tag, value] of o.setTags) out[tag] = value;
+    for (const [tag, expression] of o.expressionTags ?? []) out[tag] = values?.get(expression) ?? UNKNOWN;
   }
   return out;
 }

@@ -1,4 +1,4 @@
-// Owns which requests and connections get an access line: what an expression's attributes stand for here (Telemetry accessLogging.filter).
+// Owns what an expression's attributes stand for here, and which requests and connections get an access line (Telemetry accessLogging.filter).
 import { compilePredicate, fieldLines, formatIdentity, formatSocketAddress, type Attribute, type Attributes, type Predicate } from "@ambit/core";
 import type { ConnectionFacts } from "../facts.ts";
 import type { RequestRecord } from "../http/options.ts";
@@ -61,6 +61,9 @@ export const CONNECTION_ATTRIBUTES: Attributes<ConnectionLine> = {
   },
   map: () => undefined,
 };
+
+/** What is known of a connection before anything came of it. */
+export const PARTY_ATTRIBUTES: Attributes<ConnectionFacts> = { value: (name) => own(ofConnection, name), map: () => undefined };
 
 /** Filters that are kept: one for each Telemetry of a mesh, mostly the same. */
 const KEPT_MAX = 256;

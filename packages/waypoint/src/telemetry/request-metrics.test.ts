@@ -4,6 +4,7 @@ import { Metrics } from "@ambit/runtime";
 import type { RequestRecord, UpstreamEndpoint } from "../http/options.ts";
 import { connection, request, world } from "../plan/plan.fixture.ts";
 import { RequestMetrics, SeriesMemory } from "./request-metrics.ts";
+import { VALUES_MAX } from "./tag-values.ts";
 import { KEPT_MAX, OUTCOMES_MAX, SeriesCache } from "./series-cache.ts";
 
 const ON: TelemetrySettings["metrics"] = { enabled: true, overrides: [] };
@@ -52,6 +53,22 @@ describe("request metrics", () => {
   it("follow a change of the settings", () => {
     const without: TelemetrySettings["metrics"] = { enabled: true, overrides: [{ metric: "REQUEST_COUNT", disabled: false, removeTags: ["response_code"], setTags: [] }] };
     for (const memory of [undefined, new SeriesMemory()]) assert.deepEqual(countedWith(memory, [[record(), ON], [record(), without], [record(), { enabled: false, overrides: [] }]], "response_code"), ["- 1", "200 1"]);
+  });
+  it("have tags that are read off each request, and as many values of them as they may", () => {
+    const tagged: TelemetrySettings["metrics"] = { enabled: true, overrides: [{ metric: "REQUEST_COUNT", disabled: false, removeTags: [], setTags: [["team", "shop"]],
+      expressionTags: [["request_host", "request.host"], ["method", "request.method"], ["port", "string(destination.port)"], ["who", "request.headers['x-who']"]] }] };
+    const of = (host: string, fields: readonly string[] = []) => [record({ facts: request(view, { authority: host, fields }) }), tagged] as const;
+    for (const memory of [undefined, new SeriesMemory()])
+      assert.deepEqual(countedWith(memory, [of("a"), of("b", ["x-who", "ann"]), of("a")], "request_host", "method", "port", "who", "team"), ["a GET 80 unknown shop 2", "b GET 80 ann shop 1"]);
+    const many = counted([...Array.from({ length: VALUES_MAX + 50 }, (_, i) => of(`h${i}`)), of("h1")], "request_host");
+    assert.deepEqual([many.length, many.includes("overflow 50"), many.includes("h1 2")], [VALUES_MAX + 1, true, true]);
+    assert.equal(counted([of("x".repeat(500))], "request_host")[0], `${"x".repeat(128)} 1`);
+  });
+  it("of a connection have what is known of it", () => {
+    const metrics = new Metrics(() => 0);
+    new RequestMetrics(metrics).connection(connection(view), undefined, { enabled: true, overrides: [{ metric: "ALL_METRICS", disabled: false, removeTags: [], setTags: [], expressionTags: [["port", "destination.port"], ["host", "request.host"]] }] });
+    const opened = metrics.expose().split("\n").find((l) => l.startsWith("istio_tcp_connections_opened_total{")) ?? "";
+    assert.ok(opened.includes('host="unknown"') && opened.includes('port="80"'), opened);
   });
   it("tell versions of a workload apart", () => {
     const e = endpoint("Kubernetes//Pod/shop/v1-1");

@@ -3,8 +3,10 @@ import type { TelemetrySettings, Workload } from "@ambit/core";
 import type { Counter, Histogram, Labels, Metrics } from "@ambit/runtime";
 import type { ConnectionFacts } from "../facts.ts";
 import type { RequestRecord } from "../http/options.ts";
-import { overridden, partyLabels, requestLabels } from "./labels.ts";
+import { overridden, partyLabels, requestLabels, type TagValues } from "./labels.ts";
+import { PARTY_ATTRIBUTES, REQUEST_ATTRIBUTES } from "./log-filter.ts";
 import { SeriesCache } from "./series-cache.ts";
+import { hasExpressions, TaggedSeries, TagReader } from "./tag-values.ts";
 
 /** Istio's buckets, for milliseconds and for bytes alike. */
 const BUCKETS: readonly number[] = [0.5, 1, 5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000, 300_000, 600_000, 1_800_000, 3_600_000];
@@ -58,6 +60,9 @@ export class RequestMetrics {
   readonly #counters: Readonly<Record<string, ReturnType<Metrics["counter"]>>>;
   readonly #duration; readonly #requestBytes; readonly #responseBytes;
   readonly #series = new SeriesCache((r, settings) => this.#seriesOf(r, settings));
+  /** Of settings with tags that are read off requests. */
+  readonly #tagged = new WeakMap<TelemetrySettings["metrics"], TaggedSeries<RequestSeries>>();
+  readonly #partyTags = new WeakMap<TelemetrySettings["metrics"], TagReader<ConnectionFacts>>();
 
   constructor(m: Metrics) {
     this.#counters = {
@@ -74,7 +79,7 @@ export class RequestMetrics {
 
   /** `memory` is of the request's connection. */
   request(r: RequestRecord, settings: TelemetrySettings["metrics"], memory?: SeriesMemory): void {
-    const series = memory === undefined ? this.#series.of(r, settings) : (memory.of(r, settings) ?? memory.keep(r, settings, this.#series.of(r, settings)));
+    const series = settings.overrides.length > 0 && hasExpressions(settings) ? this.#taggedOf(settings).of(r, settings) : memory === undefined ? this.#series.of(r, settings) : (memory.of(r, settings) ?? memory.keep(r, settings, this.#series.of(r, settings)));
     const now = r.startedAt; // near enough for series that end after minutes
     series.count?.inc(1, now);
     series.duration?.observe(r.durationMs, now);
@@ -85,9 +90,21 @@ export class RequestMetrics {
     if (r.responseMessages > 0) series.responseMessages?.inc(r.responseMessages, now);
   }
 
-  #seriesOf(r: RequestRecord, settings: TelemetrySettings["metrics"]): RequestSeries {
+  #taggedOf(settings: TelemetrySettings["metrics"]): TaggedSeries<RequestSeries> {
+    let known = this.#tagged.get(settings);
+    if (known === undefined) this.#tagged.set(settings, (known = new TaggedSeries(new TagReader(settings, REQUEST_ATTRIBUTES), (r, s, values) => this.#seriesOf(r, s, values))));
+    return known;
+  }
+
+  #partyTagsOf(settings: TelemetrySettings["metrics"]): TagReader<ConnectionFacts> {
+    let known = this.#partyTags.get(settings);
+    if (known === undefined) this.#partyTags.set(settings, (known = new TagReader(settings, PARTY_ATTRIBUTES)));
+    return known;
+  }
+
+  #seriesOf(r: RequestRecord, settings: TelemetrySettings["metrics"], values?: TagValues): RequestSeries {
     const labels = requestLabels(r);
-    const of = (name: MetricName): Labels | undefined => overridden(settings, name, labels);
+    const of = (name: MetricName): Labels | undefined => overridden(settings, name, labels, values);
     const counts = (name: MetricName): Counter | undefined => withLabels(this.#counters[name], of(name));
     return {
       count: counts("REQUEST_COUNT"),
@@ -99,8 +116,9 @@ export class RequestMetrics {
   /** A connection that is not HTTP. */
   connection(c: ConnectionFacts, destination: Workload | undefined, settings: TelemetrySettings["metrics"]): TcpCounters {
     const parties = partyLabels(c, destination);
+    const values = hasExpressions(settings) ? this.#partyTagsOf(settings).values(c) : undefined;
     const seriesOf = (name: MetricName, flag: string): Counter | undefined => {
-      const chosen = overridden(settings, name, { ...parties, request_protocol: "tcp", response_flags: flag });
+      const chosen = overridden(settings, name, { ...parties, request_protocol: "tcp", response_flags: flag }, values);
       return chosen === undefined ? undefined : this.#counters[name]?.with(chosen);
     };
     seriesOf("TCP_OPENED_CONNECTIONS", "-")?.inc();

@@ -1,6 +1,6 @@
 // Owns the Telemetry API: what one object says, and how objects of root, namespace and target add up (l7-traffic.md §6).
 import type { Collection, Context, Index } from "@ambit/collections";
-import { predicateProblem, type Problem, type ServiceKey, type TelemetrySettings } from "@ambit/core";
+import { expressionProblem, type Problem, type ServiceKey, type TelemetrySettings } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
 import { Reader, type Fields } from "../decode.ts";
 import { BUILT_IN_METRICS, type MeshOptions } from "./mesh-options.ts";
@@ -119,7 +119,7 @@ function accessLogOf(reader: Reader, value: unknown): Said["accessLog"] {
     const path = `spec.accessLogging[${i}]`;
     const fields = reader.object(a, path, ["match", "providers", "disabled", "filter"]) ?? {};
     const filter = reader.text(reader.object(fields["filter"], `${path}.filter`, ["expression"])?.["expression"], `${path}.filter.expression`) || undefined;
-    const problem = filter === undefined ? undefined : predicateProblem(filter);
+    const problem = filter === undefined ? undefined : expressionProblem(filter);
     if (problem !== undefined) reader.refuse(`${path}.filter.expression`, problem);
     if (!forServers(reader, fields, path)) continue;
     const providers = providerNames(reader, fields["providers"], `${path}.providers`);
@@ -160,6 +160,8 @@ function customTags(reader: Reader, value: unknown, path: string): CustomTags | 
   });
 }
 
+/** Of Prometheus. */
+const TAG = /^[a-zA-Z_][a-zA-Z0-9_]{0,127}$/;
 const METRICS = ["ALL_METRICS", "REQUEST_COUNT", "REQUEST_DURATION", "REQUEST_SIZE", "RESPONSE_SIZE", "TCP_OPENED_CONNECTIONS", "TCP_CLOSED_CONNECTIONS", "TCP_SENT_BYTES", "TCP_RECEIVED_BYTES",
   "GRPC_REQUEST_MESSAGES", "GRPC_RESPONSE_MESSAGES"] as const;
 
@@ -177,15 +179,20 @@ function metricsOf(reader: Reader, value: unknown, remarks: string[]): Overrides
       if (!forServers(reader, entry, at, ["metric"])) return [];
       const removeTags: string[] = [];
       const setTags: [string, string][] = [];
+      const expressionTags: [string, string][] = [];
       for (const [tag, v] of Object.entries(reader.map(entry["tagOverrides"], `${at}.tagOverrides`) ?? {})) {
         const where = `${at}.tagOverrides.${tag}`;
         const change = reader.object(v, where, ["operation", "value"]) ?? {};
         if (reader.oneOf(change["operation"], `${where}.operation`, ["UPSERT", "REMOVE"]) === "REMOVE") { removeTags.push(tag); continue; }
-        const literal = /^(?:"([^"\\]*)"|'([^'\\]*)')$/.exec(reader.text(change["value"], `${where}.value`) ?? "");
-        if (literal === null) reader.refuse(`${where}.value`, "must be a text in quotes: expressions are not available");
+        if (!TAG.test(tag)) { reader.refuse(where, "is not the name of a label"); continue; }
+        const value = reader.text(change["value"], `${where}.value`) ?? "";
+        const literal = /^(?:"([^"\\]*)"|'([^'\\]*)')$/.exec(value);
+        const problem = literal === null ? expressionProblem(value) : undefined;
+        if (problem !== undefined) reader.refuse(`${where}.value`, problem);
+        else if (literal === null) expressionTags.push([tag, value]);
         else setTags.push([tag, literal[1] ?? literal[2] ?? ""]);
       }
-      return [{ metric: reader.oneOf(match["metric"], `${at}.match.metric`, METRICS) ?? "ALL_METRICS", disabled: flag(reader, entry["disabled"], `${at}.disabled`) ?? false, removeTags, setTags }];
+      return [{ metric: reader.oneOf(match["metric"], `${at}.match.metric`, METRICS) ?? "ALL_METRICS", disabled: flag(reader, entry["disabled"], `${at}.disabled`) ?? false, removeTags, setTags, ...(expressionTags.length === 0 ? {} : { expressionTags }) }];
     });
   });
 }

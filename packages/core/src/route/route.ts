@@ -1,4 +1,5 @@
 // Owns the shape of routing for one service: sorted rules, what each does to a request and its answer, and where it sends it.
+import type { Cidr } from "../net/cidr.ts";
 import type { ServiceKey } from "../workload/workload.ts";
 import type { AuthorizationProvider } from "./authorization-provider.ts";
 import type { RequestMatch, TextMatch } from "./match.ts";
@@ -88,6 +89,8 @@ export interface RetryPolicy {
   readonly backoffMaxMs: number;
   /** Milliseconds that are waited at least (Gateway API `retry.backoff`). Default 0. */
   readonly backoffMinMs?: number;
+  /** Where it failed may be tried again as any other place (VirtualService `retryIgnorePreviousHosts: false`). */
+  readonly samePlaces?: boolean;
   /** Lower case; of an answer, for `retriable-headers`. */
   readonly headers?: readonly string[];
 }
@@ -140,6 +143,8 @@ export interface TcpRoute {
   readonly sniHosts: readonly string[];
   readonly sourceNamespace: string | undefined;
   readonly sourceLabels: Readonly<Record<string, string>>;
+  /** Of the address that the client dialled; undefined: any. */
+  readonly destinationSubnets?: readonly Cidr[] | undefined;
   readonly backends: readonly WeightedBackend[];
 }
 

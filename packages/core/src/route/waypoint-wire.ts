@@ -7,9 +7,9 @@ const VERSION = 2;
 const OLDEST = 1;
 /**
  * What readers of version 1 do not know and would pass over, as it stands in a text (in a quoted value there would be a backslash before each quote):
- * checks and redirects. What has none of it is for them, too: a control plane is upgraded before its waypoints.
+ * checks, redirects, narrower matches. What has none of it is for them, too: a control plane is upgraded before its waypoints.
  */
-const SINCE_2 = ['"externalAuth":{', '"redirectTo":{'] as const;
+const SINCE_2 = ['"externalAuth":{', '"redirectTo":{', '"destinationSubnets":['] as const;
 const MAP = "$map";
 
 /** Equal values give equal text. */

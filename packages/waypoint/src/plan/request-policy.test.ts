@@ -1,6 +1,6 @@
 // What decides whether a request may go on: tokens, providers, policies of every target; and the same of connections.
 import assert from "node:assert/strict";
-import { fieldValue, type AuthorizationProvider, type Ip, type RequestAuthentication, type RequestPolicy, type WaypointConfig } from "@ambit/core";
+import { fieldValue, parseCidr, type AuthorizationProvider, type Cidr, type Ip, type RequestAuthentication, type RequestPolicy, type WaypointConfig } from "@ambit/core";
 import type { CheckFacts, RequestFacts, TokenFacts } from "../facts.ts";
 import { remoteIp } from "./authorization.ts";
 import { explainRequest } from "./explain.ts";
@@ -123,9 +123,10 @@ describe("remoteIp: who the client is behind proxies that forward", () => {
 });
 
 describe("planTcp", () => {
+  const cidr = (text: string): Cidr => { const c = parseCidr(text); assert.ok(c.ok); return c.value; };
   const backends = [backend("v1")];
   const origin = { ...route({}).origin, kind: "TLSRoute" as const };
-  const routes = (kind: "tls" | "tcp", ...list: { readonly sniHosts: readonly string[]; readonly to?: string; readonly sourceNamespace?: string }[]): WaypointConfig => config({ services: new Map([["shop/web", { consumers: new Map(), producer: new Map([[80, { kind, routes: list.map((r) => ({ origin, sniHosts: r.sniHosts, sourceNamespace: r.sourceNamespace, sourceLabels: {}, backends: r.to === undefined ? backends : [backend(r.to)] })) }]]) }]]) });
+  const routes = (kind: "tls" | "tcp", ...list: { readonly sniHosts: readonly string[]; readonly to?: string; readonly sourceNamespace?: string; readonly subnets?: readonly string[] }[]): WaypointConfig => config({ services: new Map([["shop/web", { consumers: new Map(), producer: new Map([[80, { kind, routes: list.map((r) => ({ origin, sniHosts: r.sniHosts, sourceNamespace: r.sourceNamespace, sourceLabels: {}, ...(r.subnets === undefined ? {} : { destinationSubnets: r.subnets.map(cidr) }), backends: r.to === undefined ? backends : [backend(r.to)] })) }]]) }]]) });
   const asking = (protocol: "http" | "grpc"): WaypointConfig => config({ policies: [policy({ action: "custom", provider: "opa", name: "c" })], authorizationProviders: new Map([["opa", { ...provider(), protocol }]]) });
   const tcp = (c: WaypointConfig, sni?: string, verdict?: CheckFacts["verdict"]): string => { const p = planTcp(c, view, connection(view), sni, noChance, verdict && new Map([["opa", { provider: "opa", verdict }]])); return p.kind === "need" ? `need ${p.need.provider}` : p.kind === "close" ? `close ${p.flag} ${p.details}` : p.to.kind === "service" ? p.to.backend.service : "pod"; };
   const sni = routes("tls", { sniHosts: ["a.io"], to: "v1" }, { sniHosts: ["*.io"], to: "v2" });
@@ -136,6 +137,7 @@ describe("planTcp", () => {
     ["and allows", tcp(asking("grpc"), undefined, { kind: "allow", set: [], append: [], remove: [], toDownstream: [] }), "shop/web"], ["or denies", tcp(asking("grpc"), undefined, { kind: "deny", status: 403, headers: [], body: "" }), "close UAEX ext_authz_denied"],
     ["or fails", tcp(asking("grpc"), undefined, { kind: "failed", why: "x", bodyTooLarge: false }), "close UAEX ext_authz_error{x}"], ["a provider that nobody configured", tcp(config({ policies: [policy({ action: "custom", provider: "opa", name: "c" })] })), "close - rbac_access_denied_matched_policy[ns[shop]-policy[c]-rule[0]-deny-due-to-bad-CUSTOM-action]"],
     ["unknown backend", tcp(routes("tcp", { sniHosts: [], to: "none" })), "close NC cluster_not_found"],
+    ["subnets of what was dialled", tcp(routes("tcp", { sniHosts: [], subnets: ["192.0.2.0/24"] }, { sniHosts: [], subnets: ["198.51.100.0/24", "10.96.0.0/12"], to: "v2" })), "shop/v2"], ["none of them", tcp(routes("tcp", { sniHosts: [], subnets: ["192.0.2.0/24"] })), "close NR filter_chain_not_found"],
   ];
   for (const [name, actual, expected] of cases) it(name, () => assert.equal(actual, expected));
 });

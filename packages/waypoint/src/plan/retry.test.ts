@@ -1,13 +1,18 @@
 import assert from "node:assert/strict";
 import type { RetryCondition, RetryPolicy } from "@ambit/core";
 import type { AttemptOutcome } from "../http/options.ts";
-import { isRetryable, mayRetry, retryDelayMs } from "./retry.ts";
+import { isRetryable, mayRetry, placesToAvoid, retryDelayMs } from "./retry.ts";
 
 const policy = (on: readonly RetryCondition[], more: Partial<RetryPolicy> = {}): RetryPolicy => ({ retries: 2, on, statuses: [], backoffMs: 25, backoffMaxMs: 250, ...more });
 const answered = (status: number, fields: readonly string[] = [], grpcStatus?: number): AttemptOutcome["result"] => ({ kind: "answered", status, fields, grpcStatus, whole: true });
 const CONNECT: AttemptOutcome["result"] = { kind: "connect", why: "refused", timeout: false };
 const reset = (refused: boolean): AttemptOutcome["result"] => ({ kind: "reset", by: "remote", refused, why: "" });
 const ISTIO: readonly RetryCondition[] = ["connect-failure", "refused-stream", "unavailable", "cancelled", "retriable-status-codes"];
+
+describe("placesToAvoid", () => {
+  it("are those that failed", () => assert.deepEqual([...placesToAvoid(["Kubernetes//Pod/shop/a|10.0.0.1:80|http1", "b|x"], policy([]))], ["Kubernetes//Pod/shop/a", "b"]));
+  it("are none at first, and where previous hosts are not ignored", () => assert.deepEqual([placesToAvoid([], policy([])).size, placesToAvoid(["a|x"], policy([], { samePlaces: true })).size, placesToAvoid(["a|x"], undefined).size], [0, 0, 1]));
+});
 
 describe("isRetryable (l7-traffic 3)", () => {
   const cases: [string, RetryPolicy, AttemptOutcome["result"], boolean, boolean][] = [

@@ -16,6 +16,11 @@ export function isRetryable(policy: RetryPolicy, { result, sent }: Pick<AttemptO
   }
 }
 
+const NOWHERE: ReadonlySet<string> = new Set();
+/** Workloads that one more try goes to only where there is no other. `tried`: keys of endpoints that failed this request. */
+export const placesToAvoid = (tried: readonly string[], policy: RetryPolicy | undefined): ReadonlySet<string> =>
+  (tried.length === 0 || policy?.samePlaces === true ? NOWHERE : new Set(tried.map((key) => key.split("|")[0] ?? "")));
+
 const WITHOUT_ANSWER: ReadonlySet<RetryCondition> = new Set(["5xx", "gateway-error", "reset"]);
 
 function answerRetryable(policy: RetryPolicy, { status, fields, grpcStatus }: Extract<Result, { kind: "answered" }>): boolean {

@@ -1,5 +1,5 @@
 // Owns the decision where a TCP (or passed-through TLS) connection goes, and what a port speaks.
-import { chooseBackend, hostnameMatches, matchSource, type Backend, type PortRoutes, type RouteOrigin, type ServicePort, type TcpRoute, type WaypointConfig } from "@ambit/core";
+import { chooseBackend, cidrContains, hostnameMatches, matchSource, type Backend, type PortRoutes, type RouteOrigin, type ServicePort, type TcpRoute, type WaypointConfig } from "@ambit/core";
 import type { StateView } from "@ambit/proxy/state";
 import type { CheckFacts, ConnectionFacts, PortProtocol } from "../facts.ts";
 import { denialReply, explainVerdictShortly, judgeConnection, policiesFor, policyId, remarksOf } from "./authorization.ts";
@@ -73,8 +73,8 @@ export function planTcp(config: WaypointConfig, view: Pick<StateView, "service">
   return { kind: "forward", origin: route.origin, to: { kind: "service", backend: chosen.backend }, remarks, because };
 }
 
-/** The first in order whose names and source fit; names ask for an SNI. */
+/** The first in order whose names, source and destination fit; names ask for an SNI. */
 function chooseTcpRoute(routes: Exclude<PortRoutes, { kind: "http" | "grpc" }>, config: WaypointConfig, connection: ConnectionFacts, sni: string | undefined): TcpRoute | undefined {
   const source = { namespace: clientNamespace(connection), labels: clientLabels(config, { connection }) };
-  return routes.routes.find((r) => matchSource(r, { source }) && (r.sniHosts.length === 0 || (sni !== undefined && r.sniHosts.some((h) => hostnameMatches(h, sni)))));
+  return routes.routes.find((r) => matchSource(r, { source }) && (r.destinationSubnets === undefined || r.destinationSubnets.some((s) => cidrContains(s, connection.address.ip))) && (r.sniHosts.length === 0 || (sni !== undefined && r.sniHosts.some((h) => hostnameMatches(h, sni)))));
 }

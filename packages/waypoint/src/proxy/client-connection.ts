@@ -8,6 +8,7 @@ import { planConnection, type ConnectionPlan, type Goal } from "../plan/connecti
 import { localReply } from "../plan/reply.ts";
 import { planOn } from "../plan/request.ts";
 import type { RequestPlan } from "../plan/request-plan.ts";
+import { placesToAvoid } from "../plan/retry.ts";
 import type { SessionSeal } from "../plan/session.ts";
 import type { UpstreamPlan } from "../plan/upstream.ts";
 import type { WaypointState } from "../state/waypoint-state.ts";
@@ -38,7 +39,6 @@ export interface ClientConnectionOptions {
   readonly log: Logger;
 }
 
-const NONE_TRIED: ReadonlySet<string> = new Set();
 
 export class ClientConnection implements HttpOptions {
   readonly clock: Clock;
@@ -93,7 +93,7 @@ export class ClientConnection implements HttpOptions {
   }
 
   choose(goal: Goal, facts: RequestFacts, tried: readonly string[], plan: ForwardPlan | undefined): UpstreamChoice {
-    const excluded = tried.length === 0 ? NONE_TRIED : new Set(tried.map((key) => key.split("|")[0] ?? ""));
+    const excluded = placesToAvoid(tried, plan?.retry);
     const { destinations } = this.#o;
     const to = destinations.choose(goal, facts, excluded, plan?.session);
     if (to.kind !== "endpoint") return refusal(to);

@@ -1,6 +1,6 @@
 // Owns how a VirtualService for the mesh is read: hosts, HTTP, TLS and TCP routes in its own order (l7-traffic.md §1, §2).
 import type { Context } from "@ambit/collections";
-import { describeProblems, type Backend, type Filters, type HttpRoute, type Mirror, type Problem, type RequestMatch, type RouteAction, type RouteOrigin, type TcpRoute, type WeightedBackend } from "@ambit/core";
+import { describeProblems, parseCidr, type Backend, type Cidr, type Filters, type HttpRoute, type Mirror, type Problem, type RequestMatch, type RouteAction, type RouteOrigin, type TcpRoute, type WeightedBackend } from "@ambit/core";
 import type { KubeObject } from "@ambit/kube";
 import { Reader, type Fields } from "../decode.ts";
 import { serviceOfHost, type BackendInputs } from "./backends.ts";
@@ -191,7 +191,9 @@ function backendOf(r: Reading, value: unknown, path: string): Backend | string {
   return { service: service.key, port: port ?? (ports.length === 1 ? (ports[0]?.port ?? SAME_PORT) : SAME_PORT), subset: reader.text(fields["subset"], `${path}.subset`) || undefined };
 }
 
-const L4_MATCH = ["port", "gateways", "sourceLabels", "sourceNamespace"];
+const L4_MATCH = ["port", "gateways", "sourceLabels", "sourceNamespace", "destinationSubnets"];
+/** Of one match. */
+const SUBNETS_MAX = 256;
 
 function l4Routes(r: Reading, about: RouteOrigin, path: string, value: unknown, tls: boolean): OnPort<TcpRoute>[] {
   const { reader } = r;
@@ -206,7 +208,19 @@ function l4Routes(r: Reading, about: RouteOrigin, path: string, value: unknown, 
     const sniHosts = tls && entry["sniHosts"] !== undefined ? (reader.texts(entry["sniHosts"], `${at}.sniHosts`) ?? []).map((h) => h.toLowerCase()) : [];
     const port = entry["port"] === undefined || entry["port"] === 0 ? undefined : reader.port(entry["port"], `${at}.port`);
     const source = sourceOf(reader, entry, at);
+    const subnets = entry["destinationSubnets"] === undefined ? undefined : subnetsOf(reader, entry["destinationSubnets"], `${at}.destinationSubnets`);
     const refused = reader.problems.length > 0 ? describeProblems(reader.problems) : undefined;
-    return [{ port, route: { origin: { ...about, match }, sniHosts, ...source, backends: refused === undefined ? shares : [{ kind: "invalid", why: refused, weight: 1, filters: NO_FILTERS }] } }];
+    return [{ port, route: { origin: { ...about, match }, sniHosts, ...source, ...(subnets === undefined || refused !== undefined ? {} : { destinationSubnets: subnets }), backends: refused === undefined ? shares : [{ kind: "invalid", why: refused, weight: 1, filters: NO_FILTERS }] } }];
   });
+}
+
+/** An empty list is no condition, as in Istio. */
+function subnetsOf(reader: Reader, value: unknown, path: string): Cidr[] | undefined {
+  const texts = reader.texts(value, path) ?? [];
+  if (texts.length > SUBNETS_MAX) reader.refuse(path, `has more than ${SUBNETS_MAX} entries`);
+  const blocks = texts.slice(0, SUBNETS_MAX).flatMap((t, i): Cidr[] => {
+    const parsed = parseCidr(t);
+    return parsed.ok ? [parsed.value] : (reader.refuse(`${path}[${i}]`, parsed.error) ?? []);
+  });
+  return texts.length === 0 ? undefined : blocks;
 }

@@ -136,9 +136,10 @@ const CONDITIONS: readonly RetryCondition[] = ["5xx", "gateway-error", "reset", 
 export function vsRetry(reader: Reader, value: unknown, path: string): { retry: RetryPolicy | undefined; perTryMs: number | undefined } {
   const fields = reader.object(value, path, ["attempts", "perTryTimeout", "retryOn", "retryRemoteLocalities", "retryIgnorePreviousHosts", "backoff"]);
   if (fields === undefined) return { retry: undefined, perTryMs: undefined };
-  if (flag(reader, fields["retryIgnorePreviousHosts"], `${path}.retryIgnorePreviousHosts`) === false) reader.refuse(`${path}.retryIgnorePreviousHosts`, "a retry always prefers another endpoint here");
+  const samePlaces = flag(reader, fields["retryIgnorePreviousHosts"], `${path}.retryIgnorePreviousHosts`) === false;
   if (flag(reader, fields["retryRemoteLocalities"], `${path}.retryRemoteLocalities`) === true) reader.refuse(`${path}.retryRemoteLocalities`, "is not available");
-  return { retry: retryPolicy(reader, fields, path), perTryMs: istioDuration(reader, fields["perTryTimeout"], `${path}.perTryTimeout`) || undefined };
+  const retry = retryPolicy(reader, fields, path);
+  return { retry: samePlaces ? { ...retry, samePlaces } : retry, perTryMs: istioDuration(reader, fields["perTryTimeout"], `${path}.perTryTimeout`) || undefined };
 }
 
 /** Also of MeshConfig's defaultHttpRetryPolicy. */

@@ -275,11 +275,15 @@ describe("xDS over TLS gRPC", () => {
     });
   });
 
-  it("ends a stream that asks for too much or says nothing", async () => {
+  it("ends a stream that says nothing", async () => {
     const rig = await start([new MemorySource()], { bounds: { firstRequestMs: 20 } });
     const silent = rawStream(rig.port);
     assert.equal((await silent.trailers)["grpc-status"], "4");
     silent.close();
+  });
+
+  it("ends a stream that asks for too much", async () => {
+    const rig = await start([new MemorySource()]);
     const long = rawStream(rig.port);
     long.write(encodeRequest({ node, typeUrl: ADDRESS_TYPE, subscribe: ["n".repeat(3000)], unsubscribe: [], initialVersions: new Map(), nonce: "", error: undefined }));
     assert.equal((await long.trailers)["grpc-status"], "3");
@@ -296,9 +300,11 @@ describe("xDS over TLS gRPC", () => {
   it("resumes without a resource when the server ends connections by age", async () => {
     const source = new MemorySource();
     source.putAll([["a", "1"], ["b", "1"]]);
-    const rig = await start([source], { grpc: { "grpc.max_connection_age_ms": 60, "grpc.max_connection_age_grace_ms": 20 } });
+    const rig = await start([source], { grpc: { "grpc.max_connection_age_ms": 150, "grpc.max_connection_age_grace_ms": 50 } });
     const w = watch(rig.port);
-    await w.until(() => w.connects >= 4);
+    // On a machine that has no time a connection may end before anything was said on it.
+    await w.until(() => w.deliveries.length >= 4);
+    assert.ok(w.connects >= 4);
     assert.deepEqual(w.content, { a: "1", b: "1" });
     assert.deepEqual(w.deliveries.map((d) => d.upserts.length + d.removed.length).slice(0, 4), [2, 0, 0, 0]);
     await eventually(() => rig.xds.clients().length === 1);

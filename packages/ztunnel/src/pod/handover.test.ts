@@ -138,7 +138,8 @@ describe("hand-over of listening sockets", function () {
     const kept = await second.take("u", netns.inode);
     assert.equal(kept.length, 1);
     for (const socket of kept) closeSync(socket.fd);
-    assert.equal(openFds(), before);
+    // What another test left open may close meanwhile.
+    assert.ok(openFds() <= before);
     assert.equal(lines.filter((l) => l.includes("is not what it was said to be")).length, 4);
   });
 

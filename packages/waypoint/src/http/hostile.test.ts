@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import http2 from "node:http2";
 import type net from "node:net";
-import { seededRandom } from "@ambit/runtime";
+import { nextTurn, seededRandom } from "@ambit/runtime";
 import { heldOctets } from "@ambit/testkit";
 import { detectProtocol } from "./detect.ts";
 import { endpointAt, forwardPlan, met, POOL, received, Rig, type RigOptions } from "./rig.fixture.ts";
@@ -181,6 +181,17 @@ describe("serveHttp under hostile clients", () => {
       assert.equal(served.tls, false);
       silent.end();
     }
+  });
+
+  it("takes nobody for silent whose words have come while it was busy itself", async () => {
+    await make({ protocol: "detect", detectMs: 20 });
+    const socket = rig.socket();
+    await met(() => rig.sessions.size === 1);
+    // Timers come right behind what is busy here, before the loop looks at its sockets again.
+    await nextTurn();
+    socket.write(GET);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60);
+    assert.match(await Promise.race([received(socket, /ok$/), rig.until((r) => r.served.length === 1).then(() => rig.served[0]?.kind ?? "")]), /200 OK/);
   });
 
   it("gives one that begins with TLS back as such, and HTTP not", async () => {

@@ -10,7 +10,11 @@ export type HashKey =
   | { readonly kind: "query"; readonly name: string }
   | { readonly kind: "source-ip" }
   /** `ttlS` undefined: the cookie is only read; 0: a session cookie is made. */
-  | { readonly kind: "cookie"; readonly name: string; readonly path: string; readonly ttlS: number | undefined };
+  | {
+    readonly kind: "cookie"; readonly name: string; readonly path: string; readonly ttlS: number | undefined;
+    /** Of a cookie that is made, beside Max-Age, Path and HttpOnly. An empty value: the name alone. */
+    readonly attributes?: readonly (readonly [name: string, value: string])[];
+  };
 
 /** Every limit: undefined = none of ours beyond the bounds of the process. Per waypoint replica and destination. */
 export interface ConnectionPool {

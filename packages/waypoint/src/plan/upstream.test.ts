@@ -91,6 +91,10 @@ describe("planUpstream: balancing (l7-traffic 4.2)", () => {
     assert.match(p.answerFields[1] ?? "", /^u=[0-9a-f]{32}; Max-Age=60; Path=\/; HttpOnly$/);
     assert.equal(outcome(plan(c, { fields: ["cookie", (p.answerFields[1] ?? "").split(";", 1)[0] ?? ""] })), p.workload.uid);
   });
+  it("with the attributes that it should have", () => {
+    const p = plan(ring({ kind: "cookie", name: "u", path: "/a", ttlS: 0, attributes: [["SameSite", "Lax"], ["Secure", ""], ["HttpOnly", ""]] }), {}, () => 0.7);
+    assert.match((p.kind === "endpoint" && p.answerFields[1]) || "", /^u=[0-9a-f]{32}; Path=\/a; HttpOnly; SameSite=Lax; Secure$/);
+  });
   it("Kubernetes' own affinity, where no rule says otherwise", () => {
     const sticky = { ...view, service: (key: string) => { const s = view.service(key); return s && { ...s, clientAffinityMs: 1 }; }, endpoints: view.endpoints.bind(view), members: view.members.bind(view) };
     const choose = (ip: string, c = config()) => outcome(planUpstream(sticky, c, BACKEND, hints({ sourceIp: ip as Ip }), () => { throw new Error("no chance"); }));

@@ -215,6 +215,9 @@ function chosenBySession(candidates: readonly AbleEndpoint[], backend: Backend, 
   return candidate && { candidate, answerFields: NO_FIELDS };
 }
 
+/** HttpOnly is there already. */
+const attributesText = (attributes: readonly (readonly [string, string])[] = []): string => attributes.filter(([name]) => name.toLowerCase() !== "httponly").map(([name, value]) => `; ${name}${value === "" ? "" : `=${value}`}`).join("");
+
 const capacityOf = ({ workload }: Candidate): number => workload.capacity;
 const uidOf = ({ workload }: Candidate): string => workload.uid;
 
@@ -267,7 +270,7 @@ function hashKeyOf(key: HashKey, { sourceIp, fields, query }: UpstreamHints, ran
       const known = cookieValue(fields, key.name);
       if (known !== undefined || key.ttlS === undefined) return plain(known);
       const value = Array.from({ length: 4 }, () => Math.floor(random() * 0x1_0000_0000).toString(16).padStart(8, "0")).join("");
-      return { value, answerFields: ["set-cookie", `${key.name}=${value}${key.ttlS > 0 ? `; Max-Age=${key.ttlS}` : ""}; Path=${key.path === "" ? "/" : key.path}; HttpOnly`] };
+      return { value, answerFields: ["set-cookie", `${key.name}=${value}${key.ttlS > 0 ? `; Max-Age=${key.ttlS}` : ""}; Path=${key.path === "" ? "/" : key.path}; HttpOnly${attributesText(key.attributes)}`] };
     }
   }
 }

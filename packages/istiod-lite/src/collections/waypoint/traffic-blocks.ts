@@ -23,7 +23,7 @@ export function readBlocks(reader: Reader, fields: Fields, path: string, remarks
     return inner === undefined ? undefined : read(inner, `${path}.${name}`);
   };
   return {
-    pool: block("connectionPool", (f, at) => poolOf(reader, f, at, remarks)), balancing: block("loadBalancer", (f, at) => balancingOf(reader, f, at, remarks)),
+    pool: block("connectionPool", (f, at) => poolOf(reader, f, at, remarks)), balancing: block("loadBalancer", (f, at) => balancingOf(reader, f, at)),
     outlier: block("outlierDetection", (f, at) => outlierOf(reader, f, at)), tls: block("tls", (f, at) => tlsOf(reader, f, at)),
     retryBudget: block("retryBudget", (f, at) => budgetOf(reader, f, at)),
     proxyProtocol: block("proxyProtocol", (f, at) => (reader.oneOf(reader.object(f, at, ["version"])?.["version"], `${at}.version`, ["V1", "V2"]) === "V2" ? "v2" : "v1")),
@@ -74,13 +74,13 @@ function poolOf(reader: Reader, fields: Fields, path: string, remarks: string[])
   };
 }
 
-function balancingOf(reader: Reader, fields: Fields, path: string, remarks: string[]): Balancing {
+function balancingOf(reader: Reader, fields: Fields, path: string): Balancing {
   reader.object(fields, path, ["simple", "consistentHash", "localityLbSetting", "warmup", "warmupDurationSecs"]);
   const simple = reader.oneOf(fields["simple"], `${path}.simple`, ["UNSPECIFIED", "LEAST_CONN", "LEAST_REQUEST", "RANDOM", "ROUND_ROBIN", "PASSTHROUGH"]);
   const hash = reader.map(fields["consistentHash"], `${path}.consistentHash`);
   if (simple !== undefined && hash !== undefined) reader.refuse(path, "simple and consistentHash exclude each other");
   const warmup = reader.object(fields["warmup"], `${path}.warmup`, ["duration", "minimumPercent", "aggression"]) ?? (fields["warmupDurationSecs"] === undefined ? undefined : { duration: fields["warmupDurationSecs"] });
-  const balancer: Balancer = hash !== undefined ? hashOf(reader, hash, `${path}.consistentHash`, remarks)
+  const balancer: Balancer = hash !== undefined ? hashOf(reader, hash, `${path}.consistentHash`)
     : { kind: simple === "ROUND_ROBIN" ? "round-robin" : simple === "RANDOM" ? "random" : simple === "PASSTHROUGH" ? "passthrough" : "least-request" };
   const number = (name: string, fallback: number): number => {
     const n = warmup?.[name];
@@ -99,12 +99,11 @@ const RING_MAX = 8_388_608;
 const MAGLEV = 65_537;
 const MAGLEV_MAX = 5_000_011;
 
-function hashOf(reader: Reader, fields: Fields, path: string, remarks: string[]): Balancer {
+function hashOf(reader: Reader, fields: Fields, path: string): Balancer {
   reader.object(fields, path, ["httpHeaderName", "httpCookie", "useSourceIp", "httpQueryParameterName", "ringHash", "maglev", "minimumRingSize"]);
   const header = headerName(reader, fields["httpHeaderName"], `${path}.httpHeaderName`);
   const query = reader.text(fields["httpQueryParameterName"], `${path}.httpQueryParameterName`);
   const cookie = reader.object(fields["httpCookie"], `${path}.httpCookie`, ["name", "path", "ttl", "attributes"]);
-  if (cookie?.["attributes"] !== undefined) remarks.push(`${path}.httpCookie.attributes has no effect here`);
   const keys: HashKey[] = [
     ...(header === undefined ? [] : [{ kind: "header", name: header } as const]), ...(query === undefined ? [] : [{ kind: "query", name: query } as const]),
     ...(flag(reader, fields["useSourceIp"], `${path}.useSourceIp`) === true ? [{ kind: "source-ip" } as const] : []),
@@ -126,11 +125,33 @@ function tableSize(reader: Reader, value: unknown, path: string): number {
   return size;
 }
 
+/** A browser knows a handful (RFC 6265 §5.2, SameSite, Partitioned). */
+const ATTRIBUTES_MAX = 16;
+const OURS: ReadonlySet<string> = new Set(["path", "max-age", "expires"]);
+
+/** What would end it, and begin another attribute or another field, is refused. */
+function cookiePart(reader: Reader, value: unknown, path: string): string {
+  const text = reader.text(value, path) ?? "";
+  return /^[\x20-\x3a\x3c-\x7e]{0,1024}$/.test(text) ? text : (reader.refuse(path, "has characters that no cookie may have here") ?? "");
+}
+
 function cookieKey(reader: Reader, fields: Fields, path: string): HashKey {
   const name = reader.text(fields["name"], `${path}.name`) ?? "";
   if (!/^[A-Za-z0-9!#$%&'*+\-.^_`|~]+$/.test(name)) reader.refuse(`${path}.name`, "must be the name of a cookie");
   const ttl = istioDuration(reader, fields["ttl"], `${path}.ttl`);
-  return { kind: "cookie", name, path: reader.text(fields["path"], `${path}.path`) ?? "", ttlS: ttl === undefined ? undefined : Math.ceil(ttl / 1_000) };
+  const where = cookiePart(reader, fields["path"], `${path}.path`);
+  const list = reader.list(fields["attributes"], `${path}.attributes`) ?? [];
+  if (list.length > ATTRIBUTES_MAX) reader.refuse(`${path}.attributes`, `has more than ${ATTRIBUTES_MAX} entries`);
+  const attributes = list.slice(0, ATTRIBUTES_MAX).flatMap((a, i): [string, string][] => {
+    const at = `${path}.attributes[${i}]`;
+    const entry = reader.object(a, at, ["name", "value"]) ?? {};
+    const attribute = reader.text(entry["name"], `${at}.name`) ?? "";
+    const value = cookiePart(reader, entry["value"], `${at}.value`);
+    if (!/^[A-Za-z][A-Za-z-]{0,63}$/.test(attribute)) return reader.refuse(`${at}.name`, "is not the name of a cookie's attribute") ?? [];
+    if (OURS.has(attribute.toLowerCase())) return reader.refuse(`${at}.name`, `${attribute} is said by path and ttl`) ?? [];
+    return [[attribute, value]];
+  });
+  return { kind: "cookie", name, path: where, ttlS: ttl === undefined ? undefined : Math.ceil(ttl / 1_000), ...(attributes.length === 0 ? {} : { attributes }) };
 }
 
 function localityOf(reader: Reader, value: unknown, path: string): LocalityBalancing | "off" | undefined {

@@ -8,10 +8,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { hostKernel, listenUnix, type Channel, type Netns } from "@ambit/linux";
 import { at } from "@ambit/proxy/testing";
-import { createLogger, LogLevels, systemClock } from "@ambit/runtime";
+import { createLogger, LogLevels, systemClock, type Clock } from "@ambit/runtime";
 import { listenDescriptor } from "@ambit/transport";
-import { Predecessor } from "./handover-client.ts";
-import { offerListeners } from "./handover-server.ts";
+import { HANDOVER_ANSWER_MS, Predecessor } from "./handover-client.ts";
+import { offerListeners, type ListeningSocket } from "./handover-server.ts";
 import { encodeAnswer } from "./protocol/handover.ts";
 
 const LISTENS = at("[::]:15008");
@@ -44,8 +44,8 @@ describe("hand-over of listening sockets", function () {
   beforeEach(() => { lines.length = 0; });
   afterEach(async () => { for (const end of cleanup.splice(0).toReversed()) await end(); });
 
-  const client = (): Predecessor => {
-    const made = new Predecessor({ path, kernel: hostKernel, clock: systemClock, log });
+  const client = (clock: Clock = systemClock): Predecessor => {
+    const made = new Predecessor({ path, kernel: hostKernel, clock, log });
     cleanup.push(() => made.close());
     return made;
   };
@@ -149,6 +149,20 @@ describe("hand-over of listening sockets", function () {
     cleanup.push(() => server.close());
     assert.deepEqual(await client().take("u", netns.inode), []);
     assert.deepEqual(lines, []);
+  });
+
+  it("an answer that came while we had no processor counts", async () => {
+    const fd = listener(netns);
+    const answered = Promise.withResolvers<void>();
+    const socketsOf = (): ListeningSocket[] => { setImmediate(answered.resolve); return [{ at: LISTENS, fd }]; };
+    const server = await offerListeners({ path, kernel: hostKernel, clock: systemClock, log, socketsOf });
+    cleanup.push(() => server.close());
+    // We ask, and come round again when it is too late; meanwhile the other side is quick.
+    let now = 0;
+    const slow: Clock = { ...systemClock, monotonic: () => now, sleep: () => { now += 2 * HANDOVER_ANSWER_MS; return answered.promise; } };
+    const taken = await client(slow).take("u", netns.inode);
+    for (const socket of taken) closeSync(socket.fd);
+    assert.deepEqual([taken.length, lines], [1, []]);
   });
 
   const strange: [string, (channel: Channel) => void][] = [

@@ -54,6 +54,16 @@ export const systemClock: Clock = {
 /** Lets the event loop do what waits for it. */
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
+/**
+ * Runs `task` when nothing was heard for `delayMs`: unless it is cancelled in the turn that follows. Timers come before sockets, and after a time
+ * in which the loop was busy, or had no processor, what a peer said meanwhile has not been read yet.
+ */
+export function afterSilence(clock: Clock, delayMs: number, task: () => void): Timer {
+  let over = false;
+  const timer = clock.after(delayMs, () => void nextTurn().then(() => { if (!over) task(); }));
+  return { cancel: () => { over = true; timer.cancel(); } };
+}
+
 /** Rejects with `makeError()` when `work` takes longer than `limitMs`; the timer is always cleared. */
 export function withTimeout<T>(clock: Clock, limitMs: number, work: Promise<T>, makeError: () => Error): Promise<T> {
   return new Promise<T>((resolve, reject) => {

@@ -1,5 +1,5 @@
 // Public names of @ambit/runtime.
-export { nextTurn, systemClock, withTimeout, type Clock, type Timer } from "./clock.ts";
+export { afterSilence, nextTurn, systemClock, withTimeout, type Clock, type Timer } from "./clock.ts";
 export { backoffDelay, newUuid, randomHex, seededRandom, systemRandom, type Backoff, type Random } from "./random.ts";
 export { createLogger, errorText, LogLevels, Secret, type Fields, type Level, type Logger } from "./log.ts";
 export { lineOutput, writeLine } from "./line-writer.ts";

@@ -1,6 +1,6 @@
 // Owns one HTTP/1 connection of a client: requests one after another, each as an exchange.
 import { H1Server, type BodySize, type Fields, type H1Problem, type H1RequestHead } from "@ambit/http";
-import type { Timer } from "@ambit/runtime";
+import { afterSilence, type Timer } from "@ambit/runtime";
 import { atEndOfTurn, type ByteStream, type ByteStreamHandler } from "@ambit/transport";
 import type { ConnectionFacts } from "../facts.ts";
 import type { Downstream } from "./downstream.ts";
@@ -68,7 +68,7 @@ export class H1Downstream implements ByteStreamHandler, Downstream {
 
   drain(): void {
     this.#server.drain();
-    this.#draining ??= this.#o.clock.after(DRAIN_QUIET_MS, () => { if (this.#exchange === undefined && this.#server.quiet) this.#close(); });
+    this.#draining ??= afterSilence(this.#o.clock, DRAIN_QUIET_MS, () => { if (this.#exchange === undefined && this.#server.quiet) this.#close(); });
   }
 
   destroy(reason: Error): void {

@@ -4,7 +4,7 @@ import { spawn } from "node:child_process";
 import { once } from "node:events";
 import http2 from "node:http2";
 import type net from "node:net";
-import { nextTurn, seededRandom } from "@ambit/runtime";
+import { nextTurn, seededRandom, systemClock } from "@ambit/runtime";
 import { heldOctets } from "@ambit/testkit";
 import { detectProtocol } from "./detect.ts";
 import { endpointAt, forwardPlan, met, POOL, received, Rig, type RigOptions } from "./rig.fixture.ts";
@@ -192,6 +192,22 @@ describe("serveHttp under hostile clients", () => {
     socket.write(GET);
     Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 60);
     assert.match(await Promise.race([received(socket, /ok$/), rig.until((r) => r.served.length === 1).then(() => rig.served[0]?.kind ?? "")]), /200 OK/);
+  });
+
+  it("ends no quiet connection of a process that drains whose next request has come while it was busy itself", async () => {
+    const due: (() => void)[] = [];
+    await make({ clock: { ...systemClock, after: (ms, task) => { due.push(task); return systemClock.after(60_000 + ms, task); } } });
+    const socket = rig.socket();
+    socket.write(GET);
+    assert.match((await once(socket, "data")).join(), /200 OK/);
+    due.length = 0;
+    for (const session of rig.sessions) session.drain();
+    assert.equal(due.length, 1);
+    // When timers are due, and before the loop looks at its sockets.
+    await systemClock.sleep(1);
+    socket.write(GET);
+    due[0]?.();
+    assert.match(await received(socket), /200 OK[^]*connection: close[^]*ok$/i);
   });
 
   it("gives one that begins with TLS back as such, and HTTP not", async () => {

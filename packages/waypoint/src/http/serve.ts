@@ -1,6 +1,6 @@
 // Owns one connection of a client from its first octet: which protocol it speaks, and who serves it.
 import { useMemory } from "@ambit/http";
-import { nextTurn, type Timer } from "@ambit/runtime";
+import { afterSilence, type Timer } from "@ambit/runtime";
 import { atEndOfTurn, type ByteStream, type ByteStreamHandler } from "@ambit/transport";
 import type { ConnectionFacts, PortProtocol } from "../facts.ts";
 import { detectProtocol } from "./detect.ts";
@@ -48,7 +48,7 @@ class Session implements HttpSession, ByteStreamHandler {
     this.#o = o;
     this.#mayBeTcp = mayBeTcp;
     this.done = new Promise((resolve) => (this.#resolve = resolve));
-    this.#waiting = mayBeTcp ? o.clock.after(o.detectMs ?? DETECT_MS, () => void this.#silent()) : o.clock.after(IDLE_MS, () => this.#stream.destroy(new Error("nothing was ever said")));
+    this.#waiting = mayBeTcp ? afterSilence(o.clock, o.detectMs ?? DETECT_MS, () => this.#decide(this.#octets === 0 ? "other" : this.#guess())) : o.clock.after(IDLE_MS, () => this.#stream.destroy(new Error("nothing was ever said")));
     stream.attach(this);
   }
 
@@ -99,12 +99,6 @@ class Session implements HttpSession, ByteStreamHandler {
     this.#waiting?.cancel();
     if (!this.#decided) this.#resolve({ kind: "served" });
     this.#decided = true;
-  }
-
-  /** A loop that was busy for so long has not looked at its sockets yet: what the client said meanwhile comes first. */
-  async #silent(): Promise<void> {
-    await nextTurn();
-    this.#decide(this.#octets === 0 ? "other" : this.#guess());
   }
 
   #wait(ms: number, task: () => void): void {

@@ -1,5 +1,5 @@
 // Owns looking at a TLS ClientHello that goes by: read, and put back in front of the rest.
-import type { Clock } from "@ambit/runtime";
+import { afterSilence, type Clock } from "@ambit/runtime";
 import type { ByteStream } from "@ambit/transport";
 import { ReplayStream } from "../http/replay-stream.ts";
 import { HELLO_MAX_OCTETS, readClientHello } from "../plan/client-hello.ts";
@@ -28,7 +28,7 @@ export function peekHello(stream: ByteStream, clock: Clock): Promise<{ readonly 
       if (!ended) stream.pause();
       resolve({ stream: new ReplayStream(stream, pieces, ended), client: { sni: hello?.sni, tls: hello !== undefined } });
     };
-    const timer = clock.after(HELLO_WAIT_MS, () => finish(undefined, false));
+    const timer = afterSilence(clock, HELLO_WAIT_MS, () => finish(undefined, false));
     stream.attach({
       onData(bytes) {
         pieces.push(bytes);

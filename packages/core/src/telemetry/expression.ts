@@ -123,7 +123,7 @@ class Compiler<R> {
     const value = this.compile(left);
     if (right.kind === "name" && MAPS.has(right.path)) {
       const entry = this.#entry(right.path, value);
-      return (r) => (typeof value(r) === "string" ? entry(r) !== FAULT : FAULT);
+      return (r) => (value(r) === FAULT ? FAULT : entry(r) !== FAULT);
     }
     const list = this.compile(right);
     return (r) => {

@@ -1,7 +1,7 @@
 // Istio's own objects at a waypoint, in the shapes of its Bookinfo samples: routing by header, weight and path, faults, mirrors, timeouts, retries, L7
 // policy, tokens; and what happens while waypoints come and go.
 import assert from "node:assert/strict";
-import { generateKeyPairSync, sign } from "node:crypto";
+import { generateKeyPairSync, randomUUID, sign } from "node:crypto";
 import { KINDS, type Condition, type KubeObject } from "@ambit/kube";
 import { accountOf, documents } from "./client-log.fixture.ts";
 import { echoPod, MeshBed, podOf, type Answer } from "../conformance/bed.fixture.ts";
@@ -190,6 +190,34 @@ describe("Istio's objects at a waypoint", function () {
       await answered(401, { headers: { Authorization: "Bearer nonsense" } });
     });
   })));
+
+  it("access lines only of what an expression says, and a tag of metrics read off each request", () => bed.with([
+    { apiVersion: "telemetry.istio.io/v1", kind: "Telemetry", metadata: { name: "failures", namespace: NS }, spec: {
+      targetRefs: [{ group: "", kind: "Service", name: "reviews" }], accessLogging: [{ filter: { expression: "response.code >= 400 && request.headers['x-marker'].startsWith('m-')" } }],
+      metrics: [{ overrides: [{ match: { metric: "REQUEST_COUNT" }, tagOverrides: { asked: { value: "request.method + ' ' + request.url_path" } } }] }],
+    } },
+    virtualService([{ match: [{ uri: { prefix: "/gone" } }], directResponse: { status: 410, body: { string: "" } } }, { route: [to("v1")] }]),
+  ], async () => {
+    const marker = `m-${randomUUID()}`;
+    await bed.eventually(async () => {
+      for (const path of ["fine", "gone"]) await ask({ url: `${URL_}${path}`, headers: { "x-marker": marker } });
+      const lines = (await bed.lab.kubectl("-n", NS, "logs", "deployment/waypoint", "--tail=200")).split("\n");
+      assert.ok(lines.some((l) => /"GET \/gone HTTP\/1\.1" 410/.test(l)), "a line of what failed");
+    });
+    // From here on the expression holds.
+    const other = randomUUID();
+    await ask({ url: `${URL_}fine?${other}`, headers: { "x-marker": marker } });
+    await ask({ url: `${URL_}gone?${other}` });
+    await ask({ url: `${URL_}gone?last-${other}`, headers: { "x-marker": marker } });
+    await bed.eventually(async () => {
+      const lines = (await bed.lab.kubectl("-n", NS, "logs", "deployment/waypoint", "--tail=400")).split("\n").filter((l) => l.includes(other));
+      assert.deepEqual(lines.map((l) => l.includes(`/gone?last-${other} `)), [true, true, true]);
+    });
+    const [waypoint] = (await bed.lab.client.list(KINDS.pods, NS, { labelSelector: "gateway.networking.k8s.io/gateway-name=waypoint" })).items;
+    const ip = (waypoint?.["status"] as { podIP?: string } | undefined)?.podIP ?? "";
+    const metrics = await bed.lab.kubectl("-n", NS, "exec", CLIENT.pod, "--", bed.lab.nodePath, "-e", `fetch("http://${ip}:15020/stats/prometheus").then(r=>r.text()).then(t=>process.stdout.write(t))`);
+    assert.match(metrics, /istio_requests_total\{[^}]*asked="GET \/gone"/);
+  }));
 
   const greeting = (pod = CLIENT.pod): Promise<string> => bed.lab.kubectl("-n", NS, "exec", pod, "--", bed.lab.nodePath, "-e",
     "const s=require('net').connect(9090,'reviews');s.setTimeout(4000,()=>s.destroy());s.once('data',d=>{process.stdout.write(String(d));s.destroy()});s.on('error',e=>process.stdout.write(e.code));s.on('close',()=>process.stdout.write('.'))");

@@ -1,5 +1,6 @@
 // Owns the only door between the lab and the machine: a loopback port whose connections are carried to a unix socket.
 import { createServer, connect, type AddressInfo, type Server, type Socket } from "node:net";
+import { join } from "../apiserver/proxy/join.ts";
 
 /** kubectl and a few watchers; beyond this somebody loops. */
 const CONNECTIONS_MAX = 2_000;
@@ -11,12 +12,12 @@ export async function startRelay(port: number, socketPath: string): Promise<Rela
   const sockets = new Set<Socket>();
   const server = createServer({ allowHalfOpen: true, noDelay: true }, (down) => {
     const up = connect({ path: socketPath, allowHalfOpen: true });
-    for (const [a, b] of [[down, up], [up, down]] as const) {
-      sockets.add(a);
-      a.on("error", () => b.destroy());
-      a.on("close", () => { sockets.delete(a); b.destroy(); });
-      a.pipe(b);
+    for (const socket of [down, up]) {
+      sockets.add(socket);
+      socket.on("error", () => socket.destroy());
+      socket.on("close", () => sockets.delete(socket));
     }
+    join(down, up);
   });
   server.maxConnections = CONNECTIONS_MAX;
   await listen(server, port).catch(() => listen(server, 0));

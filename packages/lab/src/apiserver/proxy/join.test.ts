@@ -11,10 +11,10 @@ describe("apiserver: joined connections", () => {
   afterEach(() => { for (const socket of open.splice(0)) socket.destroy(); });
 
   /** Both ends of a connection. */
-  async function pair(): Promise<{ far: Socket; near: Socket }> {
-    const server = createServer().listen(0, "127.0.0.1");
+  async function pair(allowHalfOpen = false): Promise<{ far: Socket; near: Socket }> {
+    const server = createServer({ allowHalfOpen }).listen(0, "127.0.0.1");
     await once(server, "listening");
-    const far = connect({ port: (server.address() as AddressInfo).port, host: "127.0.0.1" });
+    const far = connect({ port: (server.address() as AddressInfo).port, host: "127.0.0.1", allowHalfOpen });
     const [near] = (await once(server, "connection")) as [Socket];
     server.close();
     open.push(far, near);
@@ -48,6 +48,18 @@ describe("apiserver: joined connections", () => {
     const got = await readAll(client.far);
     assert.equal(got.length, before + "the last words".length);
     assert.equal(got.subarray(before).toString(), "the last words");
+    if (!client.near.destroyed) await once(client.near, "close");
+  });
+
+  it("so does one that has long said all it had to say itself", async () => {
+    const [client, kubelet] = [await pair(true), await pair(true)];
+    const before = await fill(client.near);
+    join(client.near, kubelet.near);
+    client.far.end();
+    await once(kubelet.far.resume(), "end");
+    kubelet.far.end("the last words");
+    await once(kubelet.near, "close");
+    assert.equal((await readAll(client.far)).length, before + "the last words".length);
     if (!client.near.destroyed) await once(client.near, "close");
   });
 

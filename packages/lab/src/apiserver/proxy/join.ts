@@ -4,13 +4,13 @@ import type { Socket } from "node:net";
 /** What a side said last is still on its way when its connection has ended: a reader that takes none of it for so long is gone. */
 const LAST_WORDS_MS = 30_000;
 
-/** `client` gone ends `kubelet` at once, for its command must not go on; `kubelet` gone ends `client` once it has got everything. */
-export function join(client: Socket, kubelet: Socket): void {
-  client.pipe(kubelet);
-  kubelet.pipe(client);
-  client.on("close", () => kubelet.destroy());
-  kubelet.on("close", () => {
-    if (!kubelet.readableEnded) {
+/** `client` gone ends `server` at once, for what it runs must not go on; `server` gone ends `client` once it has got everything. Errors are the caller's to hear. */
+export function join(client: Socket, server: Socket): void {
+  client.pipe(server);
+  server.pipe(client);
+  client.on("close", () => server.destroy());
+  server.on("close", () => {
+    if (!server.readableEnded) {
       client.destroy();
       return;
     }

@@ -14,9 +14,6 @@ export interface ClientStreams {
   readonly error: Writable;
 }
 
-/** After the command ended its last output must get through; a client that does not take it in this time is gone. */
-const FLUSH_TIMEOUT_MS = 30_000;
-
 /** `structured`: the outcome as a Status object (v4 and later). Runs to the end and tells the client how it ended; never throws. `signal` aborts when the client goes away. */
 export async function runExec(runtime: Runtime, target: ExecTarget, streams: ClientStreams, structured: boolean, signal: AbortSignal): Promise<Outcome> {
   const stdout = streams.stdout && through(streams.stdout);
@@ -64,6 +61,6 @@ function through(to: Writable): PassThrough {
 async function ended(pass: Writable | undefined, stream: Writable | undefined): Promise<void> {
   if (stream === undefined) return;
   (pass ?? stream).end();
-  // Ended or destroyed: either way there is nothing more to wait for.
-  await finished(stream, { readable: false, signal: AbortSignal.timeout(FLUSH_TIMEOUT_MS) }).catch(() => undefined);
+  // Ended or destroyed: either way there is nothing more to wait for. A reader that takes its time may be a person; the connection's idle limit ends who does not come back.
+  await finished(stream, { readable: false }).catch(() => undefined);
 }

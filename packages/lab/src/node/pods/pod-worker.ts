@@ -161,9 +161,11 @@ export class PodWorker {
     }
     if (this.#pod.spec.hostNetwork !== true && (this.#record.sandboxId === undefined || this.#record.ips === undefined || !sandboxAlive(ports.root.root, this.#record.sandboxId))) {
       try {
+        await this.#forgetSandbox(); // a restart of the node took it: its addresses are to be free again
         const made = await createSandbox(ports.root.root, ports.cni, this.#pod, (sandboxId) => this.#save({ sandboxId }));
         this.#save({ sandboxId: made.sandboxId, ips: made.ips });
       } catch (error) {
+        this.#withoutSandbox();
         this.#sandboxBackoff = nextBackoff(this.#sandboxBackoff, ports.clock.now(), SANDBOX);
         ports.events.report(this.#pod, "Warning", "FailedCreatePodSandBox", `Failed to create pod sandbox: ${errorText(error)}`);
         this.#wakeIn(this.#sandboxBackoff.delayMs);
@@ -231,13 +233,21 @@ export class PodWorker {
     const ports = this.#ports;
     this.#ready = false; // from here on its volumes follow nothing any more
     ports.objects.release(this.uid);
-    const { sandboxId, ...rest } = this.#record;
-    if (sandboxId !== undefined) {
-      await removeSandbox(ports.root.root, ports.cni, this.#pod, sandboxId, ports.log);
-      this.#record = rest;
-      if (existsSync(this.#dir)) writePodRecord(this.#dir, this.#record);
-    }
+    await this.#forgetSandbox();
     await this.#volumes.remove();
+  }
+
+  async #forgetSandbox(): Promise<void> {
+    const { sandboxId } = this.#record;
+    if (sandboxId === undefined) return;
+    await removeSandbox(this.#ports.root.root, this.#ports.cni, this.#pod, sandboxId, this.#ports.log);
+    this.#withoutSandbox();
+  }
+
+  #withoutSandbox(): void {
+    const { sandboxId: _, ...rest } = this.#record;
+    this.#record = rest;
+    if (existsSync(this.#dir)) writePodRecord(this.#dir, this.#record);
   }
 
   #publish(): void {

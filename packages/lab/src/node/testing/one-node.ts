@@ -1,7 +1,7 @@
 // Owns a whole node in namespaces of its own for tests: a fabric, an API server in this process, a kubelet beside it, and what they must do together.
 // Run by one-node.test.ts inside `unshare`; prints one JSON line a check.
 import { execFileSync, spawn, type ChildProcess } from "node:child_process";
-import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, openSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { KINDS, KubeClient, loadClientConfig, pathOf, type Pod } from "@ambit/kube";
 import { systemClock } from "@ambit/runtime";
@@ -16,6 +16,7 @@ export const CHECKS = [
   "a changed ConfigMap reaches its volume",
   "a Service address leads to it, from the node and from itself",
   "containers go on when the kubelet is killed, and the next kubelet adopts them",
+  "a pod whose network is gone, as after a reboot, gets another, and its address is free again",
   "a crash is restarted, counted and explained",
   "an init container runs first and a sidecar ends last",
   "an unknown image says how to add it, and adding it is enough",
@@ -78,6 +79,7 @@ async function main(state: string): Promise<void> {
   await client.create(KINDS.serviceAccounts, "default", { metadata: { name: "default" } }).catch(() => undefined);
   await until("the node", async () => ((await client.get(KINDS.nodes, undefined, node.name))["status"] as { conditions?: { type: string; status: string }[] }).conditions?.find((c) => c.type === "Ready" && c.status === "True"));
 
+  const reserved = (): string[] => readdirSync(join(node.state, "root/var/lib/cni/networks/ambit-lab")).filter((name) => name.startsWith("10."));
   // A user namespace of one user has no other to become.
   const user = /^\s*0\s+\d+\s+1\s*$/.test(readFileSync("/proc/self/uid_map", "utf8")) ? 0 : 1234;
   const checks: Record<Check, () => Promise<string>> = {
@@ -134,6 +136,22 @@ async function main(state: string): Promise<void> {
       const after = status(await get1("web"));
       if (after["containerID"] !== before["containerID"] || after["restartCount"] !== 0) throw new Error(JSON.stringify(after));
       return String(after["containerID"]);
+    },
+    "a pod whose network is gone, as after a reboot, gets another, and its address is free again": async () => {
+      const before = String((await get1("second")).status?.podIP);
+      if (!reserved().includes(before)) throw new Error(`${before} is none of ${reserved().join(", ")}`);
+      const gone = new Promise((resolve) => running.once("exit", resolve));
+      running.kill("SIGKILL");
+      await gone;
+      const netns = readdirSync(join(node.state, "root/run/netns")).map((name) => join(node.state, "root/run/netns", name)).find((path) => execFileSync("nsenter", [`--net=${path}`, "ip", "-br", "addr"], { encoding: "utf8" }).includes(` ${before}/`)) ?? "";
+      const { ino } = statSync(netns);
+      for (const pid of readdirSync("/proc").filter((p) => /^\d+$/.test(p) && existsSync(`/proc/${p}/ns/net`) && statSync(`/proc/${p}/ns/net`).ino === ino)) process.kill(Number(pid), "SIGKILL");
+      execFileSync("umount", ["-l", netns]);
+      rmSync(netns);
+      running = kubelet();
+      const after = await until("another address", async () => { const p = await get1("second"); return isReady(p) && p.status?.podIP !== before ? String(p.status?.podIP) : undefined; });
+      await until("the old one's end", async () => (reserved().includes(before) ? undefined : true));
+      return `${before}, then ${after}`;
     },
     "a crash is restarted, counted and explained": async () => {
       await create("crash", script("echo because > /dev/termination-log; exit 7"));
@@ -193,7 +211,7 @@ async function main(state: string): Promise<void> {
       if (!(await follow).includes("got TERM")) throw new Error("the pod's log has no sign of SIGTERM");
       const left = () => [
         ...readdirSync(join(node.state, "pods")).filter((n) => !n.startsWith(".")),
-        ...readdirSync(join(node.state, "pods/.logs")), ...readdirSync(join(node.state, "root/run/netns")), ...readdirSync(join(node.state, "root/var/lib/cni/results")), ...readdirSync(join(node.state, "log/pods")),
+        ...readdirSync(join(node.state, "pods/.logs")), ...readdirSync(join(node.state, "root/run/netns")), ...readdirSync(join(node.state, "root/var/lib/cni/results")), ...reserved(), ...readdirSync(join(node.state, "log/pods")),
         ...onNode(["ip", "-br", "link"]).split("\n").filter((l) => l.startsWith("veth")),
         ...readFileSync("/proc/self/mountinfo", "utf8").split("\n").filter((l) => l.includes("/volumes/") || l.includes("netns/cni-")),
         ...readdirSync("/proc").filter((p) => /^\d+$/.test(p) && existsSync(`/proc/${p}/cmdline`) && /sleep\0|http\.server|init\.sh/.test(readFileSync(`/proc/${p}/cmdline`, "utf8"))),

@@ -37,6 +37,11 @@ export const hostKernel: Kernel = {
     return server;
   },
   bindStream: (ns, at, options) => boundSocket(ns, at, C.SOCK_STREAM, options),
+  keepAlive(fd, { probes, userTimeoutMs }) {
+    setOption(fd, C.SOL_SOCKET, C.SO_KEEPALIVE, probes === undefined ? 0 : 1);
+    if (probes !== undefined) for (const [name, value] of [[C.TCP_KEEPIDLE, probes.idleS], [C.TCP_KEEPINTVL, probes.intervalS], [C.TCP_KEEPCNT, probes.count]] as const) setOption(fd, IPPROTO_TCP, name, value);
+    setOption(fd, IPPROTO_TCP, C.TCP_USER_TIMEOUT, userTimeoutMs);
+  },
   streamListener,
   bindDatagram(ns, at, options): DatagramSocket {
     const fd = boundSocket(ns, at, C.SOCK_DGRAM, options);

@@ -1,5 +1,5 @@
 // Public names of @ambit/linux.
-export type { DialOptions, Kernel, ListenOptions, Netns, StreamListenerFacts, TcpInfo } from "./kernel.ts";
+export type { DialOptions, KeepAlive, Kernel, ListenOptions, Netns, StreamListenerFacts, TcpInfo } from "./kernel.ts";
 export { hostKernel } from "./host-kernel.ts";
 export { deleteConntrackEntries, encodeConntrackDelete, type ConntrackFilter } from "./conntrack.ts";
 export { insideNetns, warmThreadPool } from "./netns.ts";

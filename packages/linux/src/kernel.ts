@@ -21,6 +21,14 @@ export interface ListenOptions {
   readonly backlog?: number;
 }
 
+/** When a peer that says nothing is asked whether it is there, and when it is given up. */
+export interface KeepAlive {
+  /** Undefined: it is not asked. */
+  readonly probes: { readonly idleS: number; readonly intervalS: number; readonly count: number } | undefined;
+  /** TCP_USER_TIMEOUT: what was sent and not acknowledged for so long ends the connection. 0: the kernel's own patience. */
+  readonly userTimeoutMs: number;
+}
+
 /** What a descriptor from elsewhere is, as the kernel says. */
 export interface StreamListenerFacts {
   readonly local: SocketAddress;
@@ -58,6 +66,8 @@ export interface Kernel {
   listen(ns: Netns | undefined, at: SocketAddress, options: ListenOptions): Server;
   /** A bound stream descriptor in `ns`, not listening yet: for engines of their own. The caller closes it. */
   bindStream(ns: Netns | undefined, at: SocketAddress, options: ListenOptions): number;
+  /** Of a stream descriptor: what a listener accepts from now on is the same. */
+  keepAlive(fd: number, how: KeepAlive): void;
   /** Undefined when it is no listening TCP socket, or the kernel does not tell. */
   streamListener(fd: number): StreamListenerFacts | undefined;
   bindDatagram(ns: Netns | undefined, at: SocketAddress, options: ListenOptions): DatagramSocket;

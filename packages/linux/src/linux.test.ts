@@ -7,9 +7,9 @@ import type { Server, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseIp, type Ip } from "@ambit/core";
-import { SyscallError } from "./ffi.ts";
+import { C, SyscallError, sys } from "./ffi.ts";
 import { hostKernel } from "./host-kernel.ts";
-import type { Netns } from "./kernel.ts";
+import type { KeepAlive, Netns } from "./kernel.ts";
 import { insideNetns, warmThreadPool } from "./netns.ts";
 import type { Packet } from "./message.ts";
 import { connectSeqpacket, listenSeqpacket } from "./seqpacket.ts";
@@ -93,6 +93,42 @@ describe("network namespaces", () => {
     await assert.rejects(hostKernel.applyRules(ns, "table nonsense {"), /nft -f - failed.*syntax error/s);
     assert.throws(() => hostKernel.openNetns("/run/netns/no-such"), /no-such/);
   });
+});
+
+describe("keep-alive of what a listener accepts", () => {
+  const TCP = 6;
+  const optionsOf = (fd: number): number[] => ([[C.SOL_SOCKET, C.SO_KEEPALIVE], [TCP, C.TCP_KEEPIDLE], [TCP, C.TCP_KEEPINTVL], [TCP, C.TCP_KEEPCNT], [TCP, C.TCP_USER_TIMEOUT]] as const).map(([level, name]) => {
+    const value = Buffer.alloc(4);
+    const size = Buffer.from([4, 0, 0, 0]);
+    assert.equal(sys.getsockopt(fd, level, name, value, size), 0);
+    return value.readInt32LE(0);
+  });
+  const CASES: readonly (readonly [string, KeepAlive, readonly number[]])[] = [
+    ["as it was told", { probes: { idleS: 60, intervalS: 7, count: 3 }, userTimeoutMs: 81_000 }, [1, 60, 7, 3, 81_000]],
+    ["every second, the kernel's patience", { probes: { idleS: 1, intervalS: 1, count: 1 }, userTimeoutMs: 0 }, [1, 1, 1, 1, 0]],
+  ];
+  for (const [what, how, expected] of CASES) it(what, async () => assert.deepEqual(await accepted(how), expected));
+  it("none", async () => assert.deepEqual((await accepted({ probes: undefined, userTimeoutMs: 0 }))[0], 0));
+
+  async function accepted(how: KeepAlive): Promise<number[]> {
+    const listener = hostKernel.bindStream(undefined, { ip: ip("127.0.0.1"), port: 0 }, {});
+    hostKernel.keepAlive(listener, how);
+    assert.equal(sys.listen(listener, 4), 0);
+    const client = hostKernel.dial(undefined, hostKernel.streamListener(listener)?.local ?? assert.fail(), {});
+    try {
+      await once(client, "connect");
+      const fd = sys.accept4(listener, null, null, C.SOCK_CLOEXEC);
+      assert.ok(fd >= 0);
+      try {
+        return optionsOf(fd);
+      } finally {
+        closeSync(fd);
+      }
+    } finally {
+      client.destroy();
+      closeSync(listener);
+    }
+  }
 });
 
 describe("datagram sockets", () => {

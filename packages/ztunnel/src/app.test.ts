@@ -104,6 +104,16 @@ describe("ztunnel on network namespaces", function () {
       const line = await complete("inbound");
       assert.deepEqual([line["src.workload"], line["src.identity"], line["dst.addr"]], ["outside", undefined, "10.77.0.2:8080"]);
     });
+    it("with a captured client that is asked, when it is silent, whether it is there", async () => {
+      const socket = await city.dial(client, "10.77.0.2:8080");
+      try {
+        await firstLine(socket);
+        const [line = ""] = (await hostKernel.run(client.netns, ["ss", "-Htno", "state", "established", "sport", "=", ":15001"])).trim().split("\n");
+        assert.match(line, /timer:\(keepalive,[23]min/);
+      } finally {
+        socket.destroy();
+      }
+    });
     it("a pod to itself by its own address is left alone", async () => {
       const socket = await city.dial(server, "10.77.0.2:8080");
       socket.end();

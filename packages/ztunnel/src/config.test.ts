@@ -18,7 +18,7 @@ describe("readConfig", () => {
   ];
   for (const [source, expected] of drains) it(`drains for ${expected} ms with ${JSON.stringify(source)}`, () => assert.equal(readConfig(source).drainMs, expected));
   it("names every bad variable", () => assert.throws(() => readConfig({ PACKET_MARK: "x", SECRET_TTL: "soon", IPV6_ENABLED: "maybe" }), /PACKET_MARK.*\n.*SECRET_TTL|IPV6_ENABLED/s));
-  it("lists what it does not honour", () => assert.deepEqual(readConfig({ KEEPALIVE_TIME: "1s", NODE_NAME: "n" }).withoutEffect, ["KEEPALIVE_TIME"]));
+  it("lists what it does not honour", () => assert.deepEqual(readConfig({ TRUST_DOMAIN: "x", NODE_NAME: "n" }).withoutEffect, ["TRUST_DOMAIN"]));
   it("writes its log in three ways", () => {
     assert.deepEqual(["", "json", "plain"].map((f) => readConfig({ LOG_FORMAT: f }).logFormat), ["ambit-json", "json", "plain"]);
     assert.throws(() => readConfig({ LOG_FORMAT: "xml" }), /LOG_FORMAT: "xml" is none of json, plain/);
@@ -45,6 +45,13 @@ describe("readConfig", () => {
     assert.equal(listen({ ISTIO_META_DNS_CAPTURE: "false" }), undefined);
     assert.throws(() => readConfig({ ISTIO_META_DNS_PROXY_ADDR: "localhost:53" }), /ISTIO_META_DNS_PROXY_ADDR: "localhost:53" is not an address/);
   });
+  const PROBES: readonly (readonly [Record<string, string>, ReturnType<typeof readConfig>["keepAlive"]])[] = [
+    [{}, { probes: { idleS: 180, intervalS: 15, count: 9 }, userTimeoutMs: 0 }],
+    [{ KEEPALIVE_TIME: "60s", KEEPALIVE_INTERVAL: "10s", KEEPALIVE_RETRIES: "3", USER_TIMEOUT_ENABLED: "true" }, { probes: { idleS: 60, intervalS: 10, count: 3 }, userTimeoutMs: 90_000 }],
+    [{ KEEPALIVE_ENABLED: "false" }, { probes: undefined, userTimeoutMs: 0 }],
+  ];
+  for (const [source, expected] of PROBES) it(`asks silent clients: ${JSON.stringify(source)}`, () => assert.deepEqual(readConfig(source).keepAlive, expected));
+  it("asks within the kernel's bounds", () => assert.throws(() => readConfig({ KEEPALIVE_INTERVAL: "100ms" }), /KEEPALIVE_INTERVAL: 100 ms is not 1 to 32767 s/));
   it("demands post-quantum key exchanges, and knows no other compliance", () => {
     assert.equal(readConfig({ COMPLIANCE_POLICY: "pqc" }).compliance, "pqc");
     assert.throws(() => readConfig({ COMPLIANCE_POLICY: "fips-140-2" }), /COMPLIANCE_POLICY: "fips-140-2" is not supported/);

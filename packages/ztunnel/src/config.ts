@@ -2,6 +2,7 @@
 import { availableParallelism } from "node:os";
 import { dirname, join } from "node:path";
 import { parseSocketAddress, type Ip, type SocketAddress } from "@ambit/core";
+import type { KeepAlive } from "@ambit/linux";
 import { COMPLIANCE } from "@ambit/proxy/identity";
 import { checkWatchdog, WATCHDOG } from "@ambit/proxy/loop-guard";
 import type { PodInfo } from "@ambit/proxy/state";
@@ -44,6 +45,11 @@ export const SCHEMA = {
   tunnelsOnLoopback: env.boolean("LOCALHOST_APP_TUNNEL", true, "application tunnels (PROXY) are dialled on loopback, not on the pod's address"),
   responseBaggage: env.boolean("ENABLE_RESPONSE_BAGGAGE", true, "tell the client about the destination"),
   workerThreads: env.string("ZTUNNEL_WORKER_THREADS", "1", "threads that carry traffic: a number, 0 for one per processor, or a percentage of the processors; 1: the main thread itself"),
+  keepAlive: env.boolean("KEEPALIVE_ENABLED", true, "clients of captured connections that say nothing are asked whether they are there (TCP keep-alive)"),
+  keepAliveIdleMs: env.duration("KEEPALIVE_TIME", 180_000, "after so long"),
+  keepAliveIntervalMs: env.duration("KEEPALIVE_INTERVAL", 15_000, "and then so often"),
+  keepAliveProbes: env.integer("KEEPALIVE_RETRIES", 9, "so many unanswered questions end the connection", 1, 127),
+  userTimeout: env.boolean("USER_TIMEOUT_ENABLED", false, "a client that acknowledges nothing is given up after KEEPALIVE_TIME + KEEPALIVE_RETRIES x KEEPALIVE_INTERVAL (TCP_USER_TIMEOUT)"),
   compliance: COMPLIANCE,
   watchdogMs: WATCHDOG,
   logFilter: env.string("RUST_LOG", "info", "log level, or scope=level pairs"),
@@ -65,12 +71,12 @@ export const SCHEMA = {
 export const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
   ENABLE_PROXY: ["true"], FAKE_CA: ["false"], 
   TLS12_ENABLED: ["false"], UNSTABLE_ENABLE_SOCKS5: ["false"],
-  USER_TIMEOUT_ENABLED: ["false"], PROXY_CONFIG: [],
+  PROXY_CONFIG: [],
 };
 
 /** Tuning of the real ztunnel's runtime that has no counterpart here: harmless, but said once in the log. */
 const WITHOUT_EFFECT: readonly string[] = [
-  "KEEPALIVE_TIME", "KEEPALIVE_INTERVAL", "KEEPALIVE_RETRIES", "KEEPALIVE_ENABLED", "TRUST_DOMAIN",
+  "TRUST_DOMAIN",
 ];
 
 export interface Config {
@@ -111,6 +117,8 @@ export interface Config {
   readonly responseBaggage: boolean;
   /** Threads that carry traffic; 1: the main thread does, and there are no others. */
   readonly workerThreads: number;
+  /** Of what is accepted. */
+  readonly keepAlive: KeepAlive;
   readonly compliance: string;
   /** 0: event loops are not guarded. */
   readonly watchdogMs: number;
@@ -165,12 +173,27 @@ export function readConfig(source: Environment): Config {
     ca: { address: e.caAddress || xdsAddress, roots: e.caRootCa, token: e.authToken, altHostname: e.altCaHostname || undefined, headers: headers(source, "CA_HEADER_") },
     onDemand: e.onDemand, secretTtlMs: e.secretTtlMs, crlPath: e.crlPath || undefined, maxStreams: e.maxStreams, poolReleaseMs: e.poolReleaseMs,
     streamWindow: e.streamWindow, connectionWindow: e.connectionWindow, frameSize: e.frameSize,
-    originalSource: e.originalSource, tunnelsOnLoopback: e.tunnelsOnLoopback, responseBaggage: e.responseBaggage, workerThreads: workerThreads(e.workerThreads, e.portReuse), compliance: e.compliance, watchdogMs: e.watchdogMs, logFilter: e.logFilter,
+    originalSource: e.originalSource, tunnelsOnLoopback: e.tunnelsOnLoopback, responseBaggage: e.responseBaggage, workerThreads: workerThreads(e.workerThreads, e.portReuse), compliance: e.compliance, keepAlive: keepAlive(e), watchdogMs: e.watchdogMs, logFilter: e.logFilter,
     logFormat: logFormat(e.logFormat), trialsAtInfo: e.trialsAtInfo, logOpen: e.logOpen,
     drainMs: drainDeadline(e.terminationDeadline, e.terminationGraceS), nodeMetadata: metadata(source),
     dns: e.dnsCapture === "true" ? { listen: dnsListeners(e.dnsAddress, e.ipv6), domain: e.clusterDomain, preferredNamespace: e.preferredNamespace || undefined } : undefined,
     adminPort: e.adminPort, statsPort: e.statsPort, readinessPort: e.readinessPort,
   });
+}
+
+/** The kernel's bound, seconds. */
+const KEEPALIVE_MAX_S = 32_767;
+
+function keepAlive(e: { keepAlive: boolean; keepAliveIdleMs: number; keepAliveIntervalMs: number; keepAliveProbes: number; userTimeout: boolean }): KeepAlive {
+  const [idleS, intervalS] = ([["KEEPALIVE_TIME", e.keepAliveIdleMs], ["KEEPALIVE_INTERVAL", e.keepAliveIntervalMs]] as const).map(([name, ms]) => {
+    const seconds = Math.round(ms / 1000);
+    if (seconds < 1 || seconds > KEEPALIVE_MAX_S) throw new Error(`bad configuration:\n  ${name}: ${ms} ms is not 1 to ${KEEPALIVE_MAX_S} s`);
+    return seconds;
+  }) as [number, number];
+  return {
+    probes: e.keepAlive ? { idleS, intervalS, count: e.keepAliveProbes } : undefined,
+    userTimeoutMs: e.userTimeout ? e.keepAliveIdleMs + e.keepAliveProbes * e.keepAliveIntervalMs : 0,
+  };
 }
 
 /** Threads beyond this help nobody: each has listeners in every pod and a copy of the state. */

@@ -35,7 +35,9 @@ async function plain(): Promise<StreamPair> {
 async function handles(): Promise<StreamPair> {
   let taken: (connection: TcpConnection) => void = () => undefined;
   const accepted = new Promise<TcpConnection>((resolve) => (taken = resolve));
-  const listener = listenDescriptor(hostKernel.bindStream(undefined, { ip: LOOPBACK_V4, port: 0 }, {}), 16, taken, assert.fail);
+  const fd = hostKernel.bindStream(undefined, { ip: LOOPBACK_V4, port: 0 }, {});
+  hostKernel.keepAlive(fd, { probes: { idleS: 60, intervalS: 60, count: 3 }, userTimeoutMs: 0 });
+  const listener = listenDescriptor(fd, 16, taken, assert.fail);
   const to = listener.local ?? assert.fail();
   const left = await connectDescriptor(hostKernel.openStream(undefined, to, {}), to, { giveUp: undefined });
   const right = await accepted;
@@ -93,7 +95,7 @@ byteStreamCompliance("a TLS connection", secured, { resets: false, stalledMax: K
 byteStreamCompliance("TLS inside another stream", securedInside, { resets: false, stalledMax: KERNEL_BUFFERS });
 
 describe("accepted by a handle", () => {
-  it("has keep-alive probes from its listener", async () => {
+  it("has keep-alive probes as its listener has", async () => {
     const pair = await handles();
     try {
       const port = (pair.right as TcpConnection).peer?.port ?? assert.fail();

@@ -10,11 +10,9 @@ import { atEndOfTurn } from "../turn.ts";
 const QUEUE_HIGH_OCTETS = 256 << 10;
 /** Node reads each of these into memory of its own. */
 const BULK_OCTETS = 8 << 10;
-/** Idle time before TCP keep-alive probes; what ambient peers use on application sockets. */
-export const KEEPALIVE_IDLE_MS = 180_000;
 
 export interface SocketStreamOptions {
-  /** Probe an idle peer: KEEPALIVE_IDLE_MS, or another idle time. Default: no probes. */
+  /** Idle time before TCP keep-alive probes. Default: no probes. */
   readonly keepAliveMs?: number;
 }
 

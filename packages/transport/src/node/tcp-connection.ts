@@ -2,7 +2,7 @@
 import net from "node:net";
 import { familyOf, parseIp, type SocketAddress } from "@ambit/core";
 import type { ByteStream, ByteStreamHandler } from "../byte-stream.ts";
-import { fromSocket, KEEPALIVE_IDLE_MS } from "./socket-stream.ts";
+import { fromSocket } from "./socket-stream.ts";
 import { tcpBinding, type TcpBinding, type TcpHandle } from "./tcp-binding.ts";
 import { systemError, TcpStream } from "./tcp-stream.ts";
 
@@ -25,7 +25,7 @@ export interface DescriptorListener {
   close(): void;
 }
 
-/** Takes over a bound descriptor and listens. `accepted` gets each connection with TCP_NODELAY set, and probed when idle for KEEPALIVE_IDLE_MS; `failed` what accept(2) says, e.g. EMFILE. */
+/** Takes over a bound descriptor and listens. `accepted` gets each connection with TCP_NODELAY set, and what else the descriptor has (Linux passes options on); `failed` what accept(2) says, e.g. EMFILE. */
 export function listenDescriptor(fd: number, backlog: number, accepted: (connection: TcpConnection) => void, failed: (error: Error) => void): DescriptorListener {
   return tcpBinding === undefined ? listenWithNet(fd, accepted, failed) : listenWithHandle(tcpBinding, fd, backlog, accepted, failed);
 }
@@ -51,9 +51,8 @@ export interface ConnectSignal {
 function listenWithHandle(binding: TcpBinding, fd: number, backlog: number, accepted: (connection: TcpConnection) => void, failed: (error: Error) => void): DescriptorListener {
   const handle = new binding.TCP(binding.SERVER);
   must(handle.open(fd), "open");
-  // Linux gives both to what is accepted: five system calls less for each connection.
+  // Linux gives it to what is accepted: a system call less for each connection.
   must(handle.setNoDelay(true), "setsockopt");
-  must(handle.setKeepAlive(true, KEEPALIVE_IDLE_MS / 1000), "setsockopt");
   handle.onconnection = (status, client) => {
     if (client === undefined || status < 0) return failed(systemError(status, "accept"));
     accepted(new TcpStream(binding, client));
@@ -95,7 +94,7 @@ function must(status: number, syscall: string): void {
 // ---- the same on net.Socket: for a Node without these handles --------------------------------------------------------------------------------
 
 function listenWithNet(fd: number, accepted: (connection: TcpConnection) => void, failed: (error: Error) => void): DescriptorListener {
-  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEPALIVE_IDLE_MS }, (socket) => accepted(new SocketConnection(socket)));
+  const server = net.createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => accepted(new SocketConnection(socket)));
   server.on("error", failed);
   server.listen({ fd });
   const at = server.address();

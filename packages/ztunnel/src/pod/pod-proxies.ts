@@ -83,7 +83,7 @@ export class PodProxies {
     const { tunnels } = this.#o;
     const takeTunnel = (connection: TcpConnection): void => void runTunnel(connection).finally(() => tunnels?.end());
     const listeners = await startListeners({
-      kernel: this.#o.kernel, netns, mark: this.#o.config.packetMark, reusePort: this.#o.config.portReuse, ipv6: this.#o.config.ipv6, log,
+      kernel: this.#o.kernel, netns, mark: this.#o.config.packetMark, reusePort: this.#o.config.portReuse, keepAlive: this.#o.config.keepAlive, ipv6: this.#o.config.ipv6, log,
       dns: this.#o.serve === "traffic" ? undefined : this.#dns(pod, netns),
       traffic: this.#o.serve !== "dns", inherited,
       accept: {

@@ -3,7 +3,7 @@ import { writeFileSync } from "node:fs";
 import type { Socket as DatagramSocket } from "node:dgram";
 import type { Socket } from "node:net";
 import { formatSocketAddress, UNSPECIFIED_V4, type Ip, type SocketAddress } from "@ambit/core";
-import { closeDescriptor, insideNetns, SyscallError, type Kernel, type ListenOptions, type Netns } from "@ambit/linux";
+import { closeDescriptor, insideNetns, SyscallError, type KeepAlive, type Kernel, type ListenOptions, type Netns } from "@ambit/linux";
 import { errorText, nextTurn, type Logger } from "@ambit/runtime";
 import { listenDescriptor, type DescriptorListener, type TcpConnection } from "@ambit/transport";
 import type { ListeningSocket } from "./handover-server.ts";
@@ -31,10 +31,11 @@ export interface DnsAcceptors {
 }
 
 export interface ListenersOptions {
-  readonly kernel: Pick<Kernel, "bindStream" | "streamListener" | "bindDatagram" | "retireDatagram" | "unread">;
+  readonly kernel: Pick<Kernel, "bindStream" | "keepAlive" | "streamListener" | "bindDatagram" | "retireDatagram" | "unread">;
   readonly netns: Netns;
   readonly mark: number;
   readonly reusePort: boolean;
+  readonly keepAlive: KeepAlive;
   /** Listen dual-stack where the kernel can. */
   readonly ipv6: boolean;
   readonly accept: Acceptors;
@@ -70,8 +71,10 @@ export async function startListeners(o: ListenersOptions): Promise<Listeners> {
   const options = { reusePort: o.reusePort, mark: o.mark };
   const listen = (at: SocketAddress, transparent: boolean, accept: (connection: TcpConnection) => void): void => {
     // One by one: when a later one fails, the earlier ones are on the list of what is closed.
-    for (const fd of takeOrBind(o, inherited, at, { ...options, transparent }))
+    for (const fd of takeOrBind(o, inherited, at, { ...options, transparent })) {
+      o.kernel.keepAlive(fd, o.keepAlive);
       open.push(listenDescriptor(fd, BACKLOG, accept, (error) => o.log.error("listener failed", { port: at.port, error: errorText(error) })));
+    }
   };
   try {
     if (o.traffic) for (const [port, accept] of [[OUTBOUND_PORT, o.accept.outbound], [PLAINTEXT_PORT, o.accept.plaintext], [TUNNEL_PORT, o.accept.tunnel]] as const)

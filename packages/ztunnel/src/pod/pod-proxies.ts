@@ -14,6 +14,7 @@ import { servePlaintext } from "../proxy/inbound-passthrough.ts";
 import { serveOutbound } from "../proxy/outbound.ts";
 import { ownWorkload } from "../proxy/needs.ts";
 import { createPodContext, cutPod, drainPod, refuse, type PodContext, type ProxyPorts } from "../proxy/pod-context.ts";
+import { PodShare, Shares } from "../proxy/pod-share.ts";
 import type { PodInfo } from "@ambit/proxy/state";
 import type { TrafficMetrics } from "../telemetry/traffic-metrics.ts";
 import { earlyDenial } from "../telemetry/connection-record.ts";
@@ -59,6 +60,7 @@ export class PodProxies {
   readonly #o: PodProxiesOptions;
   readonly #pods = new Map<PodContext, Listeners>();
   readonly #forwards: ForwardBudget = { taken: 0 };
+  readonly #shares = new Shares();
   readonly #limit = descriptorLimit();
 
   constructor(options: PodProxiesOptions) {
@@ -68,7 +70,7 @@ export class PodProxies {
   /** `inherited`: listening sockets of a predecessor in this pod, ours to use or to close. */
   async start(uid: string, info: PodInfo, netns: Netns, inherited: readonly ListeningSocket[] = []): Promise<ServedPod> {
     const { log } = this.#o.ports;
-    const pod = createPodContext(this.#o.ports, uid, info, netns);
+    const pod = createPodContext(this.#o.ports, uid, info, netns, new PodShare(this.#shares));
     const run = (serve: (pod: PodContext, connection: TcpConnection) => Promise<void>) => async (connection: TcpConnection): Promise<void> => {
       const short = descriptorsShort(connection.fd, this.#limit);
       if (short !== undefined) return this.#refuse(connection, serve === serveOutbound ? "outbound" : "inbound", short);

@@ -11,7 +11,7 @@ import type { Telemetry } from "../telemetry/connection-record.ts";
 import { ClientAffinity } from "./client-affinity.ts";
 import type { Connections } from "./connections.ts";
 import { createDial, type Dial } from "./dial.ts";
-import { PodShare } from "./pod-share.ts";
+import type { PodShare } from "./pod-share.ts";
 import type { Needs } from "./needs.ts";
 import type { OnDemand } from "./on-demand.ts";
 import type { TrialPorts } from "./trials.ts";
@@ -55,12 +55,11 @@ export interface PodContext extends ProxyPorts {
   readonly arrivals: Scope;
 }
 
-export function createPodContext(ports: ProxyPorts, uid: string, info: PodInfo, netns: Netns): PodContext {
+export function createPodContext(ports: ProxyPorts, uid: string, info: PodInfo, netns: Netns, share: PodShare): PodContext {
   const { config, contexts, clock } = ports;
   const over = new AbortController();
   const enter = createDial(ports.kernel, netns, config.packetMark, clock);
   const dial: Dial = (to) => (over.signal.aborted ? Promise.reject(new MeshError("drained", "the pod left")) : enter(to));
-  const share = new PodShare();
   const pool = createPool({
     connect: async (key, signal) => {
       const material = await contexts.material(key.source);

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { nextTurn } from "@ambit/runtime";
 import type { ByteStream, ByteStreamHandler } from "@ambit/transport";
-import { OCTETS_PER_TURN, PodShare, REQUESTS_PER_TURN, WAITING_MAX } from "./pod-share.ts";
+import { OCTETS_BESIDE_QUIET, OCTETS_PER_TURN, PodShare, QUIET_TURNS, REQUESTS_PER_TURN, Shares, WAITING_MAX } from "./pod-share.ts";
 
 /** A stream that could always give more: one read per turn of the event loop, unless it is paused. */
 class Endless implements ByteStream {
@@ -46,6 +46,55 @@ describe("a pod's share of the event loop", () => {
       if (inner.paused) await nextTurn();
       assert.ok(!inner.paused);
     }
+  });
+  describe("beside others", () => {
+    const pod = (shares: Shares, streams: number) => {
+      const share = new PodShare(shares);
+      const inner = Array.from({ length: streams }, () => new Endless());
+      let octets = 0;
+      for (const one of inner) share.stream(one).attach({ ...quiet, onData: (bytes) => { octets += bytes.length; } });
+      return { inner, read: (size: number) => { for (const one of inner) one.read(size); }, get octets() { return octets; } };
+    };
+    /** Octets a turn of each pod, when all its streams have more; what was read before anybody knew is made up for first. */
+    const perTurn = async (pods: readonly ReturnType<typeof pod>[], each: () => void, turns = 60): Promise<number[]> => {
+      const turn = async (): Promise<void> => {
+        each();
+        for (const one of pods) one.read(READ);
+        await nextTurn();
+      };
+      for (let i = 0; i < 80; i++) await turn();
+      const before = pods.map((p) => p.octets);
+      for (let i = 0; i < turns; i++) await turn();
+      return pods.map((p, i) => Math.round((p.octets - (before[i] ?? 0)) / turns));
+    };
+
+    it("a pod with bulk alone has the whole share", async () => {
+      assert.deepEqual(await perTurn([pod(new Shares(), 32)], () => undefined), [OCTETS_PER_TURN]);
+    });
+    it("a small one while a quiet neighbour is heard", async () => {
+      const shares = new Shares();
+      const neighbour = pod(shares, 1);
+      assert.deepEqual(await perTurn([pod(shares, 32)], () => neighbour.read(100)), [OCTETS_BESIDE_QUIET]);
+    });
+    it("two pods with bulk have the small one between them", async () => {
+      const shares = new Shares();
+      const neighbour = pod(shares, 1);
+      assert.deepEqual(await perTurn([pod(shares, 32), pod(shares, 32)], () => neighbour.read(100)), [OCTETS_BESIDE_QUIET / 2, OCTETS_BESIDE_QUIET / 2]);
+    });
+    it("a neighbour with bulk takes nothing away, nor does what it reads besides", async () => {
+      const shares = new Shares();
+      const [one, two] = [pod(shares, 32), pod(shares, 33)];
+      await perTurn([one, two], () => undefined, 1);
+      for (const octets of await perTurn([one, two], () => two.inner[32]?.read(100))) assert.ok(octets > 0.9 * OCTETS_PER_TURN, `${octets} a turn`);
+    });
+    it("a neighbour that has been quiet for long is forgotten", async () => {
+      const shares = new Shares();
+      const [loud, neighbour] = [pod(shares, 32), pod(shares, 1)];
+      let turns = 0;
+      assert.deepEqual(await perTurn([loud], () => { if (turns++ === 0) neighbour.read(100); }, 10), [OCTETS_BESIDE_QUIET]);
+      for (let i = 0; i < QUIET_TURNS; i++) { loud.read(READ); await nextTurn(); }
+      assert.deepEqual(await perTurn([loud], () => undefined), [OCTETS_PER_TURN]);
+    });
   });
   it("a reader that its user stopped is not set going, one that was closed neither", async () => {
     const share = new PodShare();

@@ -52,7 +52,8 @@ describe("kubectl exec and port-forward", function () {
 
   const kubectl = (websockets: boolean, ...args: string[]) => spawn("kubectl", args, {
     stdio: "pipe",
-    env: { PATH: process.env["PATH"], KUBECONFIG: api.adminKubeconfig, KUBECTL_REMOTE_COMMAND_WEBSOCKETS: String(websockets), KUBECTL_PORT_FORWARD_WEBSOCKETS: String(websockets) },
+    // What it discovers it leaves at home, and without one in the present folder.
+    env: { PATH: process.env["PATH"], HOME: api.pkiDir, KUBECONFIG: api.adminKubeconfig, KUBECTL_REMOTE_COMMAND_WEBSOCKETS: String(websockets), KUBECTL_PORT_FORWARD_WEBSOCKETS: String(websockets) },
   });
 
   for (const websockets of [true, false]) {

@@ -71,6 +71,11 @@ describe("a pod's share of the event loop", () => {
     it("a pod with bulk alone has the whole share", async () => {
       assert.deepEqual(await perTurn([pod(new Shares(), 32)], () => undefined), [OCTETS_PER_TURN]);
     });
+    it("what it said itself before its bulk does not count", async () => {
+      const alone = pod(new Shares(), 32);
+      alone.inner[0]?.read(100);
+      assert.deepEqual(await perTurn([alone], () => undefined), [OCTETS_PER_TURN]);
+    });
     it("a small one while a quiet neighbour is heard", async () => {
       const shares = new Shares();
       const neighbour = pod(shares, 1);

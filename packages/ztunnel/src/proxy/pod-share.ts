@@ -28,6 +28,8 @@ export class Shares {
   turn = 0;
   /** The last of them in which a pod without bulk had something to say. */
   quietAt = -QUIET_TURNS;
+  /** Who that was. */
+  quietBy: PodShare | undefined;
   /** Pods with bulk in this turn. */
   loud = 0;
 
@@ -74,7 +76,7 @@ export class PodShare {
     this.#octets += octets;
     // Whoever reads while others wait goes behind them.
     if (this.#parked.length === 0 && this.#octets < this.#shares.octets) {
-      if (octets < OCTETS_OF_QUIET && this.#shares.turn - this.#loudAt >= LOUD_TURNS) this.#shares.quietAt = this.#shares.turn;
+      if (octets < OCTETS_OF_QUIET && this.#shares.turn - this.#loudAt >= LOUD_TURNS) this.#beQuiet();
       return false;
     }
     this.#parked.push(reader);
@@ -83,9 +85,16 @@ export class PodShare {
     return true;
   }
 
+  #beQuiet(): void {
+    this.#shares.quietAt = this.#shares.turn;
+    this.#shares.quietBy = this;
+  }
+
   #beLoud(): void {
     this.#loudAt = this.#shares.turn;
     if (this.#loud) return;
+    // What it said itself before is no reason to have less.
+    if (this.#shares.quietBy === this) this.#shares.quietAt = this.#shares.turn - QUIET_TURNS;
     this.#loud = true;
     this.#shares.loud++;
   }

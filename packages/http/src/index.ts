@@ -12,6 +12,7 @@ export { fieldValue } from "./h2/message.ts";
 export type { PeerSettings } from "./h2/settings.ts";
 export type { H2Stream } from "./h2/stream.ts";
 export { useMemory } from "./memory.ts";
-export { isFieldValue } from "./octets.ts";
+export { NameLists, NOT_MET } from "./name-lists.ts";
+export { isFieldName, isFieldValue } from "./octets.ts";
 export { HpackDecoder, HpackError, type Fields, type HpackDecoderOptions } from "./hpack/decoder.ts";
 export { HpackEncoder } from "./hpack/encoder.ts";

@@ -39,7 +39,7 @@ const valueLengths = new Uint8Array(names.length);
 const REMEMBERED: ReadonlySet<string> = new Set(WELL_KNOWN.filter((name) => !NOT_REMEMBERED.has(name)));
 
 /** Whether values of that name may be kept beyond their message: it is well known, and they are neither secrets nor different in every message. */
-const isRemembered = (name: string): boolean => REMEMBERED.has(name);
+export const isRemembered = (name: string): boolean => REMEMBERED.has(name);
 
 /** Open addressing: numbers of well-known names. */
 const slots = new Int16Array(SLOTS).fill(-1);

@@ -35,6 +35,15 @@ export function text(bytes: Uint8Array, from: number, to: number): string {
   return all;
 }
 
+/** Text that is a field name as HTTP/2 and we write it: a token in lower case. */
+export function isFieldName(name: string): boolean {
+  for (let i = 0; i < name.length; i++) {
+    const c = name.charCodeAt(i);
+    if (c === 0 || NAME[c] !== c) return false;
+  }
+  return name !== "";
+}
+
 /** Text that is a field value: no control characters but HTAB, no blank at either end, latin-1. */
 export function isFieldValue(value: string): boolean {
   for (let i = 0; i < value.length; i++) if (VALUE[value.charCodeAt(i)] !== 1) return false;

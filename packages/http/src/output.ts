@@ -1,5 +1,6 @@
 // Owns the octets of a connection that wait to be sent: small pieces packed together, large payloads referenced, all taken once per turn.
 import { FRAME_HEADER_OCTETS } from "./h2/frame.ts";
+import { knownLine, rememberLine } from "./known-lines.ts";
 import { memory } from "./memory.ts";
 
 /** What a connection packs into is cut from a slab that all share: an idle connection holds nothing, a busy one allocates rarely. */
@@ -93,12 +94,19 @@ export class Output {
   line(name: string, value: string): void {
     this.#room(name.length + value.length + 4);
     const b = this.#pack;
-    let at = put(b, this.#to, name);
+    const from = this.#to;
+    const known = knownLine(name, value);
+    if (known !== undefined) {
+      b.set(known, from);
+      return this.#advance(from + known.length);
+    }
+    let at = put(b, from, name);
     b[at++] = 0x3a;
     b[at++] = 0x20;
     at = put(b, at, value);
     b[at++] = 0x0d;
     b[at++] = 0x0a;
+    rememberLine(name, value, b, from, at);
     this.#advance(at);
   }
 

@@ -28,9 +28,15 @@ class OperationHint {
   mayHold({ method, path }: HttpAuthzFacts): boolean {
     if (this.#methods.length > 0 && !isOneOf(this.#methods, method)) return false;
     const prefixes = this.#prefixes;
-    for (let i = 0; i < prefixes.length; i++) if (path.startsWith(prefixes[i] ?? "")) return true;
+    for (let i = 0; i < prefixes.length; i++) if (beginsWith(path, prefixes[i] ?? "")) return true;
     return this.#paths.length === 0 ? prefixes.length === 0 : isOneOf(this.#paths, path);
   }
+}
+
+/** Most prefixes are another's: their last character tells that without a call. */
+function beginsWith(text: string, prefix: string): boolean {
+  const last = prefix.length - 1;
+  return last < 0 || (text.charCodeAt(last) === prefix.charCodeAt(last) && text.startsWith(prefix));
 }
 
 function isOneOf(list: readonly string[], text: string): boolean {
@@ -85,9 +91,16 @@ export interface CompiledPolicies {
 const compiledLists = new WeakMap<readonly RequestPolicy[], CompiledPolicies>();
 const compiledPolicies = new WeakMap<RequestPolicy, CompiledPolicy>();
 
+/** The last list that was asked about: mostly the next one, too. */
+let lastList: readonly RequestPolicy[] = [];
+let lastCompiled = compile(lastList);
+
 export function compiledOf(list: readonly RequestPolicy[]): CompiledPolicies {
+  if (list === lastList) return lastCompiled;
   let compiled = compiledLists.get(list);
   if (compiled === undefined) compiledLists.set(list, (compiled = compile(list)));
+  lastList = list;
+  lastCompiled = compiled;
   return compiled;
 }
 

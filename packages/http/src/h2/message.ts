@@ -1,6 +1,7 @@
 // Owns the rules for field blocks (RFC 9113 §8): pseudo-fields, allowed octets, connection-specific fields, content length.
 import type { Fields } from "../hpack/decoder.ts";
-import { isFieldValue, NAME, TARGET } from "../octets.ts";
+import { NameLists, NOT_MET } from "../name-lists.ts";
+import { isFieldName, isFieldValue, NAME, TARGET } from "../octets.ts";
 
 /** §8.2.2: they speak about a connection of HTTP/1. */
 const CONNECTION_SPECIFIC = new Set(["connection", "proxy-connection", "keep-alive", "transfer-encoding", "upgrade"]);
@@ -20,15 +21,6 @@ interface MessageHead {
 
 /** Or why it is malformed. */
 export type HeadResult = MessageHead | string;
-
-/** RFC 9110 token in lower case. */
-function isName(name: string): boolean {
-  for (let i = 0; i < name.length; i++) {
-    const c = name.charCodeAt(i);
-    if (c === 0 || NAME[c] !== c) return false;
-  }
-  return name !== "";
-}
 
 /** RFC 9110 token without small letters. */
 function isMethod(method: string): boolean {
@@ -76,7 +68,7 @@ export function requestHead(fields: Fields, extended: boolean, clean: boolean): 
     if (before !== undefined) return `pseudo-field ${name} comes twice`;
   }
   if (method === undefined || !isMethod(method)) return ":method is missing or not a token in upper case";
-  if (protocol !== undefined && (method !== "CONNECT" || !isName(protocol.toLowerCase()) || authority === undefined))
+  if (protocol !== undefined && (method !== "CONNECT" || !isFieldName(protocol.toLowerCase()) || authority === undefined))
     return ":protocol is not a token, or not of a CONNECT with :authority";
   if (method === "CONNECT" && protocol === undefined) {
     if (scheme !== undefined || path !== undefined) return "CONNECT with :scheme or :path";
@@ -114,19 +106,31 @@ export function fieldValue(fields: Fields, name: string): string | undefined {
   return undefined;
 }
 
+/** Lists of proper names that say nothing about framing or the connection, but perhaps `te: trailers`. */
+const ORDINARY = new NameLists();
+
 function regularFields(fields: Fields, from: number, method: string, status: number, clean: boolean): HeadResult {
+  if (clean && ORDINARY.recall(fields, from) !== NOT_MET) return { method, status, contentLength: -1 };
   let contentLength = -1;
+  let trailers = -1;
+  let ordinary = clean;
   for (let i = from; i + 1 < fields.length; i += 2) {
     const name = fields[i] ?? "";
     const value = fields[i + 1] ?? "";
-    if (clean ? isPseudo(name) : !isName(name)) return `field name ${printable(name)} is not a lower-case token, or a pseudo-field out of place`;
+    if (clean ? isPseudo(name) : !isFieldName(name)) return `field name ${printable(name)} is not a lower-case token, or a pseudo-field out of place`;
     if (!clean && !isFieldValue(value)) return `${name} has octets that are not allowed`;
     if (((LENGTHS >>> name.length) & 1) === 0 || name.length > 31) continue;
     if (CONNECTION_SPECIFIC.has(name) || (name === "te" && value !== "trailers")) return `connection-specific field ${name}`;
+    if (name === "te") {
+      ordinary &&= trailers < 0;
+      trailers = i + 1;
+    }
     if (name !== "content-length") continue;
+    ordinary = false;
     if (!CONTENT_LENGTH.test(value) || (contentLength !== -1 && contentLength !== Number(value))) return "bad content-length";
     contentLength = Number(value);
   }
+  if (ordinary) ORDINARY.remember(fields, from, 0, trailers);
   return { method, status, contentLength };
 }
 

@@ -1,7 +1,7 @@
 // Owns the fields of requests and answers as they pass: what is for one hop only, what is ours to say, what routes change.
 // A codec gives its list away, so what comes is changed in place. Facts keep that list; it leaves as it is where nothing in it changes, and is copied only where something does.
 import type { HeaderChange } from "@ambit/core";
-import { isFieldValue } from "@ambit/http";
+import { isFieldName, isFieldValue, NameLists, NOT_MET } from "@ambit/http";
 import type { EventTime } from "./event-time.ts";
 import type { ForwardPlan } from "./options.ts";
 
@@ -40,14 +40,26 @@ const MARKS: ReadonlyMap<string, number> = new Map([
   ["x-envoy-upstream-service-time", SERVICE_TIME], ["server", SERVER], ["date", DATE], ["grpc-status", GRPC_STATUS],
 ]);
 
+const marked = new NameLists();
+
 /** Which kinds of names there are, for those who ask for one of them; `te` as it should be does not count. */
 export function marksOf(fields: readonly string[]): number {
+  const known = marked.recall(fields);
+  if (known !== NOT_MET) return known;
   let marks = 0;
+  let te = -1;
+  let once = true;
   for (let i = 0; i + 1 < fields.length; i += 2) {
     const mark = MARKS.get(fields[i] ?? "");
-    if (mark !== undefined && (mark !== TE || fields[i + 1] !== "trailers")) marks |= mark;
+    if (mark === undefined) continue;
+    if (mark === TE) {
+      once &&= te < 0;
+      te = i + 1;
+      if (fields[te] === "trailers") continue;
+    }
+    marks |= mark;
   }
-  return marks;
+  return once ? marked.remember(fields, 0, marks, te) : marks;
 }
 
 /** In place: without what is meant for one connection (RFC 9110 §7.6.1: hop-by-hop fields, what Connection names, `te` other than trailers), and without `drop`. */
@@ -250,15 +262,6 @@ export function set(fields: string[], name: string, value: string): void {
 
 export function remove(fields: string[], name: string): void {
   for (let i = fields.length - 2; i >= 0; i -= 2) if (fields[i] === name) fields.splice(i, 2);
-}
-
-/** Token characters without capitals, by code. */
-const NAME_CODES = new Uint8Array(128);
-for (const c of "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz") NAME_CODES[c.charCodeAt(0)] = 1;
-
-function isFieldName(name: string): boolean {
-  for (let i = 0; i < name.length; i++) if (NAME_CODES[name.charCodeAt(i)] !== 1) return false;
-  return name !== "";
 }
 
 let dateSecond = -1;

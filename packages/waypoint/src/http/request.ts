@@ -63,7 +63,7 @@ export function h2RequestOf(list: string[], endStream: boolean, connection: Conn
   const size: BodySize = endStream || protocol !== undefined ? "none" : length >= 0 ? length : "unknown";
   const refused = method === "CONNECT" && protocol === undefined ? CONNECT_REFUSED
     : named !== undefined && host !== undefined && named.toLowerCase() !== host.toLowerCase() ? TWO_AUTHORITIES
-    : !AUTHORITY.test(authority) ? NO_AUTHORITY
+    : !isAuthority(authority) ? NO_AUTHORITY
     : protocol !== undefined && endStream ? ENDED_UPGRADE : undefined;
   const expectContinue = expectsContinue(list, marks);
   const seen = seenFields(list, marks, protocol, true, newUuid);
@@ -82,6 +82,15 @@ export function badRequest(connection: ConnectionFacts, time: EventTime): Incomi
 
 /** Without user, path, list or blank. */
 const AUTHORITY = /^[^@/\\?#,\s]+$/;
+/** Clients mostly ask for the same: the last one that was one. */
+let lastAuthority: string | undefined;
+
+function isAuthority(text: string): boolean {
+  if (text === lastAuthority) return true;
+  if (!AUTHORITY.test(text)) return false;
+  lastAuthority = text;
+  return true;
+}
 
 /** The only place where facts are made, so that all have one shape. */
 function factsOf(connection: ConnectionFacts, protocol: RequestFacts["protocol"], method: string, authority: string, target: string, seen: SeenFields, upgrade: string | undefined, now: number): RequestFacts {

@@ -3,6 +3,7 @@ import {
   authorityOf, changeFields, fieldValue, formatIdentity, rewritePath, targetOf, withField, withoutFields, ok,
   type Filters, type PathMatch, type Result, type RequestTarget, type WaypointConfig,
 } from "@ambit/core";
+import { NameLists, NOT_MET } from "@ambit/http";
 import type { RequestFacts } from "../facts.ts";
 import type { OutgoingHead } from "./request-plan.ts";
 
@@ -36,18 +37,28 @@ const MARKS: ReadonlyMap<string, number> = (() => {
   return marks;
 })();
 
-/** Bits of `SAW`. One pass, one look-up a name: every request comes here. */
+const surveyed = new NameLists();
+
+/** Bits of `SAW`. Every request comes here. */
 export function surveyFields(fields: readonly string[]): number {
+  const known = surveyed.recall(fields);
+  if (known !== NOT_MET) return known;
   let seen = 0;
+  let te = -1;
+  let once = true;
   for (let i = 0; i < fields.length; i += 2) {
     const mark = MARKS.get(fields[i] ?? "");
     if (mark === undefined) continue;
     if ((seen & mark & ONCE_BITS) !== 0) seen |= SAW.repeated;
-    // `te` may be as it should be already.
-    if (mark === SAW.te && ((seen & SAW.te) !== 0 || fields[i + 1] !== "trailers")) seen |= SAW.endsHere;
+    if (mark === SAW.te) {
+      once &&= te < 0;
+      te = i + 1;
+      // It may be as it should be already.
+      if (!once || fields[te] !== "trailers") seen |= SAW.endsHere;
+    }
     seen |= mark;
   }
-  return seen;
+  return once ? surveyed.remember(fields, 0, seen, te) : seen;
 }
 
 /** The name of a field that may come once and came twice. */

@@ -1,6 +1,6 @@
 // Owns where the authority lives in a cluster: Secret cacerts (plugged in) wins, else istio-ca-secret, made once by whoever comes first.
 import { describeProblems } from "@ambit/core";
-import { isAlreadyExists, isConflict, isNotFound, KINDS, KubeError, type KubeClient, type Secret } from "@ambit/kube";
+import { ifFound, isAlreadyExists, isConflict, KINDS, KubeError, type KubeClient, type Secret } from "@ambit/kube";
 import { backoffDelay, errorText, systemRandom, type Clock, type Logger } from "@ambit/runtime";
 import { createSelfSigned, loadAuthority, type Authority } from "./ca/authority.ts";
 import type { AuthoritySource, Material, StoredRoots } from "./ca/keeper.ts";
@@ -123,13 +123,8 @@ export class AuthoritySecrets implements AuthoritySource, SelfSignedRoot {
     }
   }
 
-  async #read(name: string): Promise<Secret | undefined> {
-    try {
-      return await this.#o.client.get<Secret>(KINDS.secrets, this.#o.namespace, name);
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
+  #read(name: string): Promise<Secret | undefined> {
+    return ifFound(this.#o.client.get<Secret>(KINDS.secrets, this.#o.namespace, name));
   }
 
   /** It is asked for every few seconds and changes every few years. */

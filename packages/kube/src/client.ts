@@ -29,6 +29,11 @@ export class KubeError extends Error {
   }
 }
 export const isNotFound = (e: unknown): boolean => e instanceof KubeError && e.status === 404;
+/** Undefined where what was asked for is not there (404); any other failure stays one. */
+export const ifFound = <T>(answer: Promise<T>): Promise<T | undefined> => answer.catch((error: unknown) => {
+  if (isNotFound(error)) return undefined;
+  throw error;
+});
 export const isConflict = (e: unknown): boolean => e instanceof KubeError && e.status === 409 && e.reason === "Conflict";
 export const isAlreadyExists = (e: unknown): boolean => e instanceof KubeError && e.reason === "AlreadyExists";
 /** Nothing new is made in a namespace that ends: the admission plugin NamespaceLifecycle names this cause. */

@@ -1,5 +1,5 @@
 // Public names of @ambit/kube.
-export { KubeClient, KubeError, isAlreadyExists, isConflict, isNamespaceEnding, isNotFound, type PatchOptions, type PatchType, type RequestOptions } from "./client.ts";
+export { ifFound, KubeClient, KubeError, isAlreadyExists, isConflict, isNamespaceEnding, isNotFound, type PatchOptions, type PatchType, type RequestOptions } from "./client.ts";
 export { applyManifests, KindFinder, parseManifests, type ApplyOptions } from "./apply.ts";
 export { inClusterConfig, KubeconfigError, loadClientConfig, parseKubeconfig, type ClientConfig } from "./config.ts";
 export { KINDS, objectKey, pathOf, type Condition, type ConfigMap, type ContainerPort, type EndpointSlice, type Kind, type KubeObject, type Node, type ObjectMeta, type OwnerReference, type Pod, type Secret, type Service, type ServicePort } from "./objects.ts";

@@ -1,5 +1,5 @@
 // Owns reading, applying and deleting single objects of any kind, and whether that changed anything.
-import { isNotFound, KindFinder, KubeError, type KubeClient, type KubeObject } from "@ambit/kube";
+import { ifFound, isNotFound, KindFinder, KubeError, type KubeClient, type KubeObject } from "@ambit/kube";
 import { UsageError } from "../usage-error.ts";
 import { idOf, nameOf, type ObjectId } from "./plan/inventory.ts";
 
@@ -16,13 +16,8 @@ export class ClusterObjects {
   }
 
   /** Undefined where the object, or its kind, is not there. */
-  async get(id: ObjectId): Promise<KubeObject | undefined> {
-    try {
-      return await this.#client.get(await this.#kinds.find(id.apiVersion, id.kind), id.namespace, id.name);
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
+  get(id: ObjectId): Promise<KubeObject | undefined> {
+    return ifFound(this.#kinds.find(id.apiVersion, id.kind).then((kind) => this.#client.get(kind, id.namespace, id.name)));
   }
 
   /** `live` is what stands; `force` takes fields over that others own. */

@@ -1,6 +1,7 @@
 // Owns the control plane's own serving certificate: issued by its authority, renewed at half its life, replaced live.
 import { generateKeyPairSync } from "node:crypto";
 import { errorText, type Clock, type Logger, type Timer } from "@ambit/runtime";
+import { nameOfRevision } from "../collections/scope.ts";
 import { CLOCK_SKEW_MS, type Authority } from "./authority.ts";
 
 export const SERVING_TTL_MS = 24 * 3600 * 1000;
@@ -27,8 +28,7 @@ export interface ServingCertificate {
 /** The names under which clients know the control plane. */
 export function servingNames(namespace: string, revision = ""): string[] {
   const plain = ["istiod", "istiod-remote", "istio-pilot"];
-  const revised = revision === "" || revision === "default" ? [] : plain.map((n) => `${n}-${revision}`);
-  return [...plain, ...revised].map((n) => `${n}.${namespace}.svc`);
+  return [...new Set([...plain, ...plain.map((n) => nameOfRevision(n, revision))])].map((n) => `${n}.${namespace}.svc`);
 }
 
 export async function createServingCertificate(o: {

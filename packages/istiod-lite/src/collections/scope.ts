@@ -23,8 +23,10 @@ export interface ScopeInputs {
 const REVISION_LABEL = "istio.io/rev";
 const TAG_LABEL = "istio.io/tag";
 
-/** Of the revision: `istio`, or `istio-REVISION`. */
-export const meshConfigName = (revision: string): string => (revision === "" || revision === "default" ? "istio" : `istio-${revision}`);
+/** What each revision has one of: `NAME` of the default one, else `NAME-REVISION`. */
+export const nameOfRevision = (name: string, revision: string): string => (revision === "" || revision === "default" ? name : `${name}-${revision}`);
+
+export const meshConfigName = (revision: string): string => nameOfRevision("istio", revision);
 
 /** Services that name a tag of a revision, by namespace and revision: Istio's way of giving a revision another name. */
 export const taggedRevision = (o: KubeObject): string[] =>

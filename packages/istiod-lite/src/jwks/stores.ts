@@ -1,7 +1,8 @@
 // Owns where the record of issuers' keys lies: a ConfigMap beside the mesh's settings, or a file beside the authority's.
 import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import { isAlreadyExists, isConflict, isNotFound, KINDS, type ConfigMap, type KubeClient } from "@ambit/kube";
+import { ifFound, isAlreadyExists, isConflict, KINDS, type ConfigMap, type KubeClient } from "@ambit/kube";
+import { nameOfRevision } from "../collections/scope.ts";
 
 /** `change` returns undefined where nothing is to be written. */
 export interface KeyStore {
@@ -17,15 +18,8 @@ const WRITE_TRIES = 5;
 
 /** Public keys are no secret; but whoever may write this ConfigMap chooses whose tokens count while an issuer is away, as whoever writes ConfigMap istio does. */
 export function keysInConfigMap(o: { client: KubeClient; namespace: string; revision: string }): KeyStore {
-  const name = o.revision === "" || o.revision === "default" ? NAME : `${NAME}-${o.revision}`;
-  const read = async (): Promise<ConfigMap | undefined> => {
-    try {
-      return await o.client.get<ConfigMap>(KINDS.configMaps, o.namespace, name);
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
-  };
+  const name = nameOfRevision(NAME, o.revision);
+  const read = (): Promise<ConfigMap | undefined> => ifFound(o.client.get<ConfigMap>(KINDS.configMaps, o.namespace, name));
   return {
     load: async () => (await read())?.data?.[ENTRY] ?? "",
     save: async (change) => {

@@ -3,7 +3,7 @@ import { KubeClient, LeaderElection, type ClientConfig } from "@ambit/kube";
 import { newUuid, systemRandom, type Clock, type Logger } from "@ambit/runtime";
 import { keepWebhooks } from "../admission/webhook-writer.ts";
 import { decodeTokenReview, tokenReviewOf } from "../ca/token-review.ts";
-import { meshConfigName, ownsRevision } from "../collections/scope.ts";
+import { meshConfigName, nameOfRevision, ownsRevision } from "../collections/scope.ts";
 import type { Config } from "../config.ts";
 import { runWaypoints } from "../gateways/controller.ts";
 import { createRoller } from "../ca/roller.ts";
@@ -18,9 +18,8 @@ import { keepGatewayClasses } from "../status/gateway-classes.ts";
 import { createStatusWriter } from "../status/writer.ts";
 import type { Platform } from "./platform.ts";
 
-/** One leader for everything that is written: conditions and trust anchors. */
-/** Of its own for each revision: one must not wait for another to write what only it reads. */
-const leaseOf = (revision: string): string => (revision === "" || revision === "default" ? "istio-status-leader" : `istio-status-leader-${revision}`);
+/** One leader for everything that is written. Of its own for each revision: one must not wait for another to write what only it reads. */
+const LEASE = "istio-status-leader";
 const TOKEN_REVIEWS = "/apis/authentication.k8s.io/v1/tokenreviews";
 
 export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: Clock; log: Logger; signal: AbortSignal }): Platform {
@@ -52,7 +51,7 @@ export function onKubernetes(o: { config: Config; cluster: ClientConfig; clock: 
       const roller = createRoller({ root: secrets, keeper: authority, trustDomain: config.trustDomain, clock, log: log.child("ca") });
       const recorder = recordKeys({ keys, store, clock, log: log.child("jwks") });
       const election = new LeaderElection({
-        client, namespace: config.namespace, name: leaseOf(config.revision), identity: `${config.podName}_${newUuid()}`, clock, log: log.child("leader"),
+        client, namespace: config.namespace, name: nameOfRevision(LEASE, config.revision), identity: `${config.podName}_${newUuid()}`, clock, log: log.child("leader"),
         onChange: (leading) => {
           anchor.lead(leading);
           roller.lead(leading);

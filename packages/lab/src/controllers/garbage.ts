@@ -1,5 +1,5 @@
 // Owns running the garbage collector: who owns whom, over every kind the API server has.
-import { isNotFound, type Kind, type KubeObject, type OwnerReference } from "@ambit/kube";
+import { ifFound, type Kind, type KubeObject, type OwnerReference } from "@ambit/kube";
 import type { Discovered } from "./discovered.ts";
 import type { Cache, Change } from "./engine/cache.ts";
 import type { ControllerEnv } from "./engine/env.ts";
@@ -60,13 +60,8 @@ export function runGarbageCollector(env: ControllerEnv, discovered: Discovered):
     return applier.run(planGarbage({ kind: node.kind, object: { ...live, kind: node.kind.kind }, owners, dependents }));
   });
 
-  async function read(kind: Kind, { metadata }: KubeObject): Promise<KubeObject | undefined> {
-    try {
-      return await env.client.get(kind, metadata.namespace, metadata.name);
-    } catch (error) {
-      if (isNotFound(error)) return undefined;
-      throw error;
-    }
+  function read(kind: Kind, { metadata }: KubeObject): Promise<KubeObject | undefined> {
+    return ifFound(env.client.get(kind, metadata.namespace, metadata.name));
   }
 
   /** Nothing is deleted on the word of a cache: an owner that seems absent is looked up where the reference says it is. */

@@ -1,5 +1,5 @@
 // Owns running the node plan: hears leases, doubts silence twice, and removes the pods of nodes that are gone.
-import { isNotFound, type KubeObject, type Node, type Pod } from "@ambit/kube";
+import { ifFound, type KubeObject, type Node, type Pod } from "@ambit/kube";
 import { keyOf } from "./engine/cache.ts";
 import type { ControllerEnv } from "./engine/env.ts";
 import { GRACE_MS, planNode, planPodCollection, type Liveness } from "./plan/node-lifecycle.ts";
@@ -36,7 +36,7 @@ export function runNodeLifecycle(env: ControllerEnv): void {
     const last = listen(name, renewal(leases.get(LEASE_NAMESPACE, name)));
     const age = env.clock.monotonic() - last.at;
     if (age < GRACE_MS) return { liveness: "alive", againInMs: GRACE_MS - age };
-    const live = await env.client.get(LEASE, LEASE_NAMESPACE, name).catch((error: unknown) => { if (isNotFound(error)) return undefined; throw error; });
+    const live = await ifFound(env.client.get(LEASE, LEASE_NAMESPACE, name));
     if (listen(name, renewal(live)) !== last) return { liveness: "alive", againInMs: GRACE_MS };
     const now = env.clock.monotonic();
     last.doubtedAt ??= now;
@@ -64,7 +64,7 @@ export function runNodeLifecycle(env: ControllerEnv): void {
   const collector = env.queue("pod-gc", WORKERS, async (key) => {
     const pod = pods.at(key);
     if (pod?.spec.nodeName === undefined || nodes.at(pod.spec.nodeName) !== undefined) return undefined;
-    const node = await env.client.get(NODE, undefined, pod.spec.nodeName).catch((error: unknown) => { if (isNotFound(error)) return undefined; throw error; });
+    const node = await ifFound(env.client.get(NODE, undefined, pod.spec.nodeName));
     return applier.run(planPodCollection(pod, node));
   });
   nodes.listen((change) => {

@@ -37,9 +37,10 @@ export const WAYPOINT_PARTS = "gateway.istio.io/managed=istio.io-mesh-controller
 
 /** What istiod keeps in the mesh's namespace under names of its own; a key that was plugged in (cacerts) is its owner's. */
 export function keptByControlPlane(namespace: string, revision: string): ObjectId[] {
-  const lease = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", namespace, name: revision === DEFAULT_REVISION ? "istio-status-leader" : `istio-status-leader-${revision}` };
+  const named = (name: string): string => (revision === DEFAULT_REVISION ? name : `${name}-${revision}`);
+  const lease = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", namespace, name: named("istio-status-leader") };
   const secret = (name: string): ObjectId => ({ apiVersion: "v1", kind: "Secret", namespace, name });
-  const keys = { apiVersion: "v1", kind: "ConfigMap", namespace, name: revision === DEFAULT_REVISION ? "ambit-jwks" : `ambit-jwks-${revision}` };
+  const keys = { apiVersion: "v1", kind: "ConfigMap", namespace, name: named("ambit-jwks") };
   return revision === DEFAULT_REVISION ? [lease, keys, secret("istio-ca-secret"), secret("ambit-ca-roots")] : [lease, keys];
 }
 

@@ -108,7 +108,7 @@ describe("the life of a lab", function () {
   });
 
   it("walks the tour as a user without rights", async function () {
-    if (process.getuid?.() !== 0) this.skip();
+    if (process.getuid?.() !== 0) this.skip(); // only root can become another user
     if (spawnSync("setpriv", ["--reuid", String(NOBODY), "--regid", String(NOBODY), "--clear-groups", "unshare", "--user", "--map-root-user", "true"]).status !== 0) this.skip(); // no user namespaces here
     chownSync(folder, NOBODY, NOBODY);
     const done = await ambitLater(["lab", "up", "--tour", "--exit", "--port", "0"], { as: { uid: NOBODY }, cwd: folder, env: { HOME: folder, AMBIT_LAB_DIR: state } });

@@ -77,7 +77,7 @@ class Inhabitant {
 
 describe("redirection in real namespaces", function () {
   this.timeout(60_000);
-  before(function () { if (process.getuid?.() !== 0) this.skip(); });
+  before(function () { if (process.getuid?.() !== 0) this.skip(); }); // network namespaces need root
 
   /** Where a rule, a chain's jump and a whole part of the redirection are, by who wrote them. */
   const DAMAGE = {

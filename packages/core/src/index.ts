@@ -21,7 +21,7 @@ export type {
   RouteAction, RouteOrigin, ServiceRoutes, SessionPersistence, TcpRoute, Timeouts, WeightedBackend,
 } from "./route/route.ts";
 export type { Balancer, ConnectionPool, HashKey, LocalityBalancing, OutlierDetection, RetryBudget, Subset, TrafficPolicy, TrafficSettings, UpstreamTls } from "./route/traffic-policy.ts";
-export type { AuthorizationProvider } from "./route/authorization-provider.ts";
+export { CHECKED_BODY_MAX_OCTETS, type AuthorizationProvider } from "./route/authorization-provider.ts";
 export type { PathNormalization, TelemetrySettings, TracingProvider, WaypointConfig } from "./route/waypoint-config.ts";
 export { decodeWaypointConfig, encodeWaypointConfig } from "./route/waypoint-wire.ts";
 export type {

@@ -69,15 +69,11 @@ export const SCHEMA = {
 
 /** Switches of the real ztunnel that we do not have: a value other than these is refused, never ignored. */
 export const UNSUPPORTED: Readonly<Record<string, readonly string[]>> = {
-  ENABLE_PROXY: ["true"], FAKE_CA: ["false"], 
-  TLS12_ENABLED: ["false"], UNSTABLE_ENABLE_SOCKS5: ["false"],
-  PROXY_CONFIG: [],
+  ENABLE_PROXY: ["true"], FAKE_CA: ["false"], TLS12_ENABLED: ["false"], UNSTABLE_ENABLE_SOCKS5: ["false"], PROXY_CONFIG: [],
 };
 
 /** Tuning of the real ztunnel's runtime that has no counterpart here: harmless, but said once in the log. */
-const WITHOUT_EFFECT: readonly string[] = [
-  "TRUST_DOMAIN",
-];
+const WITHOUT_EFFECT: readonly string[] = ["TRUST_DOMAIN"];
 
 export interface Config {
   /** Variables that are set and change nothing. */
@@ -185,11 +181,12 @@ export function readConfig(source: Environment): Config {
 const KEEPALIVE_MAX_S = 32_767;
 
 function keepAlive(e: { keepAlive: boolean; keepAliveIdleMs: number; keepAliveIntervalMs: number; keepAliveProbes: number; userTimeout: boolean }): KeepAlive {
-  const [idleS, intervalS] = ([["KEEPALIVE_TIME", e.keepAliveIdleMs], ["KEEPALIVE_INTERVAL", e.keepAliveIntervalMs]] as const).map(([name, ms]) => {
-    const seconds = Math.round(ms / 1000);
-    if (seconds < 1 || seconds > KEEPALIVE_MAX_S) throw new Error(`bad configuration:\n  ${name}: ${ms} ms is not 1 to ${KEEPALIVE_MAX_S} s`);
-    return seconds;
-  }) as [number, number];
+  const seconds = ({ env: name }: { env: string }, ms: number): number => {
+    const s = Math.round(ms / 1000);
+    if (s < 1 || s > KEEPALIVE_MAX_S) throw new Error(`bad configuration:\n  ${name}: ${ms} ms is not 1 to ${KEEPALIVE_MAX_S} s`);
+    return s;
+  };
+  const [idleS, intervalS] = [seconds(SCHEMA.keepAliveIdleMs, e.keepAliveIdleMs), seconds(SCHEMA.keepAliveIntervalMs, e.keepAliveIntervalMs)];
   return {
     probes: e.keepAlive ? { idleS, intervalS, count: e.keepAliveProbes } : undefined,
     userTimeoutMs: e.userTimeout ? e.keepAliveIdleMs + e.keepAliveProbes * e.keepAliveIntervalMs : 0,

@@ -11,19 +11,20 @@ const GRPC_PORT = 9000;
 /** google.rpc.Code */
 const PERMISSION_DENIED = 7;
 
+const BY_PATH = /^\/(?:http|grpc)\/(allowed|denied)/;
 type Told = Readonly<Record<string, string>>;
 interface ByPath { readonly allowed: boolean; readonly told: Told; readonly body: string }
 
 /** undefined: not below those paths. */
 function byPath(path: string, headers: Readonly<Record<string, string | undefined>>, octets: number): ByPath | undefined {
-  const verdict = /^\/(?:http|grpc)\/(allowed|denied)/.exec(path)?.[1];
+  const verdict = BY_PATH.exec(path)?.[1];
   if (verdict === undefined) return undefined;
   const seen = { "x-auth-received-body-size": String(octets), "x-auth-received-test-header": headers["x-test-header"] ?? "none", "x-auth-received-cookie": headers["cookie"] ?? "none" };
   return verdict === "allowed" ? { allowed: true, told: { ...seen, "x-user-id": "42" }, body: "" } : { allowed: false, told: { ...seen, "x-auth-error": "access-denied" }, body: "Access denied by external auth server" };
 }
 
 http.createServer((request, response) => {
-  if (/^\/(?:http|grpc)\/(?:allowed|denied)/.test(request.url ?? "")) {
+  if (BY_PATH.test(request.url ?? "")) {
     let octets = 0;
     request.on("data", (bytes: Buffer) => { octets += bytes.length; }).on("end", () => {
       const answer = byPath(request.url ?? "", { "x-test-header": String(request.headers["x-test-header"] ?? "none"), cookie: request.headers.cookie }, octets);

@@ -1,6 +1,9 @@
 // Owns the shape of an external authorization provider: where it is, what it is told, what is taken of its answer.
 import type { ServiceKey } from "../workload/workload.ts";
 
+/** Octets of a body that waypoints hold back, at most, for a provider to see it. */
+export const CHECKED_BODY_MAX_OCTETS = 1 << 20;
+
 /** An ext_authz provider: of MeshConfig, or of one rule of a route (its filter ExternalAuth). */
 export interface AuthorizationProvider {
   readonly name: string;

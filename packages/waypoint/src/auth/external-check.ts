@@ -99,10 +99,10 @@ function readHttp(provider: AuthorizationProvider, { status, fields, body }: Che
   return { kind: "deny", status, headers, body: new TextDecoder().decode(body) };
 }
 const ALWAYS_ON_DENY = new Set(["www-authenticate", "location", "content-type"]);
-/** About the provider's answer, not about the request: how it is framed, who gave it when, what its body is. */
-const OF_THE_ANSWER = new Set(["host", "content-length", "transfer-encoding", "connection", "keep-alive", "proxy-connection", "upgrade", "te", "trailer", "date", "server", "content-type", "content-encoding"]);
 /** Our answer is framed by us. */
 const FRAMING = new Set(["content-length", "transfer-encoding", "connection", "keep-alive", "date", "server"]);
+/** About the provider's answer, not about the request: how it is framed, who gave it when, what its body is. */
+const OF_THE_ANSWER = new Set([...FRAMING, "host", "proxy-connection", "upgrade", "te", "trailer", "content-type", "content-encoding"]);
 
 /** Exact, `prefix*` or `*suffix`, in any case. */
 function listed(patterns: readonly string[], name: string): boolean {

@@ -1,6 +1,7 @@
 // Owns answering what a plan needs to know of a request: its tokens, and what authorization providers say.
-import { changeFields, normalizeTarget, type WaypointConfig } from "@ambit/core";
+import { normalizeTarget, type WaypointConfig } from "@ambit/core";
 import type { RequestFacts } from "../facts.ts";
+import { changedBy } from "../plan/checks.ts";
 import { incomingFields } from "../plan/head.ts";
 import { matchFactsOf } from "../plan/match-facts.ts";
 import type { RequestNeed } from "../plan/request-plan.ts";
@@ -21,7 +22,7 @@ export async function satisfyNeed(config: WaypointConfig, need: RequestNeed, fac
   // The provider sees what the application will, and the token besides: it may want to judge that itself.
   const { fields: came } = tokenFields(rules.map((r) => ({ ...r, forwardOriginalToken: true })), facts.token, incomingFields(facts.fields), target.query);
   // And what those who were asked before have made of it.
-  const fields = [...facts.checks.values()].reduce((f, { verdict }) => (verdict.kind === "allow" ? changeFields(f, { set: verdict.set, add: verdict.append, remove: verdict.remove }) : f), came);
+  const fields = [...facts.checks.values()].reduce((f, { verdict }) => (verdict.kind === "allow" ? changedBy(verdict, f) : f), came);
   const answer = await checkExternally(provider, { facts, fields, policy: need.policy, pathNormalization: config.pathNormalization }, ports);
   return { ...facts, checks: new Map([...facts.checks, [provider.name, answer]]) };
 }

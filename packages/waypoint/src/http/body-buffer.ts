@@ -1,4 +1,5 @@
 // Owns the part of a request's body that must be kept: until it can be sent, or because it may have to be sent again.
+import { CHECKED_BODY_MAX_OCTETS } from "@ambit/core";
 
 /** A body up to this size can be sent again, octets: Envoy's default. */
 export const RETRY_BODY_MAX_OCTETS = 1 << 20;
@@ -8,7 +9,7 @@ export const RETRY_BODIES_MAX_OCTETS = 64 << 20;
 export const WAITING_BODY_OCTETS = 64 << 10;
 
 /** Of a body so much can be shown to a checker, or copied to a mirror before the plan; Istio's own examples ask for 4 KiB. */
-export const BODY_PEEK_MAX_OCTETS = 1 << 20;
+export const BODY_PEEK_MAX_OCTETS = CHECKED_BODY_MAX_OCTETS;
 
 /** Octets kept by all requests together. */
 export class KeptOctets {

@@ -40,7 +40,7 @@ function decide(checks: readonly Asked[], answers: ReadonlyMap<string, CheckFact
     if (verdict.kind === "failed" && provider.failOpen && !verdict.bodyTooLarge) continue;
     if (verdict.kind !== "allow") return { kind: "deny", policy, reply: checkDenied(verdict, provider.statusOnError) };
     const before = change;
-    change = (fields) => changeFields(before(fields), { set: verdict.set, add: verdict.append, remove: verdict.remove });
+    change = (fields) => changedBy(verdict, before(fields));
     if (verdict.query !== undefined) {
       const [earlier, more] = [query, verdict.query];
       query = (text) => changeQuery(earlier(text), more);
@@ -49,6 +49,10 @@ function decide(checks: readonly Asked[], answers: ReadonlyMap<string, CheckFact
   }
   return { kind: "allow", change, query, toDownstream };
 }
+
+/** The request's fields as a provider that allows it wants them. */
+export const changedBy = (verdict: Extract<CheckFacts["verdict"], { kind: "allow" }>, fields: readonly string[]): readonly string[] =>
+  changeFields(fields, { set: verdict.set, add: verdict.append, remove: verdict.remove });
 
 function changeQuery(query: string | undefined, { set, remove }: QueryChange): string | undefined {
   const gone = new Set([...remove, ...set.map(([name]) => name)]);

@@ -39,7 +39,6 @@ export interface ClientConnectionOptions {
   readonly log: Logger;
 }
 
-
 export class ClientConnection implements HttpOptions {
   readonly clock: Clock;
   readonly random: Random;

@@ -67,7 +67,7 @@ export function createAccessLog(o: AccessLogOptions): AccessLog {
   const ofRequests = new LogFilters(REQUEST_ATTRIBUTES, o.onBadFormat);
   const ofConnections = new LogFilters(CONNECTION_ATTRIBUTES, o.onBadFormat);
   return {
-    request: (r, s, memory) => { if (s.enabled && (s.filter === undefined || ofRequests.passes(s.filter, r))) write(requests.of(s), r, memory, o.out); },
+    request: (r, s, memory) => { if (s.enabled && ofRequests.passes(s.filter, r)) write(requests.of(s), r, memory, o.out); },
     connection: (c, s) => { if (s.enabled && ofConnections.passes(s.filter, c)) write(connections.of(s), c, undefined, o.out); },
   };
 }

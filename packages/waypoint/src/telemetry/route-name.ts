@@ -1,7 +1,7 @@
 // Owns what a route is called in access lines.
 import type { RouteOrigin } from "@ambit/core";
 
-/** `HTTPRoute shop/reviews rule 1 (canary)`, or the bare name of a VirtualService's rule, as Istio has it. */
+/** `shop.reviews.canary`, or `shop.reviews.1` where the rule has no name; of a VirtualService the bare name of its rule, as Istio has it. */
 export function routeName(origin: RouteOrigin | undefined): string {
   if (origin === undefined) return "default";
   let name = routeNames.get(origin);

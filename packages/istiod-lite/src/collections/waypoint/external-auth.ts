@@ -1,5 +1,5 @@
 // Owns how the filter ExternalAuth becomes a provider of one rule's own (GEP-1494).
-import type { AuthorizationProvider } from "@ambit/core";
+import { CHECKED_BODY_MAX_OCTETS, type AuthorizationProvider } from "@ambit/core";
 import type { Context } from "@ambit/collections";
 import type { Fields, Reader } from "../decode.ts";
 import { BACKEND_REF_FIELDS, readBackendRef, resolveBackend, type BackendInputs, type RefProblem } from "./backends.ts";
@@ -7,8 +7,6 @@ import { headerName, integer } from "./read.ts";
 
 /** The filter has no word for it; a client waits no longer than for a connection. */
 const TIMEOUT_MS = 10_000;
-/** Octets of a body that waypoints hold back for a question. */
-const BODY_MAX_BYTES = 1 << 20;
 /** Of Gateway API's CRDs. */
 const HEADERS_MAX = 64;
 const PATH_MAX = 1_024;
@@ -29,7 +27,7 @@ export function externalAuthOf(reader: Reader, fields: Fields, path: string, o: 
   const prefix = reader.text(own["path"], `${path}.${mine}.path`) ?? "";
   if (prefix.length > PATH_MAX || !PATH.test(prefix)) reader.refuse(`${path}.${mine}.path`, "is not a path");
   const body = reader.object(fields["forwardBody"], `${path}.forwardBody`, ["maxSize"]);
-  const maxBytes = integer(reader, body?.["maxSize"], `${path}.forwardBody.maxSize`, 0, BODY_MAX_BYTES) ?? 0;
+  const maxBytes = integer(reader, body?.["maxSize"], `${path}.forwardBody.maxSize`, 0, CHECKED_BODY_MAX_OCTETS) ?? 0;
   const at = `${path}.backendRef`;
   const resolved = resolveBackend(o.ctx, o.inputs, readBackendRef(reader, reader.object(fields["backendRef"], at, BACKEND_REF_FIELDS) ?? {}, at), o.namespace);
   if (!resolved.ok) return { ...resolved.problem, message: `${at}: ${resolved.problem.message}` };

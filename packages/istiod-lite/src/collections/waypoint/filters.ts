@@ -82,8 +82,9 @@ export function decodeFilters(reader: Reader, value: unknown, path: string, o: F
       }
       case "ExternalAuth": {
         const auth = externalAuthOf(reader, body, `${at}.${name}`, o);
-        externalAuth = auth !== undefined && "reason" in auth ? "unresolved" : auth;
-        if (auth !== undefined && "reason" in auth) refs.push(auth);
+        const unresolved = auth !== undefined && "reason" in auth;
+        if (unresolved) refs.push(auth);
+        externalAuth = unresolved ? "unresolved" : auth;
         break;
       }
       case "ExtensionRef": break;
